@@ -1,0 +1,81 @@
+//! Identifiers, born in the shape of the dialect that shows them (see `docs/adr/0002-ids.md`).
+
+use crate::Rng;
+
+const LOWER: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+fn draw(rng: &dyn Rng, alphabet: &[u8], len: usize) -> String {
+    let bound = alphabet.len() as u64;
+    (0..len).map(|_| char::from(alphabet[usize::try_from(rng.below(bound)).unwrap_or(0)])).collect()
+}
+
+/// StatusPage's shape: 12 lower-case alphanumerics.
+pub fn statuspage(rng: &dyn Rng) -> String {
+    draw(rng, LOWER, 12)
+}
+
+/// PagerDuty's shape for configuration: `P` and six of `A-Z0-9`.
+pub fn pagerduty(rng: &dyn Rng) -> String {
+    format!("P{}", draw(rng, UPPER, 6))
+}
+
+/// PagerDuty's shape for what happens (incidents, log entries): `Q` and thirteen of `A-Z0-9`.
+pub fn pagerduty_record(rng: &dyn Rng) -> String {
+    format!("Q{}", draw(rng, UPPER, 13))
+}
+
+/// A secret of 32 alphanumerics (186 bits), as integration keys and API tokens have it.
+pub fn token(rng: &dyn Rng) -> String {
+    draw(rng, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", 32)
+}
+
+/// A random UUID (version 4), Runscope's shape.
+pub fn uuid4(rng: &dyn Rng) -> String {
+    let mut bytes = [0; 16];
+    rng.fill(&mut bytes);
+    format_uuid(bytes, 4)
+}
+
+/// A UUID of version 7: its first 48 bits are `now_us` in milliseconds, so that it sorts by and carries its time.
+pub fn uuid7(rng: &dyn Rng, now_us: i64) -> String {
+    let mut bytes = [0; 16];
+    rng.fill(&mut bytes);
+    let millis = u64::try_from(now_us / 1_000).unwrap_or(0).to_be_bytes();
+    bytes[..6].copy_from_slice(&millis[2..]);
+    format_uuid(bytes, 7)
+}
+
+fn format_uuid(mut b: [u8; 16], version: u8) -> String {
+    b[6] = (b[6] & 0x0f) | (version << 4);
+    b[8] = (b[8] & 0x3f) | 0x80;
+    let hex: String = b.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeededRng;
+
+    #[test]
+    fn ids_have_the_shape_of_their_dialect() {
+        let rng = SeededRng::new(7);
+        assert_eq!(statuspage(&rng).len(), 12);
+        let service = pagerduty(&rng);
+        assert!(service.starts_with('P') && service.len() == 7, "{service}");
+        let incident = pagerduty_record(&rng);
+        assert!(incident.starts_with('Q') && incident.len() == 14, "{incident}");
+    }
+
+    #[test]
+    fn a_version_7_uuid_sorts_by_time_and_carries_it() {
+        let rng = SeededRng::new(7);
+        let early = uuid7(&rng, 1_700_000_000_000_000);
+        let late = uuid7(&rng, 1_700_000_000_001_000);
+        assert!(early < late);
+        assert_eq!(&early[14..15], "7");
+        let millis = i64::from_str_radix(&early.replace('-', "")[..12], 16).expect("hexadecimal");
+        assert_eq!(millis, 1_700_000_000_000);
+    }
+}

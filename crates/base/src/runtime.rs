@@ -1,0 +1,155 @@
+//! Time, chance and tasks in one handle, and the supervision of loops.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::watch;
+
+use crate::clock::{self, Clock};
+use crate::rng::Rng;
+
+/// A future that a [`Spawn`] runs.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Starts tasks. Tokio in the product; a simulation steps its own.
+pub trait Spawn: Send + Sync + 'static {
+    /// Starts `task`; it runs to its end or until the process stops.
+    fn spawn(&self, task: Task);
+}
+
+/// Spawns on the Tokio runtime that is current at the call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokioSpawn;
+
+impl Spawn for TokioSpawn {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that hands tasks to Tokio")]
+    fn spawn(&self, task: Task) {
+        tokio::spawn(task);
+    }
+}
+
+/// What a loop needs of the world besides its subject.
+#[derive(Clone)]
+pub struct Runtime {
+    /// Time and timers.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub rng: Arc<dyn Rng>,
+    /// Tasks.
+    pub spawner: Arc<dyn Spawn>,
+}
+
+impl Runtime {
+    /// Waits for `span`.
+    pub async fn sleep(&self, span: Duration) {
+        clock::sleep(&*self.clock, span).await;
+    }
+
+    /// Starts a task.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawner.spawn(Box::pin(task));
+    }
+
+    /// Runs a loop for as long as the process does: a panic is logged and counted, and the loop starts again
+    /// after a pause that grows from 100 ms to 5 s. It ends when `make`'s future ends by itself.
+    pub fn supervise<F>(&self, name: &'static str, health: Arc<Health>, make: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = self.clone();
+        self.spawn(async move {
+            let mut pause = Duration::from_millis(100);
+            while AssertUnwindSafe(make()).catch_unwind().await.is_err() {
+                let panics = health.panicked();
+                tracing::error!(loop.name = name, panics, "a loop panicked and is started again");
+                runtime.sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+        });
+    }
+}
+
+/// How the supervised loops fare.
+#[derive(Debug, Default)]
+pub struct Health {
+    panics: AtomicU64,
+}
+
+/// After this many panics AllClear no longer calls itself well: one may be bad luck, three are a fault.
+pub const PANICS_UNTIL_UNWELL: u64 = 3;
+
+impl Health {
+    fn panicked(&self) -> u64 {
+        self.panics.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Panics of supervised loops since the start.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::SeqCst)
+    }
+
+    /// Whether the loops are to be trusted.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.panics() < PANICS_UNTIL_UNWELL
+    }
+}
+
+/// A switch that is turned once: the listening side waits for it or asks whether it was turned.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    sender: Arc<watch::Sender<bool>>,
+}
+
+impl Default for Switch {
+    fn default() -> Self {
+        Self { sender: Arc::new(watch::Sender::new(false)) }
+    }
+}
+
+impl Switch {
+    /// Turns the switch; turning it again changes nothing.
+    pub fn turn(&self) {
+        self.sender.send_replace(true);
+    }
+
+    /// Whether it was turned.
+    #[must_use]
+    pub fn is_turned(&self) -> bool {
+        *self.sender.borrow()
+    }
+
+    /// Waits until it is turned.
+    pub async fn turned(&self) {
+        let mut receiver = self.sender.subscribe();
+        // The sender lives in `self`, so the channel cannot close while this waits.
+        if receiver.wait_for(|turned| *turned).await.is_err() {
+            tracing::debug!("a switch was dropped while somebody waited for it");
+        }
+    }
+}
+
+/// A wake-up that carries no data: losing one may cost latency, never work.
+#[derive(Debug, Clone, Default)]
+pub struct Wake {
+    notify: Arc<tokio::sync::Notify>,
+}
+
+impl Wake {
+    /// Wakes the waiting loop, or the next that waits.
+    pub fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Waits for a wake-up or until `at_us`, whichever is first.
+    pub async fn wait_until(&self, clock: &dyn Clock, at_us: i64) {
+        let notified = std::pin::pin!(self.notify.notified());
+        futures::future::select(notified, clock.sleep_until(at_us)).await;
+    }
+}

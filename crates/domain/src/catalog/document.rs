@@ -1,0 +1,336 @@
+//! The documents: one type per kind, and what all kinds have in common.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Kind;
+use crate::apitest::document::Test;
+use crate::delivery::Person;
+use crate::escalation::{Policy, Target};
+use crate::incident::Urgency;
+use crate::oncall::Schedule;
+use crate::status::{Component, Page, Rule};
+use crate::{ChannelId, PolicyId, ServiceId, Span};
+
+/// What incidents belong to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// A sentence about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whom to page.
+    pub escalation_policy: PolicyId,
+    /// How loud its incidents are.
+    #[serde(default)]
+    pub urgency: Urgency,
+    /// How long an acknowledgement lasts; for ever when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledgement_timeout: Option<Span>,
+    /// How long an incident may stay open; for ever when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_resolve: Option<Span>,
+    /// The rooms that are told how its incidents stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<Room>,
+    /// Fields that this version does not know; kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// A room on a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// The account.
+    pub channel: ChannelId,
+    /// The room: a Slack channel's name or id.
+    pub room: String,
+}
+
+/// An account at a provider, through which messages leave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// The provider and its settings.
+    #[serde(flatten)]
+    pub account: Account,
+    /// Internal addresses that it may call, in CIDR form; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+}
+
+/// A provider with its settings. Secrets are named, never inlined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Account {
+    /// Slack, by a bot token.
+    Slack(SlackAccount),
+    /// Twilio, for text messages.
+    Twilio(TwilioAccount),
+}
+
+impl Account {
+    /// The provider's word.
+    #[must_use]
+    pub const fn provider(&self) -> &'static str {
+        match self {
+            Self::Slack(_) => "slack",
+            Self::Twilio(_) => "sms",
+        }
+    }
+}
+
+/// Slack's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlackAccount {
+    /// The bot token: `{{secret.NAME}}`.
+    pub token: String,
+    /// The signing secret of the app: `{{secret.NAME}}`.
+    pub signing_secret: String,
+    /// Where its API is; Slack's own by default.
+    #[serde(default = "slack_api")]
+    pub api: String,
+}
+
+fn slack_api() -> String {
+    "https://slack.com/api".to_owned()
+}
+
+/// Twilio's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TwilioAccount {
+    /// The account's id.
+    pub account_sid: String,
+    /// The account's token: `{{secret.NAME}}`.
+    pub auth_token: String,
+    /// The number that messages come from.
+    pub from: String,
+    /// Where its API is; Twilio's own by default.
+    #[serde(default = "twilio_api")]
+    pub api: String,
+}
+
+fn twilio_api() -> String {
+    "https://api.twilio.com".to_owned()
+}
+
+/// Where tests run from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// Its name; `local` is this server.
+    pub name: String,
+    /// Internal addresses that its tests may call, in CIDR form; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
+    /// Two addresses whose failing shows that the fault is ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canaries: Vec<String>,
+    /// Fields that this version does not know; kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Location {
+    /// A location without any settings.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), allow: vec![], canaries: vec![], extra: Map::new() }
+    }
+}
+
+/// What concerns the whole server. There is one such document, named `server`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Settings {
+    /// The service that is told of AllClear's own trouble.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operators: Option<ServiceId>,
+    /// Fields that this version does not know; kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// A document of any kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Document {
+    /// An account at a provider.
+    Channel(Channel),
+    /// Somebody.
+    Person(Person),
+    /// People taking turns.
+    Schedule(Schedule),
+    /// Whom to page, and then whom.
+    EscalationPolicy(Policy),
+    /// What incidents belong to.
+    Service(Service),
+    /// An API test.
+    Test(Box<Test>),
+    /// A status page.
+    Page(Page),
+    /// A part of a status page.
+    Component(Component),
+    /// Service to component.
+    Rule(Rule),
+    /// Where tests run from.
+    Location(Location),
+    /// What concerns the whole server.
+    Settings(Settings),
+}
+
+/// A stored body that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("the {kind} document cannot be read")]
+pub struct NotADocument {
+    /// The kind that it was stored as.
+    pub kind: &'static str,
+    /// What is wrong with it.
+    #[source]
+    pub source: serde_json::Error,
+}
+
+macro_rules! accessors {
+    ($($name:ident: $variant:ident => $type:ty),* $(,)?) => {$(
+        /// The document, if it is of this kind.
+        #[must_use]
+        pub fn $name(&self) -> Option<&$type> {
+            if let Self::$variant(document) = self { Some(document) } else { None }
+        }
+    )*};
+}
+
+impl Document {
+    accessors! {
+        as_channel: Channel => Channel, as_person: Person => Person, as_schedule: Schedule => Schedule,
+        as_policy: EscalationPolicy => Policy, as_service: Service => Service, as_test: Test => Test,
+        as_page: Page => Page, as_component: Component => Component, as_rule: Rule => Rule,
+        as_location: Location => Location, as_settings: Settings => Settings,
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Channel(_) => Kind::Channel,
+            Self::Person(_) => Kind::Person,
+            Self::Schedule(_) => Kind::Schedule,
+            Self::EscalationPolicy(_) => Kind::EscalationPolicy,
+            Self::Service(_) => Kind::Service,
+            Self::Test(_) => Kind::Test,
+            Self::Page(_) => Kind::Page,
+            Self::Component(_) => Kind::Component,
+            Self::Rule(_) => Kind::Rule,
+            Self::Location(_) => Kind::Location,
+            Self::Settings(_) => Kind::Settings,
+        }
+    }
+
+    /// What tells it from others of its kind: its name; a test's with its bucket, a component's with its page, a
+    /// rule's service and component.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Channel(d) => d.name.clone(),
+            Self::Person(d) => d.name.clone(),
+            Self::Schedule(d) => d.name.clone(),
+            Self::EscalationPolicy(d) => d.name.clone(),
+            Self::Service(d) => d.name.clone(),
+            Self::Test(d) => format!("{}/{}", d.bucket, d.name),
+            Self::Page(d) => d.name.clone(),
+            Self::Component(d) => d.name.clone(),
+            Self::Rule(d) => format!("{} -> {}", d.service, d.component),
+            Self::Location(d) => d.name.clone(),
+            Self::Settings(_) => "server".to_owned(),
+        }
+    }
+
+    /// The name that people use.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Test(test) => test.name.clone(),
+            Self::Channel(_)
+            | Self::Person(_)
+            | Self::Schedule(_)
+            | Self::EscalationPolicy(_)
+            | Self::Service(_)
+            | Self::Page(_)
+            | Self::Component(_)
+            | Self::Rule(_)
+            | Self::Location(_)
+            | Self::Settings(_) => self.identity(),
+        }
+    }
+
+    /// The stored form.
+    ///
+    /// # Errors
+    /// A document with a value that JSON cannot hold.
+    pub fn to_json(&self) -> Result<Value, serde_json::Error> {
+        match self {
+            Self::Channel(d) => serde_json::to_value(d),
+            Self::Person(d) => serde_json::to_value(d),
+            Self::Schedule(d) => serde_json::to_value(d),
+            Self::EscalationPolicy(d) => serde_json::to_value(d),
+            Self::Service(d) => serde_json::to_value(d),
+            Self::Test(d) => serde_json::to_value(d),
+            Self::Page(d) => serde_json::to_value(d),
+            Self::Component(d) => serde_json::to_value(d),
+            Self::Rule(d) => serde_json::to_value(d),
+            Self::Location(d) => serde_json::to_value(d),
+            Self::Settings(d) => serde_json::to_value(d),
+        }
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// [`NotADocument`] where the body does not fit its kind.
+    pub fn from_json(kind: Kind, body: Value) -> Result<Self, NotADocument> {
+        let read = match kind {
+            Kind::Channel => serde_json::from_value(body).map(Self::Channel),
+            Kind::Person => serde_json::from_value(body).map(Self::Person),
+            Kind::Schedule => serde_json::from_value(body).map(Self::Schedule),
+            Kind::EscalationPolicy => serde_json::from_value(body).map(Self::EscalationPolicy),
+            Kind::Service => serde_json::from_value(body).map(Self::Service),
+            Kind::Test => serde_json::from_value(body).map(|test| Self::Test(Box::new(test))),
+            Kind::Page => serde_json::from_value(body).map(Self::Page),
+            Kind::Component => serde_json::from_value(body).map(Self::Component),
+            Kind::Rule => serde_json::from_value(body).map(Self::Rule),
+            Kind::Location => serde_json::from_value(body).map(Self::Location),
+            Kind::Settings => serde_json::from_value(body).map(Self::Settings),
+        };
+        read.map_err(|source| NotADocument { kind: kind.word(), source })
+    }
+
+    /// Every reference to another document, for turning names into ids and back.
+    pub fn references(&mut self) -> Vec<(Kind, &mut String)> {
+        match self {
+            Self::Channel(_) | Self::Page(_) | Self::Location(_) => vec![],
+            Self::Person(d) => d.contact_methods.iter_mut().map(|m| (Kind::Channel, &mut m.channel.0)).collect(),
+            Self::Schedule(d) => {
+                let overrides = d.overrides.iter_mut().map(|o| (Kind::Person, &mut o.person.0));
+                d.people.iter_mut().map(|p| (Kind::Person, &mut p.0)).chain(overrides).collect()
+            }
+            Self::EscalationPolicy(d) => d.levels.iter_mut().flat_map(|l| &mut l.targets).map(target).collect(),
+            Self::Service(d) => {
+                let rooms = d.rooms.iter_mut().map(|room| (Kind::Channel, &mut room.channel.0));
+                std::iter::once((Kind::EscalationPolicy, &mut d.escalation_policy.0)).chain(rooms).collect()
+            }
+            Self::Test(d) => {
+                let notify = d.environments.values_mut().filter_map(|e| e.notify.as_mut());
+                notify.map(|notify| (Kind::Service, &mut notify.service.0)).collect()
+            }
+            Self::Component(d) => vec![(Kind::Page, &mut d.page.0)],
+            Self::Rule(d) => vec![(Kind::Service, &mut d.service.0), (Kind::Component, &mut d.component.0)],
+            Self::Settings(d) => d.operators.iter_mut().map(|service| (Kind::Service, &mut service.0)).collect(),
+        }
+    }
+}
+
+fn target(target: &mut Target) -> (Kind, &mut String) {
+    match target {
+        Target::Person(person) => (Kind::Person, &mut person.0),
+        Target::Schedule(schedule) => (Kind::Schedule, &mut schedule.0),
+    }
+}

@@ -1,0 +1,346 @@
+//! Incidents that engineers work on: a state machine that says what follows from each event, and why.
+//!
+//! ```text
+//! triggered ── acknowledge ──► acknowledged ── time-out ──► triggered (paged again)
+//!     └───────── resolve ─────────┴──► resolved (final; a new failure opens a new incident)
+//! ```
+//!
+//! An open incident always has a next step: a timer, a page on its way, or the alert that resolves it. "Nobody to
+//! notify" is a state of its own that alarms and looks again, never silence.
+
+mod log;
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use log::{Agent, LogDraft, LogKind, NotifyReason, Via};
+pub use machine::{acknowledge_by, open, transition};
+
+use crate::escalation::{Level, Resolved};
+use crate::{IncidentId, PersonId, RunId, ServiceId, Span, Timestamp};
+
+/// How loud an incident is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Urgency {
+    /// Notified by the low rules; never escalates.
+    Low,
+    /// Notified by the high rules; escalates until somebody acknowledges.
+    #[default]
+    High,
+}
+
+impl Urgency {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::High => "high",
+        }
+    }
+}
+
+/// An incident.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its id.
+    pub id: IncidentId,
+    /// Its number, counted from 1.
+    pub number: i64,
+    /// The service that it belongs to.
+    pub service: ServiceId,
+    /// What is wrong, in one line.
+    pub title: String,
+    /// How loud it is.
+    pub urgency: Urgency,
+    /// Since when.
+    pub opened_at: Timestamp,
+    /// How it stands.
+    pub state: State,
+    /// The policy as it was when the incident opened; later edits do not touch an open incident.
+    pub levels: Vec<Level>,
+    /// How many more passes through the policy.
+    pub repeat: u32,
+    /// The run that opened it.
+    pub run: Option<RunId>,
+    /// Counts its changes, for compare-and-set.
+    pub version: i64,
+}
+
+impl Incident {
+    /// Whether somebody may still have to act.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        !matches!(self.state, State::Resolved(_))
+    }
+}
+
+/// How an incident stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum State {
+    /// Nobody has acknowledged it.
+    Triggered(Paging),
+    /// Somebody works on it.
+    Acknowledged(Acknowledged),
+    /// Over.
+    Resolved(ResolvedState),
+}
+
+impl State {
+    /// `PagerDuty`'s word for it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Triggered(_) => "triggered",
+            Self::Acknowledged(_) => "acknowledged",
+            Self::Resolved(_) => "resolved",
+        }
+    }
+}
+
+/// Where an incident is in its policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "paging", rename_all = "snake_case")]
+pub enum Paging {
+    /// The people of one level were paged.
+    Level(AtLevel),
+    /// No level has anybody on call: the alarmed state.
+    Nobody {
+        /// When to look again; a schedule's gap may have ended.
+        look_again_at: Timestamp,
+    },
+}
+
+/// The people of one level were paged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtLevel {
+    /// The level, counted from 0.
+    pub level: usize,
+    /// The pass through the policy, counted from 0.
+    pub pass: u32,
+    /// Who was paged.
+    pub assigned: Vec<PersonId>,
+    /// When the next level is due; nothing when there is none or the urgency is low.
+    pub escalates_at: Option<Timestamp>,
+}
+
+/// Somebody works on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// Who acknowledged, first to last.
+    pub by: Vec<Acknowledgement>,
+    /// When it is triggered again unless somebody resolves it or acknowledges anew.
+    pub times_out_at: Option<Timestamp>,
+    /// Where paging goes on then.
+    pub paging: Paging,
+}
+
+/// One acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: Agent,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedState {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: Agent,
+    /// Why.
+    pub why: ResolveReason,
+}
+
+/// Why an incident ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResolveReason {
+    /// Every alert of it resolved: the tests pass again.
+    AlertsCleared,
+    /// A person said so.
+    ByHand,
+    /// It was open for as long as its service allows.
+    OpenTooLong,
+    /// The test that opened it was deleted, paused or switched off.
+    TestWithdrawn,
+}
+
+impl ResolveReason {
+    /// In words.
+    #[must_use]
+    pub const fn words(&self) -> &'static str {
+        match self {
+            Self::AlertsCleared => "the tests pass again",
+            Self::ByHand => "resolved by hand",
+            Self::OpenTooLong => "it was open for as long as the service allows",
+            Self::TestWithdrawn => "its test was deleted, paused or switched off",
+        }
+    }
+}
+
+/// What happens to an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody takes it.
+    Acknowledge {
+        /// Who.
+        by: Agent,
+    },
+    /// Somebody or something ends it.
+    Resolve {
+        /// Who.
+        by: Agent,
+        /// Why.
+        why: ResolveReason,
+    },
+    /// The wait for an acknowledgement of this level is over.
+    EscalationDue {
+        /// The level whose wait it was.
+        level: usize,
+        /// The pass that it was in.
+        pass: u32,
+    },
+    /// No message can reach anybody of this level: go on at once.
+    LevelUnreachable {
+        /// The level that cannot be reached.
+        level: usize,
+        /// The pass that it was in.
+        pass: u32,
+    },
+    /// The time to look again for somebody on call.
+    LookAgain,
+    /// The acknowledgement is older than its service allows.
+    AcknowledgementTimedOut,
+    /// It was open for as long as its service allows.
+    OpenTooLong,
+}
+
+/// What a decision depends on besides the incident.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The incident's levels with the people who are on call now.
+    pub levels: Vec<Resolved>,
+    /// How long an acknowledgement lasts.
+    pub acknowledgement_timeout: Option<Span>,
+    /// How long it may stay open.
+    pub auto_resolve: Option<Span>,
+    /// Whether a test of it still fails; such an incident never resolves itself by age.
+    pub test_still_fails: bool,
+}
+
+/// A timer of an incident. At most one of each kind is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "timer", rename_all = "snake_case")]
+pub enum Timer {
+    /// The next level.
+    Escalate {
+        /// The level that was waited for.
+        level: usize,
+        /// The pass.
+        pass: u32,
+    },
+    /// Look again for somebody on call.
+    LookAgain,
+    /// The acknowledgement ends.
+    AcknowledgementTimeout,
+    /// It was open long enough.
+    AutoResolve,
+}
+
+impl Timer {
+    /// The kind, of which at most one is set per incident.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Escalate { .. } => "escalate",
+            Self::LookAgain => "look_again",
+            Self::AcknowledgementTimeout => "acknowledgement_timeout",
+            Self::AutoResolve => "auto_resolve",
+        }
+    }
+
+    /// The event that it causes when it is due.
+    #[must_use]
+    pub const fn event(self) -> Event {
+        match self {
+            Self::Escalate { level, pass } => Event::EscalationDue { level, pass },
+            Self::LookAgain => Event::LookAgain,
+            Self::AcknowledgementTimeout => Event::AcknowledgementTimedOut,
+            Self::AutoResolve => Event::OpenTooLong,
+        }
+    }
+}
+
+/// What follows from a change, named for intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Notify a person by their rules.
+    Page {
+        /// Whom.
+        person: PersonId,
+        /// Why now.
+        why: NotifyReason,
+    },
+    /// What was not sent yet need not be sent.
+    CancelPages,
+    /// Everyone who was paged, or may have been, hears that it is over.
+    AllClear,
+    /// The service's channels show the new state.
+    TellChannels,
+    /// Nobody can be notified: alarm the operators.
+    AlarmNobody,
+    /// Set a timer, in place of one of the same kind.
+    SetTimer {
+        /// Which.
+        timer: Timer,
+        /// When it is due.
+        at: Timestamp,
+    },
+    /// Remove a timer by its kind.
+    ClearTimer {
+        /// The kind, as [`Timer::kind`] has it.
+        kind: &'static str,
+    },
+    /// Components of the service's rules get the status that the rules give.
+    Press,
+    /// This incident no longer presses on any component.
+    Release,
+    /// Its open alerts are closed with it.
+    CloseAlerts,
+}
+
+/// A decided change: the next state and everything that follows from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The incident afterwards.
+    pub next: Incident,
+    /// What its timeline says.
+    pub log: Vec<LogDraft>,
+    /// What follows.
+    pub effects: Vec<Effect>,
+}
+
+/// An event that changes nothing, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is over.
+    #[error("the incident is already resolved")]
+    AlreadyResolved,
+    /// The same person has it already.
+    #[error("the incident is already acknowledged by you")]
+    AlreadyAcknowledged,
+    /// A timer of an earlier state.
+    #[error("the timer belongs to an earlier state")]
+    Stale,
+    /// Its test still fails.
+    #[error("its test still fails")]
+    StillFailing,
+}

@@ -1,0 +1,26 @@
+//! How data is kept and changed: the only crate with SQL.
+//!
+//! A change is a synchronous closure over [`Tx`], run by [`Store::write`] on the store's own threads. It may run
+//! more than once and touches nothing outside its transaction. A success answer means: on disk. SQLite commits
+//! many closures at once; PostgreSQL runs them side by side under row locks taken in one order.
+//!
+//! What follows from a commit is signalled through [`Wakes`]; a wake-up carries no data.
+
+mod engine;
+mod error;
+pub mod evidence;
+mod lock;
+mod migrate;
+pub mod record;
+mod sql;
+mod tx;
+mod value;
+
+pub use engine::{Backend, Lane, Options, Store, Wakes, Write};
+pub use error::{Conflict, StoreError};
+pub use lock::Lock;
+pub use tx::{Signal, Tx};
+pub use value::{Row, Value};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! Migrations: forward only, one transaction each, checksummed. The same text serves both engines.
+
+use std::path::Path;
+
+use allclear_domain::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use sha2::{Digest, Sha256};
+
+use crate::{StoreError, sql};
+
+/// Every migration in its order. Append only: a landed one never changes.
+const MIGRATIONS: &[(&str, &str)] = &[("0001_ground", include_str!("../migrations/0001_ground.sql"))];
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, at BIGINT NOT NULL)";
+
+fn checksum(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// What is still to do after `applied` (version, checksum), or why the database is not ours to touch.
+fn outstanding(applied: &[(i64, String)]) -> Result<Vec<(i64, &'static str, &'static str)>, StoreError> {
+    let mut left = Vec::new();
+    if let Some((found, _)) = applied.iter().find(|(version, _)| *version > newest()) {
+        return Err(StoreError::Newer { found: *found, known: newest() });
+    }
+    for (version, (name, text)) in (1..).zip(MIGRATIONS.iter().copied()) {
+        match applied.iter().find(|(v, _)| *v == version) {
+            Some((_, sum)) if *sum != checksum(text) => {
+                return Err(StoreError::Open(format!("migration {name} was applied from another text; this database was made by a changed program")));
+            }
+            Some(_) => {}
+            None => left.push((version, name, text)),
+        }
+    }
+    Ok(left)
+}
+
+/// Brings a SQLite file up to date; an existing one is backed up and the copy verified first.
+pub(crate) fn sqlite(conn: &mut Connection, file: &Path, now: Timestamp) -> Result<(), StoreError> {
+    let fault = |e: rusqlite::Error| StoreError::Open(format!("cannot migrate {}: {e}", file.display()));
+    let known: Option<i64> = conn.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'migration'", [], |r| r.get(0)).optional().map_err(fault)?;
+    let applied = if known.is_some() { sqlite_applied(conn).map_err(fault)? } else { vec![] };
+    if !applied.is_empty() && !outstanding(&applied)?.is_empty() {
+        back_up(conn, file, applied.len())?;
+    }
+    run_sqlite(conn, &applied, now).map_err(|error| match error {
+        StoreError::Fault { context, source } => StoreError::Open(format!("{context}: {}", source.map_or(String::new(), |s| s.to_string()))),
+        other => other,
+    })
+}
+
+/// Makes the schema in a new database.
+pub(crate) fn sqlite_fresh(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
+    run_sqlite(conn, &[], now)
+}
+
+fn sqlite_applied(conn: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+    let mut statement = conn.prepare("SELECT version, checksum FROM migration ORDER BY version")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+fn run_sqlite(conn: &mut Connection, applied: &[(i64, String)], now: Timestamp) -> Result<(), StoreError> {
+    let fault = |e: rusqlite::Error| StoreError::fault("a migration failed", e);
+    for (version, name, text) in outstanding(applied)? {
+        let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(fault)?;
+        tx.execute_batch(TABLE).map_err(fault)?;
+        tx.execute_batch(&sql::schema_for_sqlite(text)).map_err(fault)?;
+        let row = rusqlite::params![version, name, checksum(text), now.0];
+        tx.execute("INSERT INTO migration (version, name, checksum, at) VALUES (?1, ?2, ?3, ?4)", row).map_err(fault)?;
+        tx.commit().map_err(fault)?;
+    }
+    Ok(())
+}
+
+fn back_up(conn: &Connection, file: &Path, version: usize) -> Result<(), StoreError> {
+    let target = file.with_file_name(format!("allclear-before-{}.db", version + 1));
+    let fail = |e: String| StoreError::Open(format!("no backup before the migration could be made at {}: {e}", target.display()));
+    if target.exists() {
+        std::fs::remove_file(&target).map_err(|e| fail(e.to_string()))?;
+    }
+    conn.execute("VACUUM INTO ?1", [target.to_string_lossy()]).map_err(|e| fail(e.to_string()))?;
+    let copy = Connection::open(&target).map_err(|e| fail(e.to_string()))?;
+    let check: String = copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(|e| fail(e.to_string()))?;
+    if check == "ok" { Ok(()) } else { Err(fail(check)) }
+}
+
+/// Brings a PostgreSQL database up to date. Two processes that start at once wait for each other.
+pub(crate) fn postgres(client: &mut postgres::Client, now: Timestamp) -> Result<(), StoreError> {
+    let fault = |e: postgres::Error| StoreError::Open(format!("cannot migrate: {}", crate::tx::postgres_error(e, "a migration").error.chain()));
+    let version: String = client.query_one("SHOW server_version_num", &[]).and_then(|row| row.try_get(0)).map_err(fault)?;
+    if version.parse::<i64>().is_ok_and(|v| v < 150_000) {
+        return Err(StoreError::Open("PostgreSQL 15 or newer is needed".into()));
+    }
+    let mut tx = client.transaction().map_err(fault)?;
+    // Creating the same table twice at once is an error in PostgreSQL; whoever has this row goes first.
+    tx.batch_execute(TABLE).map_err(fault)?;
+    tx.batch_execute("LOCK TABLE migration IN ACCESS EXCLUSIVE MODE").map_err(fault)?;
+    let rows = tx.query("SELECT version, checksum FROM migration ORDER BY version", &[]).map_err(fault)?;
+    let applied: Vec<(i64, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    for (version, name, text) in outstanding(&applied)? {
+        tx.batch_execute(text).map_err(fault)?;
+        let sum = checksum(text);
+        tx.execute("INSERT INTO migration (version, name, checksum, at) VALUES ($1, $2, $3, $4)", &[&version, &name, &sum, &now.0]).map_err(fault)?;
+    }
+    tx.commit().map_err(fault)
+}

@@ -1,0 +1,162 @@
+//! Alerts: what opened an incident. At most one is open per dedup key.
+
+use allclear_domain::{AlertId, IncidentId, RunId, ServiceId, TestId, Timestamp};
+
+use crate::value::{Row, params};
+use crate::{Lock, StoreError, Tx};
+
+/// An alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// The alert.
+    pub id: AlertId,
+    /// The incident that it belongs to.
+    pub incident: IncidentId,
+    /// The service.
+    pub service: ServiceId,
+    /// What makes a second trigger the same alert.
+    pub dedup_key: String,
+    /// The test and environment, for an alert of a test.
+    pub test: Option<(TestId, String)>,
+    /// What went wrong first.
+    pub why: String,
+    /// Since when.
+    pub opened_at: Timestamp,
+    /// When it ended.
+    pub resolved_at: Option<Timestamp>,
+    /// How often it was triggered.
+    pub triggers: i64,
+    /// The run that opened it.
+    pub first_run: Option<RunId>,
+    /// The last run that triggered it.
+    pub last_run: Option<RunId>,
+}
+
+fn from_row(row: &Row) -> Result<Alert, StoreError> {
+    let test = match (row.text_or_null(4)?, row.text_or_null(5)?) {
+        (Some(test), Some(environment)) => Some((test.into(), environment.to_owned())),
+        _ => None,
+    };
+    Ok(Alert {
+        id: row.text(0)?.into(),
+        incident: row.text(1)?.into(),
+        service: row.text(2)?.into(),
+        dedup_key: row.text(3)?.to_owned(),
+        test,
+        why: row.text(6)?.to_owned(),
+        opened_at: row.time(7)?,
+        resolved_at: row.int_or_null(8)?.map(Timestamp),
+        triggers: row.int(9)?,
+        first_run: row.text_or_null(10)?.map(RunId::from),
+        last_run: row.text_or_null(11)?.map(RunId::from),
+    })
+}
+
+/// The open alert with this key.
+///
+/// # Errors
+/// Errors of the store.
+pub fn open_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
+         FROM alert WHERE dedup_key = $1 AND resolved_at IS NULL",
+        params![dedup_key],
+    )?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// The open alerts of a test.
+///
+/// # Errors
+/// Errors of the store.
+pub fn open_alerts_of_test(tx: &mut Tx<'_>, test: &TestId) -> Result<Vec<Alert>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
+         FROM alert WHERE test_id = $1 AND resolved_at IS NULL ORDER BY dedup_key LIMIT 1000",
+        params![test.as_str()],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Every open alert that a test opened; for finding those whose test is gone.
+///
+/// # Errors
+/// Errors of the store.
+pub fn open_test_alerts(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Alert>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
+         FROM alert WHERE test_id IS NOT NULL AND resolved_at IS NULL ORDER BY dedup_key LIMIT $1",
+        params![most],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// The alerts of an incident, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn alerts_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Alert>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
+         FROM alert WHERE incident_id = $1 ORDER BY opened_at, id LIMIT 1000",
+        params![incident.as_str()],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Opens an alert. Needs its incident's lock.
+///
+/// # Errors
+/// [`StoreError::Taken`] where one with its key is open; errors of the store.
+pub fn insert_alert(tx: &mut Tx<'_>, alert: &Alert) -> Result<(), StoreError> {
+    tx.require(&Lock::Incident(alert.incident.clone()))?;
+    let (test, environment) = alert.test.clone().map_or((None, None), |(test, environment)| (Some(test.0), Some(environment)));
+    tx.execute(
+        "INSERT INTO alert (id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, \
+         last_run) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, $9, $10, $11)",
+        params![
+            alert.id.as_str(),
+            alert.incident.as_str(),
+            alert.service.as_str(),
+            &alert.dedup_key,
+            test,
+            environment,
+            &alert.why,
+            alert.opened_at,
+            alert.triggers,
+            alert.first_run.clone().map(|run| run.0),
+            alert.last_run.clone().map(|run| run.0),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Counts another trigger of an open alert.
+///
+/// # Errors
+/// Errors of the store.
+pub fn trigger_again(tx: &mut Tx<'_>, alert: &AlertId, run: Option<&RunId>) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE alert SET triggers = triggers + 1, last_run = $2 WHERE id = $1 AND resolved_at IS NULL",
+        params![alert.as_str(), run.map(RunId::as_str)],
+    )?;
+    Ok(())
+}
+
+/// Ends an alert; whether it was open.
+///
+/// # Errors
+/// Errors of the store.
+pub fn resolve_alert(tx: &mut Tx<'_>, alert: &AlertId) -> Result<bool, StoreError> {
+    let now = tx.now();
+    Ok(tx.execute("UPDATE alert SET resolved_at = $2 WHERE id = $1 AND resolved_at IS NULL", params![alert.as_str(), now])? == 1)
+}
+
+/// Ends every open alert of an incident.
+///
+/// # Errors
+/// Errors of the store.
+pub fn resolve_alerts_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<u64, StoreError> {
+    let now = tx.now();
+    tx.execute("UPDATE alert SET resolved_at = $2 WHERE incident_id = $1 AND resolved_at IS NULL", params![incident.as_str(), now])
+}

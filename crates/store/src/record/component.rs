@@ -1,0 +1,152 @@
+//! Components as customers see them, and what presses on them.
+
+use allclear_domain::status::{ComponentStatus, Owner};
+use allclear_domain::{ComponentId, IncidentId, RuleId, Timestamp};
+
+use crate::value::{Row, params, to_json};
+use crate::{Lock, StoreError, Tx};
+
+/// A component's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ComponentState {
+    /// How it stands.
+    pub status: ComponentStatus,
+    /// Who decides that.
+    pub owner: Owner,
+    /// Since when.
+    pub changed_at: Timestamp,
+}
+
+/// A change of a component with its cause, as JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComponentChange {
+    /// Its id.
+    pub id: String,
+    /// The component.
+    pub component: ComponentId,
+    /// When.
+    pub at: Timestamp,
+    /// Before.
+    pub before: ComponentStatus,
+    /// After.
+    pub after: ComponentStatus,
+    /// What caused it.
+    pub cause: serde_json::Value,
+}
+
+fn status(row: &Row, index: usize) -> Result<ComponentStatus, StoreError> {
+    let word = row.text(index)?;
+    ComponentStatus::from_word(word).ok_or_else(|| StoreError::Fault { context: format!("unknown status {word:?}"), source: None })
+}
+
+/// A component's state; operational and automatic where nothing was ever written.
+///
+/// # Errors
+/// Errors of the store.
+pub fn component_state(tx: &mut Tx<'_>, id: &ComponentId) -> Result<ComponentState, StoreError> {
+    let row = tx.query_opt("SELECT status, owner, changed_at FROM component_state WHERE component_id = $1", params![id.as_str()])?;
+    let Some(row) = row else { return Ok(ComponentState::default()) };
+    let owner = if row.text(1)? == "person" { Owner::Person } else { Owner::Automation };
+    Ok(ComponentState { status: status(&row, 0)?, owner, changed_at: row.time(2)? })
+}
+
+/// Writes a component's state. Needs its lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn put_component_state(tx: &mut Tx<'_>, id: &ComponentId, state: ComponentState) -> Result<(), StoreError> {
+    tx.require(&Lock::Component(id.clone()))?;
+    let owner = match state.owner {
+        Owner::Automation => "automation",
+        Owner::Person => "person",
+    };
+    tx.execute(
+        "INSERT INTO component_state (component_id, status, owner, changed_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (component_id) DO UPDATE SET status = excluded.status, owner = excluded.owner, changed_at = excluded.changed_at",
+        params![id.as_str(), state.status.word(), owner, state.changed_at],
+    )?;
+    Ok(())
+}
+
+/// What open incidents press on a component.
+///
+/// # Errors
+/// Errors of the store.
+pub fn pressures(tx: &mut Tx<'_>, id: &ComponentId) -> Result<Vec<(IncidentId, ComponentStatus)>, StoreError> {
+    let rows = tx.query(
+        "SELECT incident_id, status FROM component_pressure WHERE component_id = $1 ORDER BY incident_id LIMIT 10000",
+        params![id.as_str()],
+    )?;
+    rows.iter().map(|row| Ok((row.text(0)?.into(), status(row, 1)?))).collect()
+}
+
+/// The components that an incident presses on.
+///
+/// # Errors
+/// Errors of the store.
+pub fn pressed_by(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<ComponentId>, StoreError> {
+    let rows = tx.query(
+        "SELECT component_id FROM component_pressure WHERE incident_id = $1 ORDER BY component_id LIMIT 1000",
+        params![incident.as_str()],
+    )?;
+    rows.iter().map(|row| Ok(row.text(0)?.into())).collect()
+}
+
+/// Lets an incident press on a component. Needs the component's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn press(tx: &mut Tx<'_>, id: &ComponentId, incident: &IncidentId, rule: &RuleId, status: ComponentStatus) -> Result<(), StoreError> {
+    tx.require(&Lock::Component(id.clone()))?;
+    tx.execute(
+        "INSERT INTO component_pressure (component_id, incident_id, rule_id, status) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (component_id, incident_id) DO UPDATE SET rule_id = excluded.rule_id, status = excluded.status",
+        params![id.as_str(), incident.as_str(), rule.as_str(), status.word()],
+    )?;
+    Ok(())
+}
+
+/// Ends an incident's pressure on a component. Needs the component's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn release(tx: &mut Tx<'_>, id: &ComponentId, incident: &IncidentId) -> Result<(), StoreError> {
+    tx.require(&Lock::Component(id.clone()))?;
+    tx.execute("DELETE FROM component_pressure WHERE component_id = $1 AND incident_id = $2", params![id.as_str(), incident.as_str()])?;
+    Ok(())
+}
+
+/// Records a change with its cause.
+///
+/// # Errors
+/// Errors of the store.
+pub fn insert_change(tx: &mut Tx<'_>, change: &ComponentChange) -> Result<(), StoreError> {
+    let rev = tx.catalog().rev();
+    tx.execute(
+        "INSERT INTO component_change (id, component_id, at, before, after, cause, catalog_rev) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        params![&change.id, change.component.as_str(), change.at, change.before.word(), change.after.word(), to_json(&change.cause)?, rev],
+    )?;
+    Ok(())
+}
+
+/// The latest changes of a component, newest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn changes_of(tx: &mut Tx<'_>, id: &ComponentId, most: u32) -> Result<Vec<ComponentChange>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, component_id, at, before, after, cause FROM component_change WHERE component_id = $1 ORDER BY at DESC, id DESC LIMIT $2",
+        params![id.as_str(), most],
+    )?;
+    let change = |row: &Row| {
+        Ok(ComponentChange {
+            id: row.text(0)?.to_owned(),
+            component: row.text(1)?.into(),
+            at: row.time(2)?,
+            before: status(row, 3)?,
+            after: status(row, 4)?,
+            cause: row.json(5)?,
+        })
+    };
+    rows.iter().map(change).collect()
+}

@@ -1,0 +1,304 @@
+//! The outbox. A delivery is written in the commit of what it tells of, and sent later by whoever claims it.
+//!
+//! A claim, the look at the incident and the attempt's intent are one commit. A claim has a lease and a fencing
+//! number: whoever finishes it must still hold that number.
+
+use allclear_domain::delivery::{Delivery, Status};
+use allclear_domain::{ChannelId, DeliveryId, IncidentId, Timestamp};
+
+use crate::value::{Row, params, to_json};
+use crate::{Lock, Signal, StoreError, Tx};
+
+/// A delivery with how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The message's address and purpose.
+    pub delivery: Delivery,
+    /// The order in which deliveries were written.
+    pub seq: i64,
+    /// The provider's word.
+    pub provider: String,
+    /// How it stands.
+    pub status: Status,
+    /// Why it ended as it did, or is tried again.
+    pub why: Option<String>,
+    /// Raised by every claim.
+    pub fence: i64,
+    /// Until when the claim holds.
+    pub lease_until: Option<Timestamp>,
+    /// Whether an earlier attempt may have arrived.
+    pub possible_repeat: bool,
+    /// The attempt that carries it, alone or with others.
+    pub bundle: Option<String>,
+    /// The provider's reference.
+    pub provider_id: Option<String>,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+fn from_row(row: &Row) -> Result<Stored, StoreError> {
+    let mut delivery: Delivery = row.json(0)?;
+    delivery.due_at = row.time(5)?;
+    delivery.attempts = u32::try_from(row.int(6)?).unwrap_or(u32::MAX);
+    let word = row.text(3)?;
+    let status = Status::from_word(word).ok_or_else(|| StoreError::Fault { context: format!("unknown status {word:?}"), source: None })?;
+    Ok(Stored {
+        delivery,
+        seq: row.int(1)?,
+        provider: row.text(2)?.to_owned(),
+        status,
+        why: row.text_or_null(4)?.map(str::to_owned),
+        fence: row.int(7)?,
+        lease_until: row.int_or_null(8)?.map(Timestamp),
+        possible_repeat: row.int(9)? != 0,
+        bundle: row.text_or_null(10)?.map(str::to_owned),
+        provider_id: row.text_or_null(11)?.map(str::to_owned),
+        created_at: row.time(12)?,
+        finished_at: row.int_or_null(13)?.map(Timestamp),
+    })
+}
+
+/// Writes a delivery. Needs the incident's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn insert_delivery(tx: &mut Tx<'_>, delivery: &Delivery, provider: &str) -> Result<(), StoreError> {
+    tx.require(&Lock::Incident(delivery.incident.clone()))?;
+    let now = tx.now();
+    let seq = super::incident::next_number(tx, "delivery")?;
+    tx.execute(
+        "INSERT INTO delivery (id, seq, lane, incident_id, recipient, channel_id, provider, address, purpose, body, status, due_at, \
+         attempts, fence, possible_repeat, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $11, 0, 0, 0, $12)",
+        params![
+            delivery.id.as_str(),
+            seq,
+            delivery.lane(),
+            delivery.incident.as_str(),
+            delivery.recipient.key(),
+            delivery.channel.as_str(),
+            provider,
+            &delivery.address,
+            delivery.purpose.word(),
+            to_json(delivery)?,
+            delivery.due_at,
+            now,
+        ],
+    )?;
+    tx.after_commit(Signal::Outbox);
+    Ok(())
+}
+
+/// The due deliveries of a provider that are first in their lanes, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn claimable(tx: &mut Tx<'_>, provider: &str, most: u32) -> Result<Vec<Stored>, StoreError> {
+    let now = tx.now();
+    let rows = tx.query(
+        "SELECT d.body, d.seq, d.provider, d.status, d.why, d.due_at, d.attempts, d.fence, d.lease_until, d.possible_repeat, d.bundle_id, \
+         d.provider_id, d.created_at, d.finished_at FROM delivery d \
+         WHERE d.provider = $1 AND d.status = 'pending' AND d.due_at <= $2 AND NOT EXISTS ( \
+           SELECT 1 FROM delivery e WHERE e.lane = d.lane AND e.seq < d.seq AND e.status IN ('pending', 'claimed')) \
+         ORDER BY d.due_at, d.seq LIMIT $3",
+        params![provider, now, most],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// When the next delivery of a provider is due; those that wait behind another in their lane count as well.
+///
+/// # Errors
+/// Errors of the store.
+pub fn next_due(tx: &mut Tx<'_>, provider: &str) -> Result<Option<Timestamp>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT min(due_at) FROM delivery WHERE provider = $1 AND status IN ('pending', 'claimed') AND status = 'pending'",
+        params![provider],
+    )?;
+    Ok(row.map(|row| row.int_or_null(0)).transpose()?.flatten().map(Timestamp))
+}
+
+/// Claims a delivery for an attempt, if it is still as it was read. Needs the incident's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn claim(tx: &mut Tx<'_>, stored: &Stored, bundle: &str, lease_until: Timestamp) -> Result<bool, StoreError> {
+    tx.require(&Lock::Incident(stored.delivery.incident.clone()))?;
+    let claimed = tx.execute(
+        "UPDATE delivery SET status = 'claimed', fence = fence + 1, attempts = attempts + 1, lease_until = $3, bundle_id = $4 \
+         WHERE id = $1 AND fence = $2 AND status = 'pending'",
+        params![stored.delivery.id.as_str(), stored.fence, lease_until, bundle],
+    )?;
+    Ok(claimed == 1)
+}
+
+/// Records that an attempt begins. In the same commit as its claims.
+///
+/// # Errors
+/// Errors of the store.
+pub fn insert_attempt(tx: &mut Tx<'_>, bundle: &str) -> Result<(), StoreError> {
+    let now = tx.now();
+    tx.execute("INSERT INTO attempt (bundle_id, intent_at) VALUES ($1, $2)", params![bundle, now])?;
+    Ok(())
+}
+
+/// Records how an attempt ended.
+///
+/// # Errors
+/// Errors of the store.
+pub fn settle_attempt(tx: &mut Tx<'_>, bundle: &str, outcome: &str) -> Result<(), StoreError> {
+    let now = tx.now();
+    tx.execute("UPDATE attempt SET settled_at = $2, outcome = $3 WHERE bundle_id = $1 AND settled_at IS NULL", params![bundle, now, outcome])?;
+    Ok(())
+}
+
+/// Ends a claimed delivery, if the claim is still ours. Needs the incident's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn finish(tx: &mut Tx<'_>, id: &DeliveryId, fence: i64, status: Status, why: Option<&str>, provider_id: Option<&str>) -> Result<bool, StoreError> {
+    let now = tx.now();
+    let done = tx.execute(
+        "UPDATE delivery SET status = $3, why = $4, provider_id = COALESCE($5, provider_id), lease_until = NULL, finished_at = $6 \
+         WHERE id = $1 AND fence = $2 AND status = 'claimed'",
+        params![id.as_str(), fence, status.word(), why, provider_id, now],
+    )?;
+    Ok(done == 1)
+}
+
+/// Puts a claimed delivery back for another attempt, if the claim is still ours.
+///
+/// # Errors
+/// Errors of the store.
+pub fn put_back(tx: &mut Tx<'_>, id: &DeliveryId, fence: i64, at: Timestamp, why: &str, possible_repeat: bool) -> Result<bool, StoreError> {
+    let done = tx.execute(
+        "UPDATE delivery SET status = 'pending', due_at = $3, why = $4, lease_until = NULL, \
+         possible_repeat = CASE WHEN $5 = 1 THEN 1 ELSE possible_repeat END WHERE id = $1 AND fence = $2 AND status = 'claimed'",
+        params![id.as_str(), fence, at, why, possible_repeat],
+    )?;
+    tx.after_commit(Signal::Outbox);
+    Ok(done == 1)
+}
+
+/// Cancels a delivery that was not begun.
+///
+/// # Errors
+/// Errors of the store.
+pub fn cancel(tx: &mut Tx<'_>, id: &DeliveryId, why: &str) -> Result<bool, StoreError> {
+    let now = tx.now();
+    let done = tx.execute(
+        "UPDATE delivery SET status = 'cancelled', why = $2, finished_at = $3 WHERE id = $1 AND status = 'pending'",
+        params![id.as_str(), why, now],
+    )?;
+    Ok(done == 1)
+}
+
+/// Cancels every message of one purpose for an incident that was not begun. Needs the incident's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn cancel_pending(tx: &mut Tx<'_>, incident: &IncidentId, purpose: &str, why: &str) -> Result<u64, StoreError> {
+    tx.require(&Lock::Incident(incident.clone()))?;
+    let now = tx.now();
+    tx.execute(
+        "UPDATE delivery SET status = 'cancelled', why = $3, finished_at = $4 WHERE incident_id = $1 AND purpose = $2 AND status = 'pending'",
+        params![incident.as_str(), purpose, why, now],
+    )
+}
+
+/// A delivery by its id.
+///
+/// # Errors
+/// Errors of the store.
+pub fn find_delivery(tx: &mut Tx<'_>, id: &DeliveryId) -> Result<Option<Stored>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
+         finished_at FROM delivery WHERE id = $1",
+        params![id.as_str()],
+    )?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// The deliveries of an incident, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn deliveries_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Stored>, StoreError> {
+    let rows = tx.query(
+        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
+         finished_at FROM delivery WHERE incident_id = $1 ORDER BY seq LIMIT 1000",
+        params![incident.as_str()],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// The deliveries that one attempt carries.
+///
+/// # Errors
+/// Errors of the store.
+pub fn deliveries_of_bundle(tx: &mut Tx<'_>, bundle: &str) -> Result<Vec<Stored>, StoreError> {
+    let rows = tx.query(
+        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
+         finished_at FROM delivery WHERE bundle_id = $1 ORDER BY seq LIMIT 1000",
+        params![bundle],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Claims whose lease is over: their process stopped during the attempt.
+///
+/// # Errors
+/// Errors of the store.
+pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
+    let now = tx.now();
+    let rows = tx.query(
+        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
+         finished_at FROM delivery WHERE status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2",
+        params![now, most],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Ends every lease now: at start no claim can have an owner, because a database has one process.
+///
+/// # Errors
+/// Errors of the store.
+pub fn end_leases(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+    let now = tx.now();
+    tx.execute("UPDATE delivery SET lease_until = $1 WHERE status = 'claimed'", params![now])
+}
+
+/// The last attempt that reached an address, for a reply that names no message.
+///
+/// # Errors
+/// Errors of the store.
+pub fn last_bundle_to(tx: &mut Tx<'_>, channel: &ChannelId, address: &str) -> Result<Option<String>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT bundle_id FROM delivery WHERE channel_id = $1 AND address = $2 AND bundle_id IS NOT NULL AND purpose = 'page' \
+         AND status IN ('claimed', 'accepted', 'delivered', 'unknown') ORDER BY finished_at DESC NULLS FIRST, seq DESC LIMIT 1",
+        params![channel.as_str(), address],
+    )?;
+    row.map(|row| Ok(row.text(0)?.to_owned())).transpose()
+}
+
+/// Records a status callback: an accepted message arrived or did not. Whether it changed anything.
+///
+/// # Errors
+/// Errors of the store.
+pub fn receipt(tx: &mut Tx<'_>, id: &DeliveryId, status: Status, why: Option<&str>) -> Result<bool, StoreError> {
+    let done = tx.execute(
+        "UPDATE delivery SET status = $2, why = COALESCE($3, why) WHERE id = $1 AND status IN ('accepted', 'unknown')",
+        params![id.as_str(), status.word(), why],
+    )?;
+    Ok(done == 1)
+}
+
+/// How many deliveries wait, and since when the oldest.
+///
+/// # Errors
+/// Errors of the store.
+pub fn backlog(tx: &mut Tx<'_>) -> Result<(i64, Option<Timestamp>), StoreError> {
+    let row = tx.query_opt("SELECT count(*), min(due_at) FROM delivery WHERE status IN ('pending', 'claimed')", params![])?;
+    row.map_or(Ok((0, None)), |row| Ok((row.int(0)?, row.int_or_null(1)?.map(Timestamp))))
+}

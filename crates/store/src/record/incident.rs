@@ -1,0 +1,182 @@
+//! Incidents and their timelines.
+
+use allclear_domain::incident::{Incident, LogDraft, State};
+use allclear_domain::{IncidentId, ServiceId, Timestamp};
+
+use crate::value::{Row, params, to_json};
+use crate::{Lock, StoreError, Tx};
+
+/// An entry of an incident's timeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// Its id, in PagerDuty's shape.
+    pub id: String,
+    /// Its place in the timeline.
+    pub seq: i64,
+    /// What happened.
+    pub draft: LogDraft,
+    /// The configuration that the decision was taken on.
+    pub catalog_rev: i64,
+}
+
+/// The next number of a counter. Needs its lock, which is taken last.
+///
+/// # Errors
+/// Errors of the store.
+pub fn next_number(tx: &mut Tx<'_>, counter: &'static str) -> Result<i64, StoreError> {
+    let row = tx.query_opt("UPDATE counter SET value = value + 1 WHERE name = $1 RETURNING value", params![counter])?;
+    row.ok_or(StoreError::NotFound { what: "counter", id: counter.to_owned() })?.int(0)
+}
+
+/// Adds an incident. Needs its lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn insert_incident(tx: &mut Tx<'_>, incident: &Incident) -> Result<(), StoreError> {
+    tx.require(&Lock::Incident(incident.id.clone()))?;
+    let now = tx.now();
+    tx.execute(
+        "INSERT INTO incident (id, number, service_id, status, urgency, opened_at, changed_at, resolved_at, version, state) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8, $9)",
+        params![
+            incident.id.as_str(),
+            incident.number,
+            incident.service.as_str(),
+            incident.state.word(),
+            incident.urgency.word(),
+            incident.opened_at,
+            now,
+            incident.version,
+            to_json(incident)?,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Writes an incident's next state, if it is still at the version before. Needs its lock.
+///
+/// # Errors
+/// [`StoreError::Changed`] where it is not; errors of the store.
+pub fn update_incident(tx: &mut Tx<'_>, incident: &Incident) -> Result<(), StoreError> {
+    tx.require(&Lock::Incident(incident.id.clone()))?;
+    let now = tx.now();
+    let resolved_at = match &incident.state {
+        State::Resolved(end) => Some(end.at),
+        State::Triggered(_) | State::Acknowledged(_) => None,
+    };
+    let changed = tx.execute(
+        "UPDATE incident SET status = $2, urgency = $3, changed_at = $4, resolved_at = $5, version = $6, state = $7 \
+         WHERE id = $1 AND version = $8",
+        params![
+            incident.id.as_str(),
+            incident.state.word(),
+            incident.urgency.word(),
+            now,
+            resolved_at,
+            incident.version,
+            to_json(incident)?,
+            incident.version - 1,
+        ],
+    )?;
+    if changed == 1 { Ok(()) } else { Err(StoreError::Changed("the incident")) }
+}
+
+fn from_row(row: &Row) -> Result<Incident, StoreError> {
+    row.json(0)
+}
+
+/// An incident by its id.
+///
+/// # Errors
+/// Errors of the store.
+pub fn find_incident(tx: &mut Tx<'_>, id: &IncidentId) -> Result<Option<Incident>, StoreError> {
+    let row = tx.query_opt("SELECT state FROM incident WHERE id = $1", params![id.as_str()])?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// An incident by its id, which must be there.
+///
+/// # Errors
+/// [`StoreError::NotFound`] where it is not; errors of the store.
+pub fn load_incident(tx: &mut Tx<'_>, id: &IncidentId) -> Result<Incident, StoreError> {
+    find_incident(tx, id)?.ok_or_else(|| StoreError::NotFound { what: "incident", id: id.0.clone() })
+}
+
+/// An incident by its number.
+///
+/// # Errors
+/// Errors of the store.
+pub fn find_incident_by_number(tx: &mut Tx<'_>, number: i64) -> Result<Option<Incident>, StoreError> {
+    let row = tx.query_opt("SELECT state FROM incident WHERE number = $1", params![number])?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// The newest incidents of one status, or of all.
+///
+/// # Errors
+/// Errors of the store.
+pub fn list_incidents(tx: &mut Tx<'_>, status: Option<&str>, before_number: i64, most: u32) -> Result<Vec<Incident>, StoreError> {
+    let rows = match status {
+        Some(status) => tx.query(
+            "SELECT state FROM incident WHERE status = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
+            params![status, before_number, most],
+        )?,
+        None => tx.query("SELECT state FROM incident WHERE number < $1 ORDER BY number DESC LIMIT $2", params![before_number, most])?,
+    };
+    rows.iter().map(from_row).collect()
+}
+
+/// The open incidents of a service, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn open_incidents_of(tx: &mut Tx<'_>, service: &ServiceId) -> Result<Vec<Incident>, StoreError> {
+    let rows = tx.query(
+        "SELECT state FROM incident WHERE service_id = $1 AND status IN ('triggered', 'acknowledged') ORDER BY number LIMIT 1000",
+        params![service.as_str()],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// When an incident changed last.
+///
+/// # Errors
+/// Errors of the store.
+pub fn changed_at(tx: &mut Tx<'_>, id: &IncidentId) -> Result<Option<Timestamp>, StoreError> {
+    let row = tx.query_opt("SELECT changed_at FROM incident WHERE id = $1", params![id.as_str()])?;
+    row.map(|row| row.time(0)).transpose()
+}
+
+/// Adds entries to a timeline. Needs the incident's lock. `ids` are as many as `drafts`.
+///
+/// # Errors
+/// Errors of the store.
+pub fn append_log(tx: &mut Tx<'_>, incident: &IncidentId, ids: &[String], drafts: &[LogDraft]) -> Result<(), StoreError> {
+    tx.require(&Lock::Incident(incident.clone()))?;
+    let last = tx.query_opt("SELECT COALESCE(max(seq), 0) FROM log_entry WHERE incident_id = $1", params![incident.as_str()])?;
+    let mut seq = last.map_or(Ok(0), |row| row.int(0))?;
+    let rev = tx.catalog().rev();
+    let mut rows = Vec::with_capacity(drafts.len());
+    for (id, draft) in ids.iter().zip(drafts) {
+        seq += 1;
+        let (agent, entry) = (to_json(&draft.agent)?, to_json(&draft.kind)?);
+        rows.push(vec![id.into(), incident.as_str().into(), seq.into(), draft.at.into(), agent.into(), entry.into(), rev.into()]);
+    }
+    tx.insert_rows("log_entry", &["id", "incident_id", "seq", "at", "agent", "entry", "catalog_rev"], &rows)
+}
+
+/// A timeline, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn log_of(tx: &mut Tx<'_>, incident: &IncidentId, after_seq: i64, most: u32) -> Result<Vec<LogEntry>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, seq, at, agent, entry, catalog_rev FROM log_entry WHERE incident_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+        params![incident.as_str(), after_seq, most],
+    )?;
+    let entry = |row: &Row| {
+        let draft = LogDraft { at: row.time(2)?, agent: row.json(3)?, kind: row.json(4)? };
+        Ok(LogEntry { id: row.text(0)?.to_owned(), seq: row.int(1)?, draft, catalog_rev: row.int(5)? })
+    };
+    rows.iter().map(entry).collect()
+}

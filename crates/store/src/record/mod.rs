@@ -1,0 +1,14 @@
+//! The tables, one file per aggregate: each function one statement or one invariant, within the caller's
+//! transaction. Lists take a bound.
+
+pub mod alert;
+pub mod component;
+pub mod delivery;
+pub mod incident;
+pub mod page;
+pub mod resource;
+pub mod run;
+pub mod slot;
+pub mod standing;
+pub mod timer;
+pub mod token;

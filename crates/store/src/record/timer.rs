@@ -1,0 +1,89 @@
+//! Timers: whatever is due later is a row. A subject has at most one timer of each kind.
+
+use allclear_domain::Timestamp;
+
+use crate::value::params;
+use crate::{Signal, StoreError, Tx};
+
+/// A timer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// What it belongs to: `incident:Q…`.
+    pub subject: String,
+    /// Which of the subject's timers.
+    pub kind: String,
+    /// When it is due.
+    pub due_at: Timestamp,
+    /// What it carries, as JSON.
+    pub body: String,
+}
+
+/// Sets a timer, in place of one of the same kind.
+///
+/// # Errors
+/// Errors of the store.
+pub fn set_timer(tx: &mut Tx<'_>, timer: &Timer) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO timer (subject, kind, due_at, body) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (subject, kind) DO UPDATE SET due_at = excluded.due_at, body = excluded.body",
+        params![&timer.subject, &timer.kind, timer.due_at, &timer.body],
+    )?;
+    tx.after_commit(Signal::Timers);
+    Ok(())
+}
+
+/// Removes a timer, if it is set.
+///
+/// # Errors
+/// Errors of the store.
+pub fn clear_timer(tx: &mut Tx<'_>, subject: &str, kind: &str) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM timer WHERE subject = $1 AND kind = $2", params![subject, kind])?;
+    Ok(())
+}
+
+/// The timers that are due, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn due_timers(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Timer>, StoreError> {
+    let now = tx.now();
+    let rows = tx.query(
+        "SELECT subject, kind, due_at, body FROM timer WHERE due_at <= $1 ORDER BY due_at, subject, kind LIMIT $2",
+        params![now, most],
+    )?;
+    rows.iter()
+        .map(|row| Ok(Timer { subject: row.text(0)?.into(), kind: row.text(1)?.into(), due_at: row.time(2)?, body: row.text(3)?.into() }))
+        .collect()
+}
+
+/// Takes a timer away if it is still as it was read: whoever takes it acts on it.
+///
+/// # Errors
+/// Errors of the store.
+pub fn take_timer(tx: &mut Tx<'_>, timer: &Timer) -> Result<bool, StoreError> {
+    let taken = tx.execute(
+        "DELETE FROM timer WHERE subject = $1 AND kind = $2 AND due_at = $3",
+        params![&timer.subject, &timer.kind, timer.due_at],
+    )?;
+    Ok(taken == 1)
+}
+
+/// When the next timer is due.
+///
+/// # Errors
+/// Errors of the store.
+pub fn next_due(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+    let row = tx.query_opt("SELECT due_at FROM timer ORDER BY due_at LIMIT 1", params![])?;
+    row.map(|row| row.time(0)).transpose()
+}
+
+/// The timers of a subject.
+///
+/// # Errors
+/// Errors of the store.
+pub fn timers_of(tx: &mut Tx<'_>, subject: &str) -> Result<Vec<Timer>, StoreError> {
+    let rows = tx.query("SELECT subject, kind, due_at, body FROM timer WHERE subject = $1 ORDER BY due_at", params![subject])?;
+    rows.iter()
+        .map(|row| Ok(Timer { subject: row.text(0)?.into(), kind: row.text(1)?.into(), due_at: row.time(2)?, body: row.text(3)?.into() }))
+        .collect()
+}
