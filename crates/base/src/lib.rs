@@ -13,4 +13,4 @@ pub mod secret;
 pub use clock::{Clock, SystemClock};
 pub use rng::{OsRng, Rng, SeededRng};
 pub use runtime::{Runtime, Spawn};
-pub use secret::Secret;
+pub use secret::{Secret, Secrets};

@@ -32,6 +32,41 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Secrets by name, as configured for this process.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets(std::collections::BTreeMap<String, Secret>);
+
+impl Secrets {
+    /// The secrets with these names.
+    pub fn new(named: impl IntoIterator<Item = (String, Secret)>) -> Self {
+        Self(named.into_iter().collect())
+    }
+
+    /// A secret by its name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Secret> {
+        self.0.get(name)
+    }
+
+    /// Every value, for masking.
+    #[must_use]
+    pub fn values(&self) -> Vec<Secret> {
+        self.0.values().cloned().collect()
+    }
+
+    /// The value that a setting stands for: `{{secret.NAME}}` names one, anything else is itself.
+    ///
+    /// # Errors
+    /// The name of a secret that is not set.
+    pub fn resolve(&self, setting: &str) -> Result<Secret, String> {
+        let name = setting.trim().strip_prefix("{{").and_then(|s| s.strip_suffix("}}")).and_then(|s| s.trim().strip_prefix("secret."));
+        match name {
+            Some(name) => self.get(name).cloned().ok_or_else(|| name.to_owned()),
+            None => Ok(Secret::new(setting)),
+        }
+    }
+}
+
 /// A secret shorter than this is not searched for in texts: masking "1" would destroy every number.
 const SHORTEST_MASKED: usize = 4;
 

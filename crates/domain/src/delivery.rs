@@ -108,6 +108,8 @@ pub enum Purpose {
     Page,
     /// A room's view of how the incident stands; a later one supersedes an earlier one not yet sent.
     State,
+    /// A line under a room's message: what changed.
+    Note,
     /// It is over.
     AllClear,
     /// A message that somebody asked for, to try a method.
@@ -121,6 +123,7 @@ impl Purpose {
         match self {
             Self::Page => "page",
             Self::State => "state",
+            Self::Note => "note",
             Self::AllClear => "all_clear",
             Self::Trial => "trial",
         }
@@ -279,7 +282,7 @@ pub fn wanted(delivery: &Delivery, incident: &Incident) -> Wanted {
     match (delivery.purpose, &incident.state) {
         (Purpose::Page, State::Acknowledged(_)) => Wanted::No(Unwanted::Acknowledged),
         (Purpose::Page, State::Resolved(_)) => Wanted::No(Unwanted::Resolved),
-        (Purpose::Page, State::Triggered(_)) | (Purpose::State | Purpose::AllClear | Purpose::Trial, _) => Wanted::Yes,
+        (Purpose::Page, State::Triggered(_)) | (Purpose::State | Purpose::Note | Purpose::AllClear | Purpose::Trial, _) => Wanted::Yes,
     }
 }
 

@@ -1,1 +1,21 @@
-//! placeholder
+//! The use cases, each once: load → decide → apply, in one transaction, with authorisation inside.
+//!
+//! Whoever wants something done (the API, the command line, Slack, a text reply, a loop of the engine) calls a
+//! function of this crate. What takes time or leaves the process is written down as a row that the engine acts on.
+
+mod actor;
+mod apply;
+pub mod config;
+pub mod delivery;
+mod draw;
+mod error;
+pub mod incident;
+pub mod judge;
+pub mod status;
+pub mod timer;
+pub mod token;
+pub mod view;
+
+pub use actor::{Actor, Permission};
+pub use draw::Draw;
+pub use error::OpsError;

@@ -99,7 +99,6 @@ CREATE TABLE standing (
   environment TEXT NOT NULL,
   location TEXT NOT NULL,
   state TEXT NOT NULL,
-  sampled_at BIGINT NOT NULL,
   PRIMARY KEY (test_id, environment, location)
 );
 
@@ -182,7 +181,7 @@ CREATE INDEX timer_due ON timer (due_at);
 
 CREATE TABLE delivery (
   id TEXT COLLATE "C" PRIMARY KEY,
-  seq BIGINT NOT NULL UNIQUE,
+  seq BIGINT NOT NULL,
   lane TEXT NOT NULL,
   incident_id TEXT NOT NULL,
   recipient TEXT NOT NULL,
@@ -201,15 +200,14 @@ CREATE TABLE delivery (
   bundle_id TEXT,
   provider_id TEXT,
   created_at BIGINT NOT NULL,
-  finished_at BIGINT
+  finished_at BIGINT,
+  UNIQUE (incident_id, seq)
 );
 CREATE INDEX delivery_claimable ON delivery (provider, due_at) WHERE status IN ('pending', 'claimed');
 CREATE INDEX delivery_lane ON delivery (lane, seq) WHERE status IN ('pending', 'claimed');
-CREATE INDEX delivery_by_incident ON delivery (incident_id, seq);
 CREATE INDEX delivery_by_bundle ON delivery (bundle_id);
 CREATE INDEX delivery_by_provider_id ON delivery (provider_id);
 CREATE INDEX delivery_by_address ON delivery (channel_id, address, seq);
-INSERT INTO counter (name, value) VALUES ('delivery', 0);
 
 CREATE TABLE attempt (
   bundle_id TEXT COLLATE "C" PRIMARY KEY,

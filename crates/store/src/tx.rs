@@ -53,6 +53,7 @@ pub struct Tx<'a> {
     pub(crate) now: Timestamp,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) held: BTreeSet<Lock>,
+    pub(crate) made: BTreeSet<Lock>,
     pub(crate) signals: BTreeSet<Signal>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) writable: bool,
@@ -82,7 +83,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Lock`] for a lock out of order.
     pub fn lock(&mut self, locks: impl IntoIterator<Item = Lock>) -> Result<(), StoreError> {
-        let wanted: BTreeSet<Lock> = locks.into_iter().filter(|lock| !self.held.contains(lock)).collect();
+        let wanted: BTreeSet<Lock> = locks.into_iter().filter(|lock| !self.held.contains(lock) && !self.made.contains(lock)).collect();
         let Some(first) = wanted.first() else { return Ok(()) };
         if let Some(last) = self.held.last().filter(|last| *last > first) {
             return Err(StoreError::Lock(format!("{first:?} was asked for after {last:?}")));
@@ -102,9 +103,14 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Counts an aggregate that this transaction makes as locked: nobody else can know of it yet.
+    pub fn adopt(&mut self, lock: Lock) {
+        self.made.insert(lock);
+    }
+
     /// Refuses to go on without `lock`.
     pub(crate) fn require(&self, lock: &Lock) -> Result<(), StoreError> {
-        if self.held.contains(lock) {
+        if self.held.contains(lock) || self.made.contains(lock) {
             return Ok(());
         }
         Err(StoreError::Lock(format!("{lock:?} is not held")))

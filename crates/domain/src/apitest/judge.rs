@@ -57,16 +57,18 @@ pub enum Fold {
     /// The standing after it.
     Counted(Standing),
     /// It came too late to count; the run is kept all the same.
-    HistoryOnly(TooOld),
+    HistoryOnly(NotCounted),
 }
 
 /// Why a result changes history only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TooOld {
+pub enum NotCounted {
     /// A later slot was judged already.
     LaterSlotJudged,
     /// It is older than two intervals.
     OlderThanTwoIntervals,
+    /// The test cannot be run as it is written.
+    Misconfigured,
 }
 
 /// After this many intervals of inconclusive results a test counts as blind.
@@ -75,11 +77,14 @@ const INTERVALS_UNTIL_BLIND: i64 = 3;
 /// Folds one result into a standing. `now` is when it is judged.
 #[must_use]
 pub fn fold(standing: &Standing, result: &Result<'_>, thresholds: Thresholds, now: Timestamp) -> Fold {
+    if matches!(result.verdict, Verdict::Misconfigured { .. }) {
+        return Fold::HistoryOnly(NotCounted::Misconfigured);
+    }
     if standing.last_run.is_some() && result.slot <= standing.judged_until {
-        return Fold::HistoryOnly(TooOld::LaterSlotJudged);
+        return Fold::HistoryOnly(NotCounted::LaterSlotJudged);
     }
     if thresholds.interval.is_some_and(|interval| now.since(result.slot) > interval.times(2).max(LATEST_TOLERATED)) {
-        return Fold::HistoryOnly(TooOld::OlderThanTwoIntervals);
+        return Fold::HistoryOnly(NotCounted::OlderThanTwoIntervals);
     }
     let mut next = standing.clone();
     next.judged_until = result.slot;
@@ -103,6 +108,7 @@ pub fn fold(standing: &Standing, result: &Result<'_>, thresholds: Thresholds, no
             let patience = thresholds.interval.map(|interval| interval.times(INTERVALS_UNTIL_BLIND));
             next.blind = patience.is_some_and(|patience| result.slot.since(since) >= patience);
         }
+        Verdict::Misconfigured { .. } => {}
     }
     Fold::Counted(next)
 }
@@ -194,7 +200,7 @@ mod tests {
         let seen = run_through(&[Verdict::Passed, Verdict::Passed], thresholds(1, 1));
         let late = RunId::from("late");
         let fold = fold(&seen[1], &Result { run: &late, slot: Timestamp(7 * MINUTE), verdict: &failed() }, thresholds(1, 1), Timestamp(10 * MINUTE));
-        assert_eq!(fold, Fold::HistoryOnly(TooOld::LaterSlotJudged));
+        assert_eq!(fold, Fold::HistoryOnly(NotCounted::LaterSlotJudged));
     }
 
     #[test]
@@ -202,7 +208,7 @@ mod tests {
         let run = RunId::from("r");
         let result = Result { run: &run, slot: Timestamp(5 * MINUTE), verdict: &failed() };
         let fold = fold(&Standing::default(), &result, thresholds(1, 1), Timestamp(17 * MINUTE));
-        assert_eq!(fold, Fold::HistoryOnly(TooOld::OlderThanTwoIntervals));
+        assert_eq!(fold, Fold::HistoryOnly(NotCounted::OlderThanTwoIntervals));
     }
 
     #[test]

@@ -58,6 +58,11 @@ pub enum Verdict {
         /// The evidence.
         why: String,
     },
+    /// The test cannot be run as it is written or allowed; it counts neither way and is nobody's outage.
+    Misconfigured {
+        /// What to change.
+        why: String,
+    },
 }
 
 impl Verdict {
@@ -68,6 +73,7 @@ impl Verdict {
             Self::Passed => "pass",
             Self::Failed(_) => "fail",
             Self::Inconclusive { .. } => "inconclusive",
+            Self::Misconfigured { .. } => "misconfigured",
         }
     }
 
@@ -77,7 +83,7 @@ impl Verdict {
         match self {
             Self::Passed => None,
             Self::Failed(failure) => Some(format!("{}: {}", failure.step, failure.message)),
-            Self::Inconclusive { why } => Some(why.clone()),
+            Self::Inconclusive { why } | Self::Misconfigured { why } => Some(why.clone()),
         }
     }
 }

@@ -380,6 +380,7 @@ fn begin<'a>(conn: Conn<'a>, shared: &Shared, catalog: Arc<Catalog>, writable: b
         now: shared.now(),
         catalog,
         held: BTreeSet::new(),
+        made: BTreeSet::new(),
         signals: BTreeSet::new(),
         trouble: None,
         writable,

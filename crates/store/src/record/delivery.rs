@@ -67,7 +67,8 @@ fn from_row(row: &Row) -> Result<Stored, StoreError> {
 pub fn insert_delivery(tx: &mut Tx<'_>, delivery: &Delivery, provider: &str) -> Result<(), StoreError> {
     tx.require(&Lock::Incident(delivery.incident.clone()))?;
     let now = tx.now();
-    let seq = super::incident::next_number(tx, "delivery")?;
+    let last = tx.query_opt("SELECT COALESCE(max(seq), 0) FROM delivery WHERE incident_id = $1", params![delivery.incident.as_str()])?;
+    let seq = last.map_or(Ok(0), |row| row.int(0))? + 1;
     tx.execute(
         "INSERT INTO delivery (id, seq, lane, incident_id, recipient, channel_id, provider, address, purpose, body, status, due_at, \
          attempts, fence, possible_repeat, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $11, 0, 0, 0, $12)",
@@ -179,6 +180,21 @@ pub fn put_back(tx: &mut Tx<'_>, id: &DeliveryId, fence: i64, at: Timestamp, why
     )?;
     tx.after_commit(Signal::Outbox);
     Ok(done == 1)
+}
+
+/// Makes a person's other messages for an incident due at once: the one before did not arrive.
+///
+/// # Errors
+/// Errors of the store.
+pub fn hurry(tx: &mut Tx<'_>, incident: &IncidentId, recipient: &str) -> Result<u64, StoreError> {
+    tx.require(&Lock::Incident(incident.clone()))?;
+    let now = tx.now();
+    tx.after_commit(Signal::Outbox);
+    tx.execute(
+        "UPDATE delivery SET due_at = $3 WHERE incident_id = $1 AND recipient = $2 AND purpose = 'page' AND status = 'pending' \
+         AND due_at > $3 AND attempts = 0",
+        params![incident.as_str(), recipient, now],
+    )
 }
 
 /// Cancels a delivery that was not begun.

@@ -151,6 +151,18 @@ pub fn latest_runs(tx: &mut Tx<'_>, test: &TestId, most: u32) -> Result<Vec<Run>
     rows.iter().map(from_row).collect()
 }
 
+/// Names the evidence of a run that was kept without it.
+///
+/// # Errors
+/// Errors of the store.
+pub fn attach_evidence(tx: &mut Tx<'_>, id: &RunId, place: &Place) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE run SET evidence_day = $2, evidence_at = $3, evidence_len = $4 WHERE id = $1",
+        params![id.as_str(), &place.day, place.at, place.len],
+    )?;
+    Ok(())
+}
+
 /// Removes at most `most` runs that started before `before`; how many were removed.
 ///
 /// # Errors

@@ -1,20 +1,18 @@
 //! How tests stand per environment and location.
 
 use allclear_domain::apitest::judge::Standing;
-use allclear_domain::{LocationName, TestId, Timestamp};
+use allclear_domain::{LocationName, TestId};
 
 use crate::value::{params, to_json};
 use crate::{Lock, StoreError, Tx};
 
-/// A standing with its location and when a pass was last kept as a sample.
+/// A standing with its location.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Located {
     /// The location.
     pub location: LocationName,
     /// How the test stands there.
     pub standing: Standing,
-    /// When the evidence of a pass was last kept as a sample.
-    pub sampled_at: Timestamp,
 }
 
 /// How a test stands in an environment, in every location.
@@ -23,10 +21,10 @@ pub struct Located {
 /// Errors of the store.
 pub fn standings(tx: &mut Tx<'_>, test: &TestId, environment: &str) -> Result<Vec<Located>, StoreError> {
     let rows = tx.query(
-        "SELECT location, state, sampled_at FROM standing WHERE test_id = $1 AND environment = $2",
+        "SELECT location, state FROM standing WHERE test_id = $1 AND environment = $2",
         params![test.as_str(), environment],
     )?;
-    rows.iter().map(|row| Ok(Located { location: row.text(0)?.into(), standing: row.json(1)?, sampled_at: row.time(2)? })).collect()
+    rows.iter().map(|row| Ok(Located { location: row.text(0)?.into(), standing: row.json(1)? })).collect()
 }
 
 /// Writes a standing. Needs the test's lock.
@@ -36,9 +34,9 @@ pub fn standings(tx: &mut Tx<'_>, test: &TestId, environment: &str) -> Result<Ve
 pub fn put_standing(tx: &mut Tx<'_>, test: &TestId, environment: &str, located: &Located) -> Result<(), StoreError> {
     tx.require(&Lock::Test(test.clone()))?;
     tx.execute(
-        "INSERT INTO standing (test_id, environment, location, state, sampled_at) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (test_id, environment, location) DO UPDATE SET state = excluded.state, sampled_at = excluded.sampled_at",
-        params![test.as_str(), environment, located.location.as_str(), to_json(&located.standing)?, located.sampled_at],
+        "INSERT INTO standing (test_id, environment, location, state) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (test_id, environment, location) DO UPDATE SET state = excluded.state",
+        params![test.as_str(), environment, located.location.as_str(), to_json(&located.standing)?],
     )?;
     Ok(())
 }

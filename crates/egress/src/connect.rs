@@ -1,0 +1,153 @@
+//! The one seam: a connection to a checked address, with TLS where asked for.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use allclear_base::Clock;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::{Error, Guard};
+
+/// A connection.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Where to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+/// A connection with how long it took to get.
+pub struct Connected {
+    /// The connection.
+    pub io: Box<dyn Io>,
+    /// The address that answered.
+    pub remote: Option<SocketAddr>,
+    /// Resolving the name, in microseconds.
+    pub dns_us: i64,
+    /// Connecting, in microseconds.
+    pub connect_us: i64,
+    /// The TLS handshake, in microseconds.
+    pub tls_us: i64,
+}
+
+/// A way to connect.
+pub trait Connect: Send + Sync + 'static {
+    /// Connects to an address of the target that the guard permits.
+    fn connect<'a>(&'a self, target: &'a Target, guard: &'a Guard) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + 'a>>;
+}
+
+/// Real sockets.
+pub struct TcpConnect {
+    clock: Arc<dyn Clock>,
+    tls: TlsConnector,
+}
+
+impl TcpConnect {
+    /// With the system's certificate authorities.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        let (_taken, _ignored) = roots.add_parsable_certificates(found.certs);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        // The versions are compiled in, so that the only error of this builder cannot occur; an empty store fails every handshake.
+        let config = builder.map(|b| b.with_root_certificates(roots).with_no_client_auth());
+        let config = config.unwrap_or_else(|_| {
+            rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+        });
+        Self { clock, tls: TlsConnector::from(Arc::new(config)) }
+    }
+
+    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, Error> {
+        if let Ok(addr) = target.host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(addr, target.port)]);
+        }
+        let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
+        let found: Vec<SocketAddr> = found.map_err(|e| dns_error(&target.host, &e))?.collect();
+        if found.is_empty() {
+            return Err(Error::Dns { host: target.host.clone(), why: "it has no address".into() });
+        }
+        Ok(found)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that opens outbound sockets")]
+    async fn open(&self, addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Error> {
+        let mut last = None;
+        for addr in addresses {
+            match TcpStream::connect(addr).await {
+                Ok(stream) => return Ok((stream, *addr)),
+                Err(error) if is_local(&error) => return Err(Error::Local(error.to_string())),
+                Err(error) => last = Some(Error::Connect { to: addr.to_string(), why: plain(&error) }),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::BadUrl("there is no address to connect to".into())))
+    }
+
+    async fn establish(&self, target: &Target, guard: &Guard) -> Result<Connected, Error> {
+        let started = self.clock.now_us();
+        let addresses = self.resolve(target).await?;
+        // One internal address among several is refused as a whole: a name must not smuggle it in.
+        if let Some(internal) = addresses.iter().find(|addr| !guard.permits(addr.ip())) {
+            return Err(Error::Blocked { host: target.host.clone(), addr: internal.ip() });
+        }
+        let resolved = self.clock.now_us();
+        let (stream, remote) = self.open(&addresses).await?;
+        stream.set_nodelay(true).map_err(|e| Error::Local(e.to_string()))?;
+        let connected = self.clock.now_us();
+        let mut done = Connected {
+            io: Box::new(stream),
+            remote: Some(remote),
+            dns_us: resolved - started,
+            connect_us: connected - resolved,
+            tls_us: 0,
+        };
+        if target.tls {
+            let name = ServerName::try_from(target.host.trim_matches(['[', ']']).to_owned());
+            let name = name.map_err(|_| Error::BadUrl(format!("{:?} is not a name that a certificate can have", target.host)))?;
+            let stream = self.tls.connect(name, done.io).await.map_err(|e| Error::Tls(plain(&e)))?;
+            done.io = Box::new(stream);
+            done.tls_us = self.clock.now_us() - connected;
+        }
+        Ok(done)
+    }
+}
+
+impl Connect for TcpConnect {
+    fn connect<'a>(&'a self, target: &'a Target, guard: &'a Guard) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + 'a>> {
+        Box::pin(self.establish(target, guard))
+    }
+}
+
+fn dns_error(host: &str, error: &std::io::Error) -> Error {
+    if is_local(error) {
+        return Error::Local(error.to_string());
+    }
+    let why = error.to_string().replace("failed to lookup address information: ", "");
+    Error::Dns { host: host.to_owned(), why }
+}
+
+/// Errors that are positively this machine's: too many files (EMFILE, ENFILE), no memory (ENOMEM), no buffers
+/// (ENOBUFS), no local port left (EADDRNOTAVAIL).
+fn is_local(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24 | 12 | 105 | 99))
+}
+
+/// The system's words without its number.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}

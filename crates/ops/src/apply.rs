@@ -1,0 +1,231 @@
+//! Writes decided changes: the one place where an incident, its pages, its timers and the components that follow
+//! it change together.
+//!
+//! The order of the steps is the order of locks: incidents (held by the caller), components, pages, counters.
+//! 1. Components: what every change presses or releases, and the status that follows.
+//! 2. Pages: public incidents, and the published documents of every page that shows a changed component.
+//! 3. Incidents: numbers, rows, alerts, timelines, timers.
+//! 4. Deliveries.
+
+use std::collections::BTreeSet;
+
+use allclear_domain::delivery::{self, Delivery, Purpose, Recipient, Unwanted};
+use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State};
+use allclear_domain::{DeliveryId, PersonId};
+use allclear_store::record::alert::{self, Alert};
+use allclear_store::record::delivery as outbox;
+use allclear_store::record::incident as incidents;
+use allclear_store::record::timer::{self, Timer};
+use allclear_store::{Lock, StoreError, Tx};
+
+use crate::draw::Ids;
+use crate::status;
+
+/// A change on its way into the database.
+pub(crate) struct Pending {
+    pub(crate) change: Change,
+    /// The alert that opens the incident; nothing for a change of one that is there.
+    pub(crate) opened_by: Option<Alert>,
+}
+
+impl Pending {
+    pub(crate) const fn changed(change: Change) -> Self {
+        Self { change, opened_by: None }
+    }
+}
+
+/// The timer by which the operators are told; the engine opens their incident.
+pub(crate) const ALARM: &str = "alarm";
+
+pub(crate) fn incident_subject(incident: &Incident) -> String {
+    format!("incident:{}", incident.id)
+}
+
+/// Writes all changes. The caller holds every incident's lock.
+pub(crate) fn apply(tx: &mut Tx<'_>, ids: &Ids, mut pending: Vec<Pending>) -> Result<Vec<Incident>, StoreError> {
+    status::follow(tx, ids, &mut pending)?;
+    number(tx, &mut pending)?;
+    for item in &pending {
+        write_incident(tx, ids, item)?;
+    }
+    for item in &pending {
+        write_deliveries(tx, ids, &item.change)?;
+    }
+    Ok(pending.into_iter().map(|item| item.change.next).collect())
+}
+
+fn number(tx: &mut Tx<'_>, pending: &mut [Pending]) -> Result<(), StoreError> {
+    let news = pending.iter_mut().filter(|item| item.opened_by.is_some());
+    for item in news {
+        tx.lock([Lock::Counter("incident")])?;
+        item.change.next.number = incidents::next_number(tx, "incident")?;
+    }
+    Ok(())
+}
+
+fn write_incident(tx: &mut Tx<'_>, ids: &Ids, item: &Pending) -> Result<(), StoreError> {
+    let Change { next, log, effects } = &item.change;
+    match &item.opened_by {
+        Some(opening) => {
+            incidents::insert_incident(tx, next)?;
+            alert::insert_alert(tx, opening)?;
+        }
+        None => incidents::update_incident(tx, next)?,
+    }
+    let log_ids: Vec<String> = log.iter().map(|_| ids.pagerduty_record()).collect();
+    incidents::append_log(tx, &next.id, &log_ids, log)?;
+    let subject = incident_subject(next);
+    for effect in effects {
+        match effect {
+            Effect::SetTimer { timer: which, at } => {
+                let body = serde_json::to_string(which).map_err(|_| StoreError::Changed("a timer"))?;
+                timer::set_timer(tx, &Timer { subject: subject.clone(), kind: which.kind().into(), due_at: *at, body })?;
+            }
+            Effect::ClearTimer { kind } => timer::clear_timer(tx, &subject, kind)?,
+            Effect::AlarmNobody => {
+                let due_at = tx.now();
+                timer::set_timer(tx, &Timer { subject: subject.clone(), kind: ALARM.into(), due_at, body: "null".into() })?;
+            }
+            Effect::CloseAlerts => {
+                alert::resolve_alerts_of(tx, &next.id)?;
+            }
+            Effect::Page { .. } | Effect::CancelPages | Effect::AllClear | Effect::TellChannels | Effect::Press | Effect::Release => {}
+        }
+    }
+    Ok(())
+}
+
+fn write_deliveries(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError> {
+    let mut paged = Paged::default();
+    for effect in &change.effects {
+        match effect {
+            Effect::CancelPages => {
+                let why = if change.next.is_open() { Unwanted::Acknowledged } else { Unwanted::Resolved };
+                outbox::cancel_pending(tx, &change.next.id, Purpose::Page.word(), why.words())?;
+            }
+            Effect::Page { person, why } => page(tx, ids, &change.next, person, *why, &mut paged)?,
+            Effect::AllClear => all_clear(tx, ids, &change.next)?,
+            Effect::TellChannels => tell_rooms(tx, ids, change)?,
+            Effect::AlarmNobody
+            | Effect::SetTimer { .. }
+            | Effect::ClearTimer { .. }
+            | Effect::Press
+            | Effect::Release
+            | Effect::CloseAlerts => {}
+        }
+    }
+    if paged.people > 0 && paged.deliveries == 0 {
+        escalate_at_once(tx, &change.next)?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Paged {
+    people: usize,
+    deliveries: usize,
+}
+
+/// The level and pass that an incident's pages belong to.
+fn position(incident: &Incident) -> Option<(usize, u32)> {
+    match &incident.state {
+        State::Triggered(Paging::Level(here)) => Some((here.level, here.pass)),
+        State::Triggered(Paging::Nobody { .. }) | State::Acknowledged(_) | State::Resolved(_) => None,
+    }
+}
+
+fn page(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident, person: &PersonId, why: NotifyReason, paged: &mut Paged) -> Result<(), StoreError> {
+    let (now, catalog) = (tx.now(), tx.catalog());
+    paged.people += 1;
+    let Some(found) = catalog.person(person) else { return Ok(()) };
+    for planned in delivery::plan_pages(found, incident.urgency, now) {
+        let Some(channel) = catalog.channel(&planned.method.channel) else { continue };
+        let delivery = Delivery {
+            id: DeliveryId(ids.uuid7(now)),
+            incident: incident.id.clone(),
+            recipient: Recipient::Person { person: person.clone() },
+            channel: planned.method.channel.clone(),
+            address: planned.method.address.clone(),
+            purpose: Purpose::Page,
+            why: Some(why),
+            position: position(incident),
+            due_at: planned.at,
+            attempts: 0,
+        };
+        outbox::insert_delivery(tx, &delivery, channel.account.provider())?;
+        paged.deliveries += 1;
+    }
+    Ok(())
+}
+
+/// Nobody of the level has a contact method: the wait for an acknowledgement would be in vain.
+fn escalate_at_once(tx: &mut Tx<'_>, incident: &Incident) -> Result<(), StoreError> {
+    let Some((level, pass)) = position(incident) else { return Ok(()) };
+    unreachable_level(tx, incident, level, pass)
+}
+
+/// Asks the engine to go on to the next level; a timer, because that is a change of its own.
+pub(crate) fn unreachable_level(tx: &mut Tx<'_>, incident: &Incident, level: usize, pass: u32) -> Result<(), StoreError> {
+    let body = serde_json::json!({ "level": level, "pass": pass }).to_string();
+    let due_at = tx.now();
+    timer::set_timer(tx, &Timer { subject: incident_subject(incident), kind: crate::timer::UNREACHABLE.into(), due_at, body })
+}
+
+/// Everyone whose page was sent, or may have been, hears that it is over, on the method that they heard it on.
+fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), StoreError> {
+    let (now, catalog) = (tx.now(), tx.catalog());
+    let mut told = BTreeSet::new();
+    for sent in outbox::deliveries_of(tx, &incident.id)? {
+        let page = &sent.delivery;
+        let seen = page.purpose == Purpose::Page && sent.status.may_have_been_seen();
+        if !seen || !told.insert((page.recipient.clone(), page.channel.clone(), page.address.clone())) {
+            continue;
+        }
+        let Some(channel) = catalog.channel(&page.channel) else { continue };
+        let clear = Delivery {
+            id: DeliveryId(ids.uuid7(now)),
+            purpose: Purpose::AllClear,
+            why: None,
+            position: None,
+            due_at: now,
+            attempts: 0,
+            ..page.clone()
+        };
+        outbox::insert_delivery(tx, &clear, channel.account.provider())?;
+    }
+    Ok(())
+}
+
+/// The service's rooms show the new state; what changed is a line under the message.
+fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError> {
+    let (now, catalog) = (tx.now(), tx.catalog());
+    let incident = &change.next;
+    let Some(service) = catalog.service(&incident.service) else { return Ok(()) };
+    let is_new = change.log.iter().any(|entry| matches!(entry.kind, LogKind::Triggered { .. }));
+    outbox::cancel_pending(tx, &incident.id, Purpose::State.word(), Unwanted::Superseded.words())?;
+    for room in &service.rooms {
+        let Some(channel) = catalog.channel(&room.channel) else { continue };
+        let purposes: &[Purpose] = if is_new { &[Purpose::State] } else { &[Purpose::State, Purpose::Note] };
+        for purpose in purposes {
+            let delivery = Delivery {
+                id: DeliveryId(ids.uuid7(now)),
+                incident: incident.id.clone(),
+                recipient: Recipient::Room { service: incident.service.clone() },
+                channel: room.channel.clone(),
+                address: room.room.clone(),
+                purpose: *purpose,
+                why: None,
+                position: None,
+                due_at: now,
+                attempts: 0,
+            };
+            outbox::insert_delivery(tx, &delivery, channel.account.provider())?;
+        }
+    }
+    Ok(())
+}
+
+/// An entry that AllClear itself makes.
+pub(crate) const fn system_entry(at: allclear_domain::Timestamp, kind: LogKind) -> LogDraft {
+    LogDraft { at, agent: Agent::System, kind }
+}

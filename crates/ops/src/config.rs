@@ -1,0 +1,212 @@
+//! Changing the configuration from documents whose references are names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use allclear_base::{Rng, crash};
+use allclear_domain::PageId;
+use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
+use allclear_store::record::resource;
+use allclear_store::{Lane, Lock, Store, Tx, Write};
+use serde::{Deserialize, Serialize};
+
+use crate::draw::Ids;
+use crate::{Actor, Draw, OpsError, Permission, judge, status};
+
+/// What happens to a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is new.
+    Create,
+    /// It says something else.
+    Change,
+    /// Its source no longer contains it.
+    Remove,
+}
+
+/// One line of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What happens.
+    pub action: Action,
+    /// To which kind of document.
+    pub kind: Kind,
+    /// To which one.
+    pub name: String,
+}
+
+/// What a change of the configuration does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The revision that it was made for, or that it led to.
+    pub rev: i64,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+/// A plan with the documents behind it.
+struct Worked {
+    plan: Plan,
+    put: Vec<Resource>,
+    remove: Vec<(Kind, String)>,
+}
+
+/// Makes the documents of `source` be exactly these; references in them are names. Nothing else is touched.
+///
+/// # Errors
+/// [`OpsError::Invalid`] for a name that nothing has, or a document that others still need.
+pub async fn apply(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, documents: Vec<Document>) -> Result<Plan, OpsError> {
+    actor.require(Permission::ConfigWrite)?;
+    let (draw, source, name) = (Draw::new(rng), source.to_owned(), actor.name().to_owned());
+    let write = Write::new("apply configuration", Lane::Events).lock(Lock::Catalog);
+    let plan = store.write(write, move |tx| apply_within(tx, &draw.ids(), &source, &documents, &name)).await?;
+    crash::point("apply.after_commit");
+    Ok(plan)
+}
+
+/// What [`apply`] would do.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn plan(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, documents: Vec<Document>) -> Result<Plan, OpsError> {
+    actor.require(Permission::ConfigRead)?;
+    let (draw, source) = (Draw::new(rng), source.to_owned());
+    store.read("plan configuration", move |tx| Ok(work_out(tx, &draw.ids(), &source, &documents)?.plan)).await
+}
+
+fn apply_within(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document], actor: &str) -> Result<Plan, OpsError> {
+    let mut worked = work_out(tx, ids, source, documents)?;
+    if worked.plan.steps.is_empty() {
+        return Ok(worked.plan);
+    }
+    let before = tx.catalog();
+    let rev = resource::next_rev(tx)?;
+    resource::change(tx, rev, &worked.put, &worked.remove, actor)?;
+    judge::withdraw(tx, ids)?;
+    let pages = pages_touched(&before, &tx.catalog(), &worked);
+    tx.lock(pages.iter().cloned().map(Lock::Page))?;
+    for page in &pages {
+        status::publish(tx, page)?;
+    }
+    worked.plan.rev = rev;
+    Ok(worked.plan)
+}
+
+fn pages_touched(before: &Catalog, after: &Catalog, worked: &Worked) -> BTreeSet<PageId> {
+    let touched = worked.put.iter().map(|r| (r.document.kind(), r.id.clone())).chain(worked.remove.iter().cloned());
+    let mut pages = BTreeSet::new();
+    for (kind, id) in touched {
+        match kind {
+            Kind::Page => {
+                pages.insert(PageId(id));
+            }
+            Kind::Component => {
+                let id = id.into();
+                pages.extend([before, after].iter().filter_map(|c| c.component(&id)).map(|c| c.page.clone()));
+            }
+            _ => {}
+        }
+    }
+    pages
+}
+
+fn work_out(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document]) -> Result<Worked, OpsError> {
+    let (catalog, now) = (tx.catalog(), tx.now());
+    let mut names: BTreeMap<(Kind, String), String> = BTreeMap::new();
+    let mut worked = Worked { plan: Plan { rev: catalog.rev(), steps: vec![] }, put: vec![], remove: vec![] };
+    let mut present: BTreeSet<(Kind, String)> = BTreeSet::new();
+    for kind in Kind::ALL {
+        for document in documents.iter().filter(|document| document.kind() == kind) {
+            let mut document = document.clone();
+            resolve(&mut document, &names, &catalog)?;
+            let identity = document.identity();
+            let known = catalog.id_of(kind, &identity).map(str::to_owned);
+            let id = match known.clone() {
+                Some(id) => id,
+                None => match resource::past_id(tx, kind, &identity)? {
+                    Some(id) => id,
+                    None => new_id(ids, kind, &identity),
+                },
+            };
+            names.insert((kind, identity.clone()), id.clone());
+            if !present.insert((kind, id.clone())) {
+                return Err(OpsError::Invalid(format!("the {} {identity:?} is written twice", kind.word())));
+            }
+            let old = known.and_then(|id| catalog.get(kind, &id).cloned());
+            let same = old.as_ref().is_some_and(|old| old.document == document && old.source.as_deref() == Some(source));
+            if same {
+                continue;
+            }
+            let action = if old.is_some() { Action::Change } else { Action::Create };
+            worked.plan.steps.push(Step { action, kind, name: display_name(&document, &catalog, &names) });
+            let created_at = old.map_or(now, |old| old.created_at);
+            worked.put.push(Resource { id, rev: 0, source: Some(source.to_owned()), created_at, document });
+        }
+    }
+    let owned = catalog.all().filter(|r| r.source.as_deref() == Some(source));
+    for resource in owned.filter(|r| !present.contains(&(r.document.kind(), r.id.clone()))) {
+        let kind = resource.document.kind();
+        worked.plan.steps.push(Step { action: Action::Remove, kind, name: display_name(&resource.document, &catalog, &names) });
+        worked.remove.push((kind, resource.id.clone()));
+    }
+    check_removed(&catalog, &worked)?;
+    Ok(worked)
+}
+
+/// A rule's identity is made of ids; people read names.
+fn display_name(document: &Document, catalog: &Catalog, names: &BTreeMap<(Kind, String), String>) -> String {
+    let Some(rule) = document.as_rule() else { return document.name() };
+    let name = |kind: Kind, id: &str| {
+        let fresh = names.iter().find(|((k, _), known)| *k == kind && *known == id).map(|((_, name), _)| name.clone());
+        fresh.or_else(|| catalog.get(kind, id).map(|r| r.document.name())).unwrap_or_else(|| id.to_owned())
+    };
+    format!("{} -> {}", name(Kind::Service, rule.service.as_str()), name(Kind::Component, rule.component.as_str()))
+}
+
+fn resolve(document: &mut Document, names: &BTreeMap<(Kind, String), String>, catalog: &Catalog) -> Result<(), OpsError> {
+    let (own_kind, own_name) = (document.kind().word(), document.name());
+    for (kind, reference) in document.references() {
+        let fresh = names.get(&(kind, reference.clone())).cloned();
+        let found = fresh.or_else(|| catalog.id_of(kind, reference).map(str::to_owned));
+        let missing = || OpsError::Invalid(format!("the {own_kind} {own_name:?} names the {} {reference:?}, which does not exist", kind.word()));
+        *reference = found.ok_or_else(missing)?;
+    }
+    Ok(())
+}
+
+/// Refuses to remove what remains in use.
+fn check_removed(catalog: &Catalog, worked: &Worked) -> Result<(), OpsError> {
+    let removed: BTreeSet<&(Kind, String)> = worked.remove.iter().collect();
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let replaced: BTreeSet<(Kind, &str)> = worked.put.iter().map(|r| (r.document.kind(), r.id.as_str())).collect();
+    let stays = |r: &&std::sync::Arc<Resource>| {
+        let key = (r.document.kind(), r.id.clone());
+        !removed.contains(&key) && !replaced.contains(&(key.0, r.id.as_str()))
+    };
+    for resource in catalog.all().filter(stays) {
+        let mut document = resource.document.clone();
+        for (kind, reference) in document.references() {
+            if removed.contains(&(kind, reference.clone())) {
+                let gone = catalog.get(kind, reference).map_or_else(|| reference.clone(), |r| r.document.name());
+                return Err(OpsError::Invalid(format!(
+                    "the {} {gone:?} cannot be removed: the {} {:?} still names it",
+                    kind.word(),
+                    resource.document.kind().word(),
+                    resource.document.name()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn new_id(ids: &Ids, kind: Kind, identity: &str) -> String {
+    match kind {
+        Kind::Test => ids.uuid4(),
+        Kind::Page | Kind::Component => ids.statuspage(),
+        Kind::Location | Kind::Settings => identity.to_owned(),
+        Kind::Channel | Kind::Person | Kind::Schedule | Kind::EscalationPolicy | Kind::Service | Kind::Rule => ids.pagerduty(),
+    }
+}

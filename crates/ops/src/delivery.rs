@@ -1,0 +1,358 @@
+//! The outbox as the dispatcher and the providers' callbacks see it: claim, settle, receipt.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use allclear_base::{Rng, id};
+use allclear_domain::delivery::{self, Brief, Delivery, Message, Outcome, Purpose, Recipient, Settled, Status, Unwanted, Wanted};
+use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State};
+use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span};
+use allclear_store::record::alert;
+use allclear_store::record::delivery::{self as outbox, Stored};
+use allclear_store::record::incident as incidents;
+use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+
+use crate::apply::unreachable_level;
+use crate::draw::Ids;
+use crate::{Draw, OpsError};
+
+/// How long a claim holds: longer than any call to a provider may take.
+pub const LEASE: Span = Span::from_secs(30);
+
+/// Incidents that one message may carry; further ones go with the next.
+const MOST_IN_ONE_MESSAGE: usize = 50;
+
+/// An attempt whose intent is on disk: this message is to be sent now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The attempt; it stands in the callback's address and is the idempotency key.
+    pub attempt: String,
+    /// The channel that carries it.
+    pub channel: ChannelId,
+    /// The address on that channel.
+    pub address: String,
+    /// Whom it is for.
+    pub recipient: Recipient,
+    /// What it says.
+    pub message: Message,
+    /// The provider's reference of the message that this one changes or answers.
+    pub root: Option<String>,
+    /// The deliveries that it carries, with their fencing numbers.
+    pub deliveries: Vec<(DeliveryId, i64)>,
+}
+
+/// Claims what is due for a provider, at most `slots` messages. `busy` are destinations (channel and address)
+/// that may not be written to yet.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn claim(store: &Store, rng: &dyn Rng, provider: &'static str, slots: usize, busy: BTreeSet<(ChannelId, String)>) -> Result<Vec<Outgoing>, OpsError> {
+    let attempts: Vec<String> = (0..slots).map(|_| id::uuid7(rng, store.now().0)).collect();
+    let write = Write::new("claim deliveries", Lane::Act);
+    store.write(write, move |tx| claim_within(tx, provider, &attempts, &busy)).await
+}
+
+fn claim_within(tx: &mut Tx<'_>, provider: &str, attempts: &[String], busy: &BTreeSet<(ChannelId, String)>) -> Result<Vec<Outgoing>, OpsError> {
+    const CANDIDATES_PER_SLOT: usize = 20;
+    let most = u32::try_from(attempts.len() * CANDIDATES_PER_SLOT).unwrap_or(u32::MAX);
+    let candidates = outbox::claimable(tx, provider, most)?;
+    tx.lock(candidates.iter().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+    let mut bundles: Vec<Vec<(Stored, Incident)>> = Vec::new();
+    for stored in candidates {
+        let delivery = &stored.delivery;
+        if busy.contains(&(delivery.channel.clone(), delivery.address.clone())) {
+            continue;
+        }
+        let incident = incidents::load_incident(tx, &delivery.incident)?;
+        if let Some(why) = unwanted(tx, delivery, &incident)? {
+            outbox::cancel(tx, &delivery.id, why.words())?;
+            continue;
+        }
+        match bundles.iter().position(|bundle| goes_with(bundle, delivery)) {
+            Some(at) => bundles[at].push((stored, incident)),
+            None if bundles.len() < attempts.len() => bundles.push(vec![(stored, incident)]),
+            None => {}
+        }
+    }
+    let mut outgoing = Vec::with_capacity(bundles.len());
+    for (bundle, attempt) in bundles.into_iter().zip(attempts) {
+        outgoing.extend(begin_attempt(tx, bundle, attempt)?);
+    }
+    Ok(outgoing)
+}
+
+/// Messages of one purpose for one person and method go as one. A room shows each incident by itself.
+fn goes_with(bundle: &[(Stored, Incident)], delivery: &Delivery) -> bool {
+    bundle.len() < MOST_IN_ONE_MESSAGE
+        && bundle.first().is_some_and(|(first, _)| {
+            let first = &first.delivery;
+            matches!(delivery.recipient, Recipient::Person { .. })
+                && (&first.recipient, &first.channel, &first.address, first.purpose)
+                    == (&delivery.recipient, &delivery.channel, &delivery.address, delivery.purpose)
+        })
+}
+
+/// A page is looked at against the incident as it is now; an all-clear is wanted only where the page was seen.
+fn unwanted(tx: &mut Tx<'_>, delivery: &Delivery, incident: &Incident) -> Result<Option<Unwanted>, StoreError> {
+    if delivery.purpose == Purpose::AllClear {
+        let sent = outbox::deliveries_of(tx, &incident.id)?;
+        let seen = sent.iter().any(|other| {
+            other.delivery.purpose == Purpose::Page && other.delivery.lane() == delivery.lane() && other.status.may_have_been_seen()
+        });
+        return Ok((!seen).then_some(Unwanted::Superseded));
+    }
+    Ok(match delivery::wanted(delivery, incident) {
+        Wanted::Yes => None,
+        Wanted::No(why) => Some(why),
+    })
+}
+
+fn begin_attempt(tx: &mut Tx<'_>, bundle: Vec<(Stored, Incident)>, attempt: &str) -> Result<Option<Outgoing>, OpsError> {
+    let lease_until = tx.now().plus(LEASE);
+    let mut claimed = Vec::with_capacity(bundle.len());
+    for (stored, incident) in bundle {
+        if outbox::claim(tx, &stored, attempt, lease_until)? {
+            claimed.push((stored, incident));
+        }
+    }
+    let Some((first, incident)) = claimed.first() else { return Ok(None) };
+    outbox::insert_attempt(tx, attempt)?;
+    let root = root_of(tx, &first.delivery, incident)?;
+    let (channel, address, recipient) = (first.delivery.channel.clone(), first.delivery.address.clone(), first.delivery.recipient.clone());
+    let (purpose, possible_repeat) = (first.delivery.purpose, claimed.iter().any(|(stored, _)| stored.possible_repeat));
+    let mut briefs = Vec::with_capacity(claimed.len());
+    for (_, incident) in &claimed {
+        briefs.push(brief(tx, incident)?);
+    }
+    let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
+    let message = Message { purpose, incidents: briefs, possible_repeat };
+    Ok(Some(Outgoing { attempt: attempt.to_owned(), channel, address, recipient, message, root, deliveries }))
+}
+
+/// The provider's reference of the first message of the lane; nothing where it is not known: then a fresh one goes.
+fn root_of(tx: &mut Tx<'_>, delivery: &Delivery, incident: &Incident) -> Result<Option<String>, StoreError> {
+    if delivery.purpose == Purpose::Page {
+        return Ok(None);
+    }
+    let lane = delivery.lane();
+    let sent = outbox::deliveries_of(tx, &incident.id)?;
+    Ok(sent.into_iter().find(|s| s.delivery.lane() == lane && s.provider_id.is_some()).and_then(|s| s.provider_id))
+}
+
+/// What a message says of an incident.
+pub(crate) fn brief(tx: &mut Tx<'_>, incident: &Incident) -> Result<Brief, StoreError> {
+    let catalog = tx.catalog();
+    let detail = alert::alerts_of(tx, &incident.id)?.first().map_or(String::new(), |alert| alert.why.clone());
+    let person = |id: &PersonId| catalog.person(id).map_or_else(|| id.0.clone(), |person| person.name.clone());
+    let remark = match &incident.state {
+        State::Triggered(Paging::Level(here)) => {
+            format!("assigned to {}", here.assigned.iter().map(&person).collect::<Vec<_>>().join(", "))
+        }
+        State::Triggered(Paging::Nobody { .. }) => "nobody is on call".to_owned(),
+        State::Acknowledged(held) => format!("acknowledged by {}", held.by.last().map_or(String::new(), |a| agent_name(&a.by, &person))),
+        State::Resolved(end) => format!("resolved by {}: {}", agent_name(&end.by, &person), end.why.words()),
+    };
+    Ok(Brief {
+        incident: incident.id.clone(),
+        number: incident.number,
+        title: incident.title.clone(),
+        detail,
+        service: catalog.service(&incident.service).map_or(String::new(), |service| service.name.clone()),
+        urgency: incident.urgency,
+        status: incident.state.word().to_owned(),
+        remark,
+        url: None,
+    })
+}
+
+/// Who did something, in words.
+pub(crate) fn agent_name(agent: &Agent, person: &dyn Fn(&PersonId) -> String) -> String {
+    match agent {
+        Agent::Person { person: id, via } => format!("{} {}", person(id), via.words()),
+        Agent::Token { name } => name.clone(),
+        Agent::Test { .. } => "the test".to_owned(),
+        Agent::Timer => "a timer".to_owned(),
+        Agent::System => "AllClear".to_owned(),
+        Agent::Configuration => "a change of the configuration".to_owned(),
+    }
+}
+
+/// Writes down how an attempt ended, and what follows.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: Outcome, idempotent: bool) -> Result<(), OpsError> {
+    let (draw, attempt, deliveries) = (Draw::new(rng), outgoing.attempt.clone(), outgoing.deliveries.clone());
+    let locks = outgoing.message.incidents.iter().map(|brief| Lock::Incident(brief.incident.clone()));
+    let write = Write::new("settle attempt", Lane::Act).locks(locks);
+    store.write(write, move |tx| settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome, idempotent)).await
+}
+
+fn settle_within(tx: &mut Tx<'_>, ids: &Ids, attempt: &str, deliveries: &[(DeliveryId, i64)], outcome: &Outcome, idempotent: bool) -> Result<(), OpsError> {
+    outbox::settle_attempt(tx, attempt, &outcome_words(outcome))?;
+    for (id, fence) in deliveries {
+        let Some(stored) = outbox::find_delivery(tx, id)? else { continue };
+        if stored.fence == *fence && stored.status == Status::Claimed {
+            settle_one(tx, ids, &stored, outcome.clone(), idempotent)?;
+        }
+    }
+    Ok(())
+}
+
+fn outcome_words(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Accepted { .. } => "accepted".to_owned(),
+        Outcome::Retry { why, .. } => format!("try again: {why}"),
+        Outcome::Permanent { why } => format!("failed: {why}"),
+        Outcome::Unknown { why } => format!("unknown: {why}"),
+    }
+}
+
+fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: Outcome, idempotent: bool) -> Result<(), OpsError> {
+    let incident = incidents::load_incident(tx, &stored.delivery.incident)?;
+    let provider_id = match &outcome {
+        Outcome::Accepted { provider_id } => Some(provider_id.clone()),
+        Outcome::Retry { .. } | Outcome::Permanent { .. } | Outcome::Unknown { .. } => None,
+    };
+    let id = &stored.delivery.id;
+    match delivery::settle(&stored.delivery, incident.urgency, outcome, idempotent, tx.now()) {
+        Settled::Again { at, why, possible_repeat } => {
+            outbox::put_back(tx, id, stored.fence, at, &why, possible_repeat)?;
+        }
+        Settled::Finished { status, why } => {
+            outbox::finish(tx, id, stored.fence, status, why.as_deref(), provider_id.as_deref())?;
+            let outcome = why.map_or_else(|| status.word().to_owned(), |why| format!("{}: {why}", status.word()));
+            note(tx, ids, stored, &outcome)?;
+            if status.is_lost() {
+                after_loss(tx, stored, &incident)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A line of the timeline: who was told how, and what came of it. Rooms' updates are not worth one.
+fn note(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: &str) -> Result<(), StoreError> {
+    let delivery = &stored.delivery;
+    if matches!(delivery.purpose, Purpose::Note | Purpose::Trial) || (delivery.purpose == Purpose::State && outcome == "accepted") {
+        return Ok(());
+    }
+    let person = match &delivery.recipient {
+        Recipient::Person { person } => Some(person.clone()),
+        Recipient::Room { .. } => None,
+    };
+    let outcome = match delivery.purpose {
+        Purpose::AllClear => format!("all-clear {outcome}"),
+        Purpose::Page | Purpose::State | Purpose::Note | Purpose::Trial => outcome.to_owned(),
+    };
+    let kind = LogKind::Notified { person, method: stored.provider.clone(), address: mask_address(&delivery.address), outcome };
+    let draft = LogDraft { at: tx.now(), agent: Agent::System, kind };
+    incidents::append_log(tx, &delivery.incident, &[ids.pagerduty_record()], &[draft])
+}
+
+/// Enough of an address to know which one it was.
+pub(crate) fn mask_address(address: &str) -> String {
+    let visible = address.chars().count().saturating_sub(4);
+    let tail: String = address.chars().skip(visible).collect();
+    if address.starts_with('+') { format!("+…{tail}") } else { address.to_owned() }
+}
+
+/// A page that will not arrive: the person's next method at once; if the whole level is lost, the next level.
+fn after_loss(tx: &mut Tx<'_>, stored: &Stored, incident: &Incident) -> Result<(), StoreError> {
+    let lost = &stored.delivery;
+    let here = match &incident.state {
+        State::Triggered(Paging::Level(here)) if lost.position == Some((here.level, here.pass)) => here.clone(),
+        State::Triggered(_) | State::Acknowledged(_) | State::Resolved(_) => return Ok(()),
+    };
+    outbox::hurry(tx, &incident.id, &lost.recipient.key())?;
+    let of_level = outbox::deliveries_of(tx, &incident.id)?;
+    let all_lost = of_level.iter().filter(|d| d.delivery.position == lost.position).all(|d| d.delivery.id == lost.id || d.status.is_lost());
+    if all_lost {
+        unreachable_level(tx, incident, here.level, here.pass)?;
+    }
+    Ok(())
+}
+
+/// At start no attempt can be under way: each that was is settled as unknown.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn settle_orphans(store: &Store, rng: &dyn Rng, at_start: bool, idempotent: fn(&str) -> bool) -> Result<usize, OpsError> {
+    const MOST_AT_ONCE: u32 = 200;
+    if at_start {
+        store.write(Write::new("end leases", Lane::Act), |tx| Ok::<_, OpsError>(outbox::end_leases(tx)?)).await?;
+    }
+    let draw = Draw::new(rng);
+    let work = move |tx: &mut Tx<'_>| {
+        let ids = draw.ids();
+        let found = outbox::expired(tx, MOST_AT_ONCE)?;
+        tx.lock(found.iter().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+        for stored in &found {
+            let why = "AllClear stopped during the attempt".to_owned();
+            if let Some(attempt) = &stored.bundle {
+                outbox::settle_attempt(tx, attempt, &format!("unknown: {why}"))?;
+            }
+            settle_one(tx, &ids, stored, Outcome::Unknown { why }, idempotent(&stored.provider))?;
+        }
+        Ok::<_, OpsError>(found.len())
+    };
+    store.write(Write::new("settle orphans", Lane::Act), work).await
+}
+
+/// A provider's status callback for an attempt: its messages arrived, or did not. Whether it was known.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn receipt(store: &Store, rng: &dyn Rng, attempt: &str, arrived: bool, why: Option<String>) -> Result<bool, OpsError> {
+    let (draw, attempt) = (Draw::new(rng), attempt.to_owned());
+    let work = move |tx: &mut Tx<'_>| {
+        let ids = draw.ids();
+        let found = outbox::deliveries_of_bundle(tx, &attempt)?;
+        tx.lock(found.iter().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+        let status = if arrived { Status::Delivered } else { Status::Undelivered };
+        for stored in &found {
+            if outbox::receipt(tx, &stored.delivery.id, status, why.as_deref())? && !arrived {
+                let incident = incidents::load_incident(tx, &stored.delivery.incident)?;
+                note(tx, &ids, stored, &format!("undelivered: {}", why.as_deref().unwrap_or("no reason given")))?;
+                after_loss(tx, stored, &incident)?;
+            }
+        }
+        Ok::<_, OpsError>(!found.is_empty())
+    };
+    store.write(Write::new("take receipt", Lane::Act), work).await
+}
+
+/// The person and the incidents of the last message to an address, for a reply that names none.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn last_message_to(store: &Store, channel: &ChannelId, address: &str) -> Result<Option<(PersonId, Vec<IncidentId>)>, OpsError> {
+    let (channel, address) = (channel.clone(), address.to_owned());
+    let work = move |tx: &mut Tx<'_>| {
+        let Some(bundle) = outbox::last_bundle_to(tx, &channel, &address)? else { return Ok::<_, StoreError>(None) };
+        let found = outbox::deliveries_of_bundle(tx, &bundle)?;
+        let person = found.iter().find_map(|stored| match &stored.delivery.recipient {
+            Recipient::Person { person } => Some(person.clone()),
+            Recipient::Room { .. } => None,
+        });
+        Ok(person.map(|person| (person, found.into_iter().map(|stored| stored.delivery.incident).collect())))
+    };
+    Ok(store.read("last message", work).await?)
+}
+
+/// How many deliveries wait per provider is not needed; when the next is due is.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn next_due(store: &Store, provider: &'static str) -> Result<Option<allclear_domain::Timestamp>, OpsError> {
+    store.read("next delivery", move |tx| Ok::<_, OpsError>(outbox::next_due(tx, provider)?)).await
+}
+
+/// Counts messages by channel and status, for people.
+#[must_use]
+pub fn summary(stored: &[Stored]) -> BTreeMap<(String, &'static str), usize> {
+    let mut counts = BTreeMap::new();
+    for one in stored {
+        *counts.entry((one.provider.clone(), one.status.word())).or_insert(0) += 1;
+    }
+    counts
+}

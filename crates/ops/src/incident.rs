@@ -1,0 +1,157 @@
+//! Acting on incidents: acknowledge, resolve, and opening one that concerns AllClear itself.
+
+use allclear_base::Rng;
+use allclear_domain::catalog::{Catalog, Service};
+use allclear_domain::escalation::Level;
+use allclear_domain::incident::{self, Agent, Context, Event, Incident, Paging, Refused, ResolveReason, State};
+use allclear_domain::{AlertId, IncidentId, RunId, ServiceId, TestId, Timestamp};
+use allclear_store::record::alert::{self, Alert};
+use allclear_store::record::incident as incidents;
+use allclear_store::record::standing;
+use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+
+use crate::apply::{Pending, apply};
+use crate::draw::Ids;
+use crate::{Actor, Draw, OpsError, Permission};
+
+/// What a person may do to an incident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Take it.
+    Acknowledge,
+    /// End it.
+    Resolve,
+}
+
+/// Acknowledges or resolves an incident.
+///
+/// # Errors
+/// [`OpsError::Refused`] where it changes nothing, with why; [`OpsError::Forbidden`]; [`OpsError::NotFound`].
+pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, id: &IncidentId, act: Act) -> Result<Incident, OpsError> {
+    actor.require(Permission::IncidentsWrite)?;
+    let (draw, agent, id) = (Draw::new(rng), actor.agent().clone(), id.clone());
+    let write = Write::new("act on incident", Lane::Act).lock(Lock::Incident(id.clone()));
+    store.write(write, move |tx| act_within(tx, &draw.ids(), &agent, &id, act)).await
+}
+
+/// Does the same to several incidents in one commit; one answer of a person acts on all that they were told of.
+/// Those that refuse are left out.
+///
+/// # Errors
+/// As [`act`], but for refusals.
+pub async fn act_on_all(store: &Store, rng: &dyn Rng, actor: &Actor, ids: Vec<IncidentId>, act: Act) -> Result<Vec<Incident>, OpsError> {
+    actor.require(Permission::IncidentsWrite)?;
+    let (draw, agent) = (Draw::new(rng), actor.agent().clone());
+    let write = Write::new("act on incidents", Lane::Act).locks(ids.iter().cloned().map(Lock::Incident));
+    let work = move |tx: &mut Tx<'_>| {
+        let (ids_drawn, mut pending) = (draw.ids(), Vec::new());
+        for id in &ids {
+            match decide(tx, &agent, id, act) {
+                Ok(change) => pending.push(Pending::changed(change)),
+                Err(OpsError::Refused(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(apply(tx, &ids_drawn, pending)?)
+    };
+    store.write(write, work).await
+}
+
+fn act_within(tx: &mut Tx<'_>, ids: &Ids, agent: &Agent, id: &IncidentId, act: Act) -> Result<Incident, OpsError> {
+    let change = decide(tx, agent, id, act)?;
+    let changed = apply(tx, ids, vec![Pending::changed(change)])?;
+    changed.into_iter().next().ok_or_else(|| OpsError::NotFound { what: "incident", id: id.0.clone() })
+}
+
+fn decide(tx: &mut Tx<'_>, agent: &Agent, id: &IncidentId, act: Act) -> Result<incident::Change, OpsError> {
+    let found = incidents::load_incident(tx, id)?;
+    let event = match act {
+        Act::Acknowledge => Event::Acknowledge { by: agent.clone() },
+        Act::Resolve => Event::Resolve { by: agent.clone(), why: ResolveReason::ByHand },
+    };
+    let context = context_of(tx, &found)?;
+    Ok(incident::transition(&found, &event, &context, tx.now())?)
+}
+
+/// What a decision on an incident depends on.
+pub(crate) fn context_of(tx: &mut Tx<'_>, incident: &Incident) -> Result<Context, StoreError> {
+    let mut still_fails = false;
+    for open in alert::alerts_of(tx, &incident.id)?.into_iter().filter(|alert| alert.resolved_at.is_none()) {
+        if let Some((test, environment)) = &open.test {
+            still_fails |= standing::standings(tx, test, environment)?.iter().any(|s| s.standing.failing || s.standing.blind);
+        }
+    }
+    let catalog = tx.catalog();
+    Ok(context(&catalog, catalog.service(&incident.service), &incident.levels, still_fails, tx.now()))
+}
+
+fn context(catalog: &Catalog, service: Option<&Service>, levels: &[Level], test_still_fails: bool, at: Timestamp) -> Context {
+    Context {
+        levels: catalog.people_of(levels, at),
+        acknowledgement_timeout: service.and_then(|s| s.acknowledgement_timeout),
+        auto_resolve: service.and_then(|s| s.auto_resolve),
+        test_still_fails,
+    }
+}
+
+/// What a new incident is about.
+pub(crate) struct Opening {
+    pub(crate) service: ServiceId,
+    pub(crate) dedup_key: String,
+    pub(crate) test: Option<(TestId, String)>,
+    pub(crate) title: String,
+    pub(crate) why: String,
+    pub(crate) agent: Agent,
+    pub(crate) run: Option<RunId>,
+}
+
+/// Decides on a new incident with its alert. Nothing where the service is gone.
+pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pending> {
+    let (catalog, now) = (tx.catalog(), tx.now());
+    let service = catalog.service(&about.service)?;
+    let policy = catalog.policy(&service.escalation_policy);
+    let id = IncidentId(ids.pagerduty_record());
+    tx.adopt(Lock::Incident(id.clone()));
+    let draft = Incident {
+        id: id.clone(),
+        number: 0,
+        service: about.service.clone(),
+        title: about.title,
+        urgency: service.urgency,
+        opened_at: now,
+        state: State::Triggered(Paging::Nobody { look_again_at: now }),
+        levels: policy.map_or(vec![], |policy| policy.levels.clone()),
+        repeat: policy.map_or(0, |policy| policy.repeat),
+        run: about.run.clone(),
+        version: 0,
+    };
+    let context = context(&catalog, Some(service), &draft.levels, true, now);
+    let change = incident::open(draft, about.why.clone(), about.agent, &context, now);
+    let alert = Alert {
+        id: AlertId(ids.pagerduty_record()),
+        incident: id,
+        service: about.service,
+        dedup_key: about.dedup_key,
+        test: about.test,
+        why: about.why,
+        opened_at: now,
+        resolved_at: None,
+        triggers: 1,
+        first_run: about.run.clone(),
+        last_run: about.run,
+    };
+    Some(Pending { change, opened_by: Some(alert) })
+}
+
+/// Decides on the end of an incident whose alerts have all ended. Nothing where others are open, or it is over.
+pub(crate) fn ending(tx: &mut Tx<'_>, id: &IncidentId, by: Agent, why: ResolveReason) -> Result<Option<Pending>, StoreError> {
+    if alert::alerts_of(tx, id)?.iter().any(|alert| alert.resolved_at.is_none()) {
+        return Ok(None);
+    }
+    let found = incidents::load_incident(tx, id)?;
+    let context = context_of(tx, &found)?;
+    match incident::transition(&found, &Event::Resolve { by, why }, &context, tx.now()) {
+        Ok(change) => Ok(Some(Pending::changed(change))),
+        Err(Refused::AlreadyResolved | Refused::AlreadyAcknowledged | Refused::Stale | Refused::StillFailing) => Ok(None),
+    }
+}

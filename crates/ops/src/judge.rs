@@ -1,0 +1,353 @@
+//! Results come in batches; inserting them and every change that they cause is one transaction.
+//!
+//! 1. Each result is folded into its test's standing within a savepoint of its own; one that cannot be judged is
+//!    kept as `unjudged` and blocks nobody.
+//! 2. What follows for each test and environment is decided on the state at the end of the batch.
+//! 3. Incidents open and resolve, all together (see `apply`).
+//! 4. The runs, the exceptions of the slot ledger and the probe's watermark are written.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use allclear_base::{Rng, crash};
+use allclear_domain::apitest::document::{Notify, Test};
+use allclear_domain::apitest::judge::{self, AlertStep, Fold, NotCounted, Standing, Thresholds};
+use allclear_domain::apitest::report::{RunReport, Verdict};
+use allclear_domain::incident::{Agent, ResolveReason};
+use allclear_domain::{IncidentId, LocationName, RunId, Span, TestId, Timestamp};
+use allclear_store::evidence::{Evidence, Place};
+use allclear_store::record::alert;
+use allclear_store::record::run::{self, Run};
+use allclear_store::record::slot::{self, SlotException, Watermark};
+use allclear_store::record::standing::{self, Located};
+use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+
+use crate::apply::{Pending, apply};
+use crate::draw::Ids;
+use crate::incident::{Opening, ending, opening};
+use crate::{Draw, OpsError};
+
+/// A result on its way to judgement.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The run.
+    pub report: RunReport,
+    /// Whether a retry stands in its place, so that it does not count.
+    pub superseded: bool,
+}
+
+/// What a probe hands over at once.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The probe's location.
+    pub location: LocationName,
+    /// The probe.
+    pub probe: String,
+    /// Its current start.
+    pub boot: String,
+    /// Counts the batches of this start; a batch that comes twice is taken once.
+    pub seq: i64,
+    /// Every slot up to here is in this batch or an earlier one.
+    pub through: Timestamp,
+    /// Runs.
+    pub entries: Vec<Entry>,
+    /// Slots that did not run.
+    pub exceptions: Vec<SlotException>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Runs that counted.
+    pub counted: usize,
+    /// Runs that could not be judged.
+    pub unjudged: usize,
+    /// Incidents that opened.
+    pub opened: usize,
+    /// Incidents that ended.
+    pub resolved: usize,
+}
+
+/// Which evidence is kept. It remembers what it needs in memory; forgetting it keeps more, never less.
+#[derive(Default)]
+pub struct Sampler {
+    seen: HashMap<(TestId, String, LocationName), Seen>,
+}
+
+struct Seen {
+    last_failed: bool,
+    sampled_at: Timestamp,
+    /// The last pass that was not kept, in case the next run fails.
+    last_good: Option<Box<RunReport>>,
+}
+
+/// A sample of passes: one an hour per test, environment and location.
+const SAMPLE_EVERY: Span = Span::from_mins(60);
+
+/// A pass with more text than this is not held back for a comparison: memory has a bound.
+const LARGEST_HELD_BODY: usize = 16 * 1024;
+
+impl Sampler {
+    /// The reports to keep in full: failures, the first pass after one, the last good run before one, and a sample.
+    fn choose(&mut self, entries: &[Entry], now: Timestamp) -> Vec<RunReport> {
+        let mut kept = Vec::new();
+        for Entry { report, .. } in entries {
+            let key = (report.test_id.clone(), report.environment.clone(), report.location.clone());
+            let seen = self.seen.entry(key).or_insert(Seen { last_failed: true, sampled_at: Timestamp(0), last_good: None });
+            let passed = report.verdict == Verdict::Passed;
+            let sample = now.since(seen.sampled_at) >= SAMPLE_EVERY;
+            if passed && !seen.last_failed && !sample {
+                seen.last_good = (held_size(report) <= LARGEST_HELD_BODY).then(|| Box::new(report.clone()));
+                continue;
+            }
+            if passed {
+                seen.sampled_at = now;
+                seen.last_good = None;
+            }
+            kept.extend(seen.last_good.take().filter(|_| !passed).map(|report| *report));
+            seen.last_failed = !passed;
+            kept.push(report.clone());
+        }
+        kept
+    }
+}
+
+fn held_size(report: &RunReport) -> usize {
+    report.steps.iter().filter_map(|step| step.exchange.as_ref()).map(|e| e.response_body.len() + e.request_body.len()).sum()
+}
+
+/// Judges a batch. Evidence is on disk before the commit that names it.
+///
+/// # Errors
+/// Errors of the store; nothing of the batch is kept then, and the caller comes again with it.
+pub async fn judge_batch(store: &Store, evidence: &Evidence, sampler: &mut Sampler, rng: &dyn Rng, batch: Batch) -> Result<Judged, OpsError> {
+    crash::point("judge.before_evidence");
+    let now = store.now();
+    let kept = sampler.choose(&batch.entries, now);
+    let places = evidence.append(&kept.iter().collect::<Vec<_>>(), now)?;
+    crash::point("judge.after_evidence");
+    let places: BTreeMap<RunId, Place> = kept.into_iter().map(|report| report.run_id).zip(places).collect();
+    let draw = Draw::new(rng);
+    let tests: BTreeSet<Lock> = batch.entries.iter().map(|entry| Lock::Test(entry.report.test_id.clone())).collect();
+    let write = Write::new("judge batch", Lane::Results).locks(tests);
+    let judged = store.write(write, move |tx| judge_within(tx, &draw.ids(), &batch, &places)).await?;
+    crash::point("judge.after_commit");
+    Ok(judged)
+}
+
+/// A test and environment with what this batch brought.
+struct Touched {
+    /// The last failing run of the batch.
+    failed: Option<(RunId, String)>,
+    /// The last run of the batch that counted.
+    last: Option<RunId>,
+}
+
+fn judge_within(tx: &mut Tx<'_>, ids: &Ids, batch: &Batch, places: &BTreeMap<RunId, Place>) -> Result<Judged, OpsError> {
+    let mark = slot::watermark(tx, &batch.location, &batch.probe)?;
+    if mark.is_some_and(|mark| mark.boot == batch.boot && mark.seq >= batch.seq) {
+        return Ok(Judged::default());
+    }
+    let mut judged = Judged::default();
+    let mut touched: BTreeMap<(TestId, String), Touched> = BTreeMap::new();
+    let mut runs = Vec::with_capacity(batch.entries.len());
+    let mut own_places = places.clone();
+    let mut order: Vec<&Entry> = batch.entries.iter().collect();
+    order.sort_by_key(|entry| entry.report.slot.unwrap_or(entry.report.started_at));
+    for entry in order {
+        let folded = if entry.superseded { Ok("retried".to_owned()) } else { tx.savepoint(|tx| fold_one(tx, &entry.report, &mut touched)) };
+        let outcome = folded.unwrap_or_else(|error| {
+            tracing::error!(run.id = %entry.report.run_id, error = %error, "a result could not be judged");
+            format!("unjudged: {error}")
+        });
+        judged.counted += usize::from(outcome == "counted");
+        judged.unjudged += usize::from(outcome.starts_with("unjudged"));
+        runs.push(Run::of(&entry.report, outcome, own_places.remove(&entry.report.run_id)));
+    }
+    let pending = decide(tx, ids, &touched)?;
+    judged.opened = pending.iter().filter(|p| p.opened_by.is_some()).count();
+    judged.resolved = pending.len() - judged.opened;
+    if !pending.is_empty() {
+        apply(tx, ids, pending)?;
+    }
+    run::insert_runs(tx, &runs)?;
+    for (id, place) in &own_places {
+        run::attach_evidence(tx, id, place)?;
+    }
+    slot::insert_exceptions(tx, &batch.exceptions)?;
+    let mark = Watermark {
+        location: batch.location.clone(),
+        probe: batch.probe.clone(),
+        boot: batch.boot.clone(),
+        seq: batch.seq,
+        through: batch.through,
+    };
+    slot::put_watermark(tx, &mark)?;
+    Ok(judged)
+}
+
+fn fold_one(tx: &mut Tx<'_>, report: &RunReport, touched: &mut BTreeMap<(TestId, String), Touched>) -> Result<String, StoreError> {
+    let catalog = tx.catalog();
+    let Some(test) = catalog.test(&report.test_id) else { return Ok("the test is gone".into()) };
+    let Some(environment) = test.environments.get(&report.environment) else { return Ok("the environment is gone".into()) };
+    let known = standing::standings(tx, &report.test_id, &report.environment)?;
+    let before = known.into_iter().find(|located| located.location == report.location).map_or_else(Standing::default, |l| l.standing);
+    let result = judge::Result { run: &report.run_id, slot: report.slot.unwrap_or(report.started_at), verdict: &report.verdict };
+    let next = match judge::fold(&before, &result, thresholds(test, &report.environment, environment.notify.as_ref()), tx.now()) {
+        Fold::Counted(next) => next,
+        Fold::HistoryOnly(NotCounted::LaterSlotJudged) => return Ok("history only: a later slot was judged".into()),
+        Fold::HistoryOnly(NotCounted::Misconfigured) => return Ok("not judged: the test is misconfigured".into()),
+        Fold::HistoryOnly(NotCounted::OlderThanTwoIntervals) => return Ok("history only: older than two intervals".into()),
+    };
+    let seen = touched.entry((report.test_id.clone(), report.environment.clone())).or_insert(Touched { failed: None, last: None });
+    match &report.verdict {
+        Verdict::Failed(_) => seen.failed = Some((report.run_id.clone(), report.verdict.why().unwrap_or_default())),
+        Verdict::Passed | Verdict::Misconfigured { .. } => {}
+        Verdict::Inconclusive { why } if next.blind => seen.failed = Some((report.run_id.clone(), why.clone())),
+        Verdict::Inconclusive { .. } => {}
+    }
+    seen.last = Some(report.run_id.clone());
+    standing::put_standing(tx, &report.test_id, &report.environment, &Located { location: report.location.clone(), standing: next })?;
+    Ok("counted".into())
+}
+
+fn thresholds(test: &Test, environment: &str, notify: Option<&Notify>) -> Thresholds {
+    let intervals = test.schedules.iter().filter(|s| s.environment == environment).map(|s| s.every);
+    Thresholds {
+        after_failures: notify.map_or(1, |n| n.after_failures),
+        after_passes: notify.map_or(1, |n| n.after_passes),
+        interval: intervals.max(),
+    }
+}
+
+/// The two alerts that a test can have in an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// It fails.
+    Fails,
+    /// Nothing conclusive was heard of it for too long.
+    Blind,
+}
+
+impl Kind {
+    fn key(self, test: &TestId, environment: &str) -> String {
+        match self {
+            Self::Fails => format!("test:{test}:{environment}"),
+            Self::Blind => format!("blind:{test}:{environment}"),
+        }
+    }
+
+    fn title(self, test: &str, environment: &str) -> String {
+        match self {
+            Self::Fails => format!("{test} fails in {environment}"),
+            Self::Blind => format!("We cannot see {test} in {environment}"),
+        }
+    }
+}
+
+/// What an alert should do, before its incident is locked.
+struct Intent {
+    test: TestId,
+    environment: String,
+    kind: Kind,
+    step: AlertStep,
+    incident: Option<IncidentId>,
+}
+
+fn decide(tx: &mut Tx<'_>, ids: &Ids, touched: &BTreeMap<(TestId, String), Touched>) -> Result<Vec<Pending>, StoreError> {
+    let mut intents = Vec::new();
+    for ((test, environment), seen) in touched {
+        intents.extend(intents_of(tx, test, environment, seen)?);
+    }
+    tx.lock(intents.iter().filter_map(|intent| intent.incident.clone()).map(Lock::Incident))?;
+    let mut pending = Vec::new();
+    for intent in &intents {
+        let seen = &touched[&(intent.test.clone(), intent.environment.clone())];
+        pending.extend(carry_out(tx, ids, intent, seen)?);
+    }
+    Ok(pending)
+}
+
+fn intents_of(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -> Result<Vec<Intent>, StoreError> {
+    let catalog = tx.catalog();
+    let Some(test) = catalog.test(id) else { return Ok(vec![]) };
+    let notified = test.environments.get(environment).and_then(|e| e.notify.as_ref()).is_some_and(|n| n.on);
+    let scheduled: BTreeSet<&LocationName> =
+        test.schedules.iter().filter(|s| s.environment == environment).flat_map(|s| &s.locations).collect();
+    let counts = |located: &&Located| scheduled.is_empty() || scheduled.contains(&located.location);
+    let standings = standing::standings(tx, id, environment)?;
+    let failing = standings.iter().filter(counts).filter(|l| l.standing.failing).count();
+    let blind = standings.iter().filter(counts).filter(|l| l.standing.blind).count();
+    let mut intents = Vec::new();
+    for (kind, count) in [(Kind::Fails, failing), (Kind::Blind, blind)] {
+        let open = alert::open_alert(tx, &kind.key(id, environment))?;
+        let step = if notified { judge::alert_step(open.is_some(), count, test.quorum, seen.failed.is_some()) } else { AlertStep::Stay };
+        if step != AlertStep::Stay {
+            let incident = open.map(|alert| alert.incident);
+            intents.push(Intent { test: id.clone(), environment: environment.to_owned(), kind, step, incident });
+        }
+    }
+    Ok(intents)
+}
+
+/// The incident is locked now; the alert is read again, because a person may have resolved it in between.
+fn carry_out(tx: &mut Tx<'_>, ids: &Ids, intent: &Intent, seen: &Touched) -> Result<Option<Pending>, StoreError> {
+    let key = intent.kind.key(&intent.test, &intent.environment);
+    let open = alert::open_alert(tx, &key)?;
+    match (intent.step, open) {
+        (AlertStep::Trigger, Some(open)) => {
+            alert::trigger_again(tx, &open.id, seen.failed.as_ref().map(|(run, _)| run))?;
+            Ok(None)
+        }
+        (AlertStep::Trigger, None) => Ok(open_for(tx, ids, intent, key, seen)),
+        (AlertStep::Resolve, Some(open)) => {
+            alert::resolve_alert(tx, &open.id)?;
+            let by = Agent::Test { test: intent.test.clone(), run: seen.last.clone() };
+            ending(tx, &open.incident, by, ResolveReason::AlertsCleared)
+        }
+        (AlertStep::Resolve, None) | (AlertStep::Stay, _) => Ok(None),
+    }
+}
+
+fn open_for(tx: &mut Tx<'_>, ids: &Ids, intent: &Intent, dedup_key: String, seen: &Touched) -> Option<Pending> {
+    let catalog = tx.catalog();
+    let test = catalog.test(&intent.test)?;
+    let notify = test.environments.get(&intent.environment)?.notify.as_ref()?;
+    let (run, why) = seen.failed.clone()?;
+    let about = Opening {
+        service: notify.service.clone(),
+        dedup_key,
+        test: Some((intent.test.clone(), intent.environment.clone())),
+        title: intent.kind.title(&test.name, &intent.environment),
+        why,
+        agent: Agent::Test { test: intent.test.clone(), run: Some(run.clone()) },
+        run: Some(run),
+    };
+    opening(tx, ids, about)
+}
+
+/// Ends the alerts of tests that were deleted or switched off. Within a change of the configuration.
+pub(crate) fn withdraw(tx: &mut Tx<'_>, ids: &Ids) -> Result<(), StoreError> {
+    const MOST: u32 = 10_000;
+    let catalog = tx.catalog();
+    let alive = |test: &TestId, environment: &str| {
+        let environment = catalog.test(test).and_then(|test| test.environments.get(environment));
+        environment.and_then(|e| e.notify.as_ref()).is_some_and(|notify| notify.on)
+    };
+    let gone = |found: &alert::Alert| found.test.as_ref().is_some_and(|(test, environment)| !alive(test, environment));
+    let open: Vec<alert::Alert> = alert::open_test_alerts(tx, MOST)?.into_iter().filter(gone).collect();
+    tx.lock(open.iter().filter_map(|a| a.test.clone()).map(|(test, _)| Lock::Test(test)))?;
+    tx.lock(open.iter().map(|alert| Lock::Incident(alert.incident.clone())))?;
+    let mut pending = Vec::new();
+    for alert in &open {
+        if let Some((test, environment)) = &alert.test {
+            standing::forget_standings(tx, test, Some(environment))?;
+        }
+        if alert::resolve_alert(tx, &alert.id)? {
+            pending.extend(ending(tx, &alert.incident, Agent::Configuration, ResolveReason::TestWithdrawn)?);
+        }
+    }
+    if !pending.is_empty() {
+        apply(tx, ids, pending)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! What happens when a timer is due.
+
+use allclear_base::{Rng, crash};
+use allclear_domain::IncidentId;
+use allclear_domain::incident::{self, Agent, Event, Incident};
+use allclear_store::record::incident as incidents;
+use allclear_store::record::timer::{self, Timer};
+use allclear_store::record::{alert, component};
+use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+
+use crate::apply::{ALARM, Pending, apply};
+use crate::draw::Ids;
+use crate::incident::{Opening, context_of, opening};
+use crate::status::RULE_DELAY;
+use crate::{Draw, OpsError};
+
+/// The kind of the timer by which a level that cannot be reached is left at once.
+pub(crate) const UNREACHABLE: &str = "unreachable";
+
+/// Timers per transaction: a bound on how long acknowledgements wait behind a burst.
+const MOST_AT_ONCE: u32 = 64;
+
+/// Fires what is due; how many timers there were. Whoever calls it comes again until it is 0.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn fire_due(store: &Store, rng: &dyn Rng) -> Result<usize, OpsError> {
+    let due: Vec<Timer> = store.read("due timers", |tx| Ok::<_, StoreError>(timer::due_timers(tx, MOST_AT_ONCE)?)).await?;
+    for timer in &due {
+        crash::point("timer.before_fire");
+        fire(store, rng, timer.clone()).await?;
+        crash::point("timer.after_fire");
+    }
+    Ok(due.len())
+}
+
+/// When the next timer is due.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn next_due(store: &Store) -> Result<Option<allclear_domain::Timestamp>, OpsError> {
+    store.read("next timer", |tx| Ok::<_, OpsError>(timer::next_due(tx)?)).await
+}
+
+async fn fire(store: &Store, rng: &dyn Rng, timer: Timer) -> Result<(), OpsError> {
+    let Some(id) = timer.subject.strip_prefix("incident:").map(IncidentId::from) else {
+        let write = Write::new("drop timer", Lane::Act);
+        return store.write(write, move |tx| Ok(timer::take_timer(tx, &timer).map(|_| ())?)).await;
+    };
+    let draw = Draw::new(rng);
+    let write = Write::new("fire timer", Lane::Act).lock(Lock::Incident(id.clone()));
+    store.write(write, move |tx| fire_within(tx, &draw.ids(), &id, &timer)).await
+}
+
+/// The timer is taken away in the commit of what it does: it fires once, or it stands.
+fn fire_within(tx: &mut Tx<'_>, ids: &Ids, id: &IncidentId, timer: &Timer) -> Result<(), OpsError> {
+    if !timer::take_timer(tx, timer)? {
+        return Ok(());
+    }
+    let Some(found) = incidents::find_incident(tx, id)? else { return Ok(()) };
+    if let Some(rule) = timer.kind.strip_prefix(RULE_DELAY) {
+        return press_late(tx, ids, &found, rule);
+    }
+    if timer.kind == ALARM {
+        return alarm(tx, ids, &found);
+    }
+    let Some(event) = event_of(timer) else { return Ok(()) };
+    let context = context_of(tx, &found)?;
+    // A timer that belongs to an earlier state changes nothing; that is not an error.
+    if let Ok(change) = incident::transition(&found, &event, &context, tx.now()) {
+        apply(tx, ids, vec![Pending::changed(change)])?;
+    }
+    Ok(())
+}
+
+fn event_of(timer: &Timer) -> Option<Event> {
+    if timer.kind == UNREACHABLE {
+        let body: serde_json::Value = serde_json::from_str(&timer.body).ok()?;
+        let level = usize::try_from(body.get("level")?.as_u64()?).ok()?;
+        let pass = u32::try_from(body.get("pass")?.as_u64()?).ok()?;
+        return Some(Event::LevelUnreachable { level, pass });
+    }
+    serde_json::from_str::<incident::Timer>(&timer.body).ok().map(incident::Timer::event)
+}
+
+/// A rule whose delay is over presses, if the incident is still open.
+fn press_late(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident, rule: &str) -> Result<(), OpsError> {
+    let catalog = tx.catalog();
+    let found = catalog.rules_of(&incident.service).find(|(id, _)| id.as_str() == rule);
+    let Some((id, rule)) = found.filter(|_| incident.is_open()) else { return Ok(()) };
+    tx.lock([Lock::Component(rule.component.clone())])?;
+    component::press(tx, &rule.component, &incident.id, &id, rule.status(incident.urgency))?;
+    crate::status::follow_one(tx, ids, incident, &rule.component)?;
+    Ok(())
+}
+
+/// Opens an incident on the operators' service, once per cause.
+fn alarm(tx: &mut Tx<'_>, ids: &Ids, about: &Incident) -> Result<(), OpsError> {
+    let operators = tx.catalog().settings().operators;
+    let Some(service) = operators.filter(|service| *service != about.service) else {
+        tracing::error!(incident.id = %about.id, "nobody can be notified, and there is no operators' service to tell");
+        return Ok(());
+    };
+    let dedup_key = format!("nobody:{}", about.id);
+    if alert::open_alert(tx, &dedup_key)?.is_some() {
+        return Ok(());
+    }
+    let opening_about = Opening {
+        service,
+        dedup_key,
+        test: None,
+        title: format!("Nobody answers for incident #{}", about.number),
+        why: format!("\"{}\": nobody to notify, or nobody acknowledged", about.title),
+        agent: Agent::System,
+        run: about.run.clone(),
+    };
+    if let Some(pending) = opening(tx, ids, opening_about) {
+        apply(tx, ids, vec![pending])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Reading: incidents with their evidence, the chain from a component's status to the failing assertion.
+
+use allclear_domain::apitest::report::RunReport;
+use allclear_domain::catalog::Kind;
+use allclear_domain::incident::{Agent, Incident, LogKind};
+use allclear_domain::status::published::PublishedPage;
+use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, ServiceId};
+use allclear_store::evidence::Evidence;
+use allclear_store::record::alert::{self, Alert};
+use allclear_store::record::component::{self, ComponentChange, ComponentState};
+use allclear_store::record::delivery::{self as outbox, Stored};
+use allclear_store::record::incident::{self as incidents, LogEntry};
+use allclear_store::record::page;
+use allclear_store::record::run::{self, Run};
+use allclear_store::{Store, StoreError, Tx};
+
+use crate::delivery::agent_name;
+use crate::{Actor, OpsError, Permission};
+
+/// An incident with everything that belongs to it.
+#[derive(Debug, Clone)]
+pub struct IncidentView {
+    /// The incident.
+    pub incident: Incident,
+    /// What opened it.
+    pub alerts: Vec<Alert>,
+    /// What happened, oldest first.
+    pub log: Vec<LogEntry>,
+    /// Who was told how.
+    pub deliveries: Vec<Stored>,
+    /// The run that opened it, if its row is still kept.
+    pub run: Option<Run>,
+    /// The components that it presses on.
+    pub components: Vec<ComponentId>,
+}
+
+/// Entries of a timeline that are read at once.
+const MOST_ENTRIES: u32 = 500;
+
+/// The newest incidents, all or of one status.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn list_incidents(store: &Store, actor: &Actor, status: Option<String>, before_number: i64, most: u32) -> Result<Vec<Incident>, OpsError> {
+    actor.require(Permission::IncidentsRead)?;
+    store.read("list incidents", move |tx| Ok::<_, OpsError>(incidents::list_incidents(tx, status.as_deref(), before_number, most)?)).await
+}
+
+/// An incident by its id or its number.
+///
+/// # Errors
+/// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
+pub async fn show_incident(store: &Store, actor: &Actor, key: &str) -> Result<IncidentView, OpsError> {
+    actor.require(Permission::IncidentsRead)?;
+    let key = key.to_owned();
+    store.read("show incident", move |tx| incident_view(tx, &key)).await
+}
+
+fn incident_view(tx: &mut Tx<'_>, key: &str) -> Result<IncidentView, OpsError> {
+    let number = key.strip_prefix('#').unwrap_or(key).parse::<i64>().ok();
+    let found = match number {
+        Some(number) => incidents::find_incident_by_number(tx, number)?,
+        None => incidents::find_incident(tx, &IncidentId::from(key))?,
+    };
+    let incident = found.ok_or_else(|| OpsError::NotFound { what: "incident", id: key.to_owned() })?;
+    let run = match &incident.run {
+        Some(id) => run::find_run(tx, id)?,
+        None => None,
+    };
+    Ok(IncidentView {
+        alerts: alert::alerts_of(tx, &incident.id)?,
+        log: incidents::log_of(tx, &incident.id, 0, MOST_ENTRIES)?,
+        deliveries: outbox::deliveries_of(tx, &incident.id)?,
+        components: component::pressed_by(tx, &incident.id)?,
+        run,
+        incident,
+    })
+}
+
+/// A run with its evidence, if it was kept.
+#[derive(Debug, Clone)]
+pub struct RunView {
+    /// The run's row.
+    pub run: Run,
+    /// Everything that was kept of it.
+    pub report: Option<RunReport>,
+}
+
+/// A run by its id.
+///
+/// # Errors
+/// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
+pub async fn show_run(store: &Store, evidence: &Evidence, actor: &Actor, id: &RunId) -> Result<RunView, OpsError> {
+    actor.require(Permission::IncidentsRead)?;
+    let key = id.clone();
+    let found = store.read("show run", move |tx| Ok::<_, StoreError>(run::find_run(tx, &key)?)).await?;
+    let run = found.ok_or_else(|| OpsError::NotFound { what: "run", id: id.0.clone() })?;
+    let report = match &run.evidence {
+        Some(place) => Some(evidence.read(place)?),
+        None => None,
+    };
+    Ok(RunView { run, report })
+}
+
+/// A component with its history.
+#[derive(Debug, Clone)]
+pub struct ComponentView {
+    /// The component.
+    pub id: ComponentId,
+    /// Its name.
+    pub name: String,
+    /// How it stands, and who decides that.
+    pub state: ComponentState,
+    /// The open incidents that press on it.
+    pub pressed_by: Vec<IncidentId>,
+    /// Its latest changes, newest first.
+    pub changes: Vec<ComponentChange>,
+}
+
+/// A component by its id or name.
+///
+/// # Errors
+/// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
+pub async fn show_component(store: &Store, actor: &Actor, key: &str) -> Result<ComponentView, OpsError> {
+    actor.require(Permission::IncidentsRead)?;
+    let catalog = store.catalog();
+    let id = catalog.id_of(Kind::Component, key).map(ComponentId::from).unwrap_or_else(|| key.into());
+    let missing = || OpsError::NotFound { what: "component", id: key.to_owned() };
+    let name = catalog.component(&id).map(|component| component.name.clone()).ok_or_else(missing)?;
+    let work = move |tx: &mut Tx<'_>| {
+        const MOST_CHANGES: u32 = 50;
+        Ok::<_, OpsError>(ComponentView {
+            id: id.clone(),
+            name: name.clone(),
+            state: component::component_state(tx, &id)?,
+            pressed_by: component::pressures(tx, &id)?.into_iter().map(|(incident, _)| incident).collect(),
+            changes: component::changes_of(tx, &id, MOST_CHANGES)?,
+        })
+    };
+    store.read("show component", work).await
+}
+
+/// Every published page with its number. Public: no actor is asked.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn published_pages(store: &Store) -> Result<Vec<(i64, PublishedPage)>, OpsError> {
+    store.read("published pages", |tx| Ok::<_, OpsError>(page::published_pages(tx)?)).await
+}
+
+/// Names for ids, for people.
+pub struct Names {
+    catalog: std::sync::Arc<allclear_domain::catalog::Catalog>,
+}
+
+impl Names {
+    /// The names of the present configuration.
+    #[must_use]
+    pub fn of(store: &Store) -> Self {
+        Self { catalog: store.catalog() }
+    }
+
+    /// A person's name.
+    #[must_use]
+    pub fn person(&self, id: &PersonId) -> String {
+        self.catalog.person(id).map_or_else(|| id.0.clone(), |person| person.name.clone())
+    }
+
+    /// A service's name.
+    #[must_use]
+    pub fn service(&self, id: &ServiceId) -> String {
+        self.catalog.service(id).map_or_else(|| id.0.clone(), |service| service.name.clone())
+    }
+
+    /// A component's name.
+    #[must_use]
+    pub fn component(&self, id: &ComponentId) -> String {
+        self.catalog.component(id).map_or_else(|| id.0.clone(), |component| component.name.clone())
+    }
+
+    /// Who did something.
+    #[must_use]
+    pub fn agent(&self, agent: &Agent) -> String {
+        agent_name(agent, &|id| self.person(id))
+    }
+
+    /// What happened, as a sentence.
+    #[must_use]
+    pub fn sentence(&self, kind: &LogKind) -> String {
+        let people = |people: &[PersonId]| people.iter().map(|p| self.person(p)).collect::<Vec<_>>().join(", ");
+        match kind {
+            LogKind::Triggered { why } => format!("opened: {why}"),
+            LogKind::Assigned { people: who, level, why } => format!("level {level} is paged: {} ({})", people(who), why.words()),
+            LogKind::NobodyToNotify => "nobody to notify: no level has anybody who can be reached".to_owned(),
+            LogKind::Exhausted => "every level was paged and nobody acknowledged".to_owned(),
+            LogKind::Acknowledged => "acknowledged".to_owned(),
+            LogKind::Unacknowledged => "the acknowledgement timed out".to_owned(),
+            LogKind::Resolved { why } => format!("resolved: {}", why.words()),
+            LogKind::Notified { person, method, address, outcome } => {
+                let who = person.as_ref().map_or_else(|| "the room".to_owned(), |person| self.person(person));
+                format!("{who} by {method} ({address}): {outcome}")
+            }
+            LogKind::ComponentChanged { component, from, to } => format!("component {component}: {from} -> {to}"),
+            LogKind::ComponentProposed { component, to } => {
+                format!("component {component} would turn {to}, but a person set it: press \"back to automatic\" to let it follow")
+            }
+        }
+    }
+}
