@@ -1,0 +1,211 @@
+//! What tests owe: a teardown is written down before the request that makes it necessary is sent, and crossed out
+//! when it was run. After a kill the outstanding ones are paid.
+//!
+//! The journal is a file of JSON lines, synced after each; a torn last line is a debt that was not yet made.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use allclear_domain::apitest::document::{Environment, Step};
+use allclear_domain::{LocationName, RunId, TestId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A teardown that is owed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Debt {
+    /// The run that owes it.
+    pub run: RunId,
+    /// The test.
+    pub test_id: TestId,
+    /// The test's name.
+    pub test_name: String,
+    /// Headers, and the variables whose values are secret: as they are written, not as they are.
+    pub environment: Environment,
+    /// Where it ran.
+    pub location: LocationName,
+    /// The steps, for which variables they would have saved.
+    pub steps: Vec<Step>,
+    /// What is to be run.
+    pub teardown: Vec<Step>,
+    /// The variables that are known.
+    pub known: BTreeMap<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+enum Line {
+    Owe(Box<Debt>),
+    Learn { run: RunId, saved: BTreeMap<String, Value> },
+    Settle { run: RunId },
+}
+
+/// The journal is written anew when it has grown by this many lines, so that its size follows what is owed.
+const LINES_UNTIL_COMPACTED: usize = 10_000;
+
+/// The journal of debts.
+pub struct DebtJournal {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    file: File,
+    owed: BTreeMap<RunId, Debt>,
+    lines: usize,
+}
+
+impl DebtJournal {
+    /// Opens the journal in `folder` and reads what is owed.
+    ///
+    /// # Errors
+    /// A folder or file that cannot be made or read.
+    pub fn open(folder: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let path = folder.join("debts.jsonl");
+        let owed = read(&path)?;
+        let file = rewrite(&path, &owed)?;
+        Ok(Self { path, state: Mutex::new(State { file, owed, lines: 0 }) })
+    }
+
+    /// What is owed, oldest first.
+    #[must_use]
+    pub fn outstanding(&self) -> Vec<Debt> {
+        self.lock().owed.values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a debt down; on disk when it returns.
+    pub(crate) fn owe(&self, debt: &Debt) -> std::io::Result<()> {
+        let mut state = self.lock();
+        state.owed.insert(debt.run.clone(), debt.clone());
+        self.append(&mut state, &Line::Owe(Box::new(debt.clone())))
+    }
+
+    /// Adds what a step saved.
+    pub(crate) fn learn(&self, run: &RunId, saved: BTreeMap<String, Value>) -> std::io::Result<()> {
+        let mut state = self.lock();
+        if let Some(debt) = state.owed.get_mut(run) {
+            debt.known.extend(saved.clone());
+        }
+        self.append(&mut state, &Line::Learn { run: run.clone(), saved })
+    }
+
+    /// Crosses a debt out.
+    pub(crate) fn settle(&self, run: &RunId) -> std::io::Result<()> {
+        let mut state = self.lock();
+        state.owed.remove(run);
+        self.append(&mut state, &Line::Settle { run: run.clone() })
+    }
+
+    fn append(&self, state: &mut State, line: &Line) -> std::io::Result<()> {
+        if state.lines >= LINES_UNTIL_COMPACTED {
+            state.file = rewrite(&self.path, &state.owed)?;
+            state.lines = 0;
+        }
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        state.file.write_all(&text)?;
+        state.lines += 1;
+        // Crossing out may be lost: a teardown that is run twice does no harm.
+        if matches!(line, Line::Settle { .. }) { Ok(()) } else { state.file.sync_data() }
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<BTreeMap<RunId, Debt>> {
+    let mut owed = BTreeMap::new();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(owed),
+        Err(error) => return Err(error),
+    };
+    for line in BufReader::new(file).split(b'\n') {
+        match serde_json::from_slice(&line?) {
+            Ok(Line::Owe(debt)) => {
+                owed.insert(debt.run.clone(), *debt);
+            }
+            Ok(Line::Learn { run, saved }) => {
+                if let Some(debt) = owed.get_mut(&run) {
+                    debt.known.extend(saved);
+                }
+            }
+            Ok(Line::Settle { run }) => {
+                owed.remove(&run);
+            }
+            Err(error) => tracing::debug!(%error, "a torn line of the journal of debts"),
+        }
+    }
+    Ok(owed)
+}
+
+/// Writes a fresh journal beside the old one and puts it in its place.
+fn rewrite(path: &Path, owed: &BTreeMap<RunId, Debt>) -> std::io::Result<File> {
+    let fresh = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&fresh)?;
+    for debt in owed.values() {
+        let mut text = serde_json::to_vec(&Line::Owe(Box::new(debt.clone())))?;
+        text.push(b'\n');
+        file.write_all(&text)?;
+    }
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    OpenOptions::new().append(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn debt(run: &str) -> Debt {
+        Debt {
+            run: run.into(),
+            test_id: "t".into(),
+            test_name: "Live".into(),
+            environment: Environment::default(),
+            location: "local".into(),
+            steps: vec![],
+            teardown: vec![],
+            known: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_owed_survives_and_what_is_settled_does_not_come_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = DebtJournal::open(folder.path()).expect("a journal");
+        journal.owe(&debt("a")).expect("written");
+        journal.owe(&debt("b")).expect("written");
+        journal.learn(&"b".into(), BTreeMap::from([("id".to_owned(), Value::from(7))])).expect("written");
+        journal.settle(&"a".into()).expect("written");
+        drop(journal);
+        let owed = DebtJournal::open(folder.path()).expect("a journal").outstanding();
+        assert_eq!(owed.len(), 1);
+        assert_eq!(owed[0].known["id"], Value::from(7));
+    }
+
+    #[test]
+    fn a_torn_line_is_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = DebtJournal::open(folder.path()).expect("a journal");
+        journal.owe(&debt("a")).expect("written");
+        drop(journal);
+        let path = folder.path().join("debts.jsonl");
+        let mut text = std::fs::read(&path).expect("the journal");
+        text.extend_from_slice(b"{\"entry\":\"owe\",\"run\":\"b");
+        std::fs::write(&path, text).expect("the journal");
+        assert_eq!(DebtJournal::open(folder.path()).expect("a journal").outstanding().len(), 1);
+    }
+}

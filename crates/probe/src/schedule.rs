@@ -1,0 +1,267 @@
+//! Schedules by itself: every slot of the assignment starts a run, or is accounted for with a reason.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use allclear_base::Runtime;
+use allclear_base::runtime::{Switch, Wake};
+use allclear_domain::apitest::document::Test;
+use allclear_domain::apitest::report::{RunReport, Verdict};
+use allclear_domain::apitest::slots::{Slots, is_late};
+use allclear_domain::{LocationName, Span, TestId, Timestamp};
+use allclear_egress::Guard;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::run::{Job, Runner};
+
+/// Runs at the same time: a bound on sockets and memory; more wait for their turn and are late.
+const MOST_RUNS: usize = 2_000;
+
+/// One scheduled test.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The test's id.
+    pub test_id: TestId,
+    /// The test.
+    pub test: Arc<Test>,
+    /// The revision that changed it last.
+    pub rev: i64,
+    /// The environment's name.
+    pub environment: String,
+    /// Where from.
+    pub location: LocationName,
+    /// The interval.
+    pub every: Span,
+    /// What may be called from there.
+    pub guard: Guard,
+    /// Addresses whose failing shows that the fault is ours.
+    pub canaries: Vec<String>,
+}
+
+type Key = (TestId, String, LocationName);
+
+impl Item {
+    fn key(&self) -> Key {
+        (self.test_id.clone(), self.environment.clone(), self.location.clone())
+    }
+
+    /// Its slots.
+    #[must_use]
+    pub fn slots(&self) -> Slots {
+        Slots::new(&self.test_id, &self.environment, &self.location, self.every)
+    }
+}
+
+/// Everything that a probe runs.
+#[derive(Debug, Clone, Default)]
+pub struct Assignment {
+    /// The configuration's revision.
+    pub rev: i64,
+    /// The scheduled tests.
+    pub items: Vec<Item>,
+}
+
+/// A slot that did not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// The test.
+    pub test: TestId,
+    /// The environment's name.
+    pub environment: String,
+    /// The location.
+    pub location: LocationName,
+    /// The slot.
+    pub slot: Timestamp,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// What became of a slot.
+#[derive(Debug, Clone)]
+pub enum Finished {
+    /// It ran: the report that counts, and the one that a retry replaced.
+    Ran {
+        /// The report that counts.
+        report: Box<RunReport>,
+        /// The first try, if there was a retry.
+        superseded: Option<Box<RunReport>>,
+        /// Whether it started late.
+        late: bool,
+    },
+    /// It did not run.
+    Missed(Missed),
+}
+
+struct Planned {
+    item: Item,
+    /// A run of it has not come to its end.
+    running: bool,
+    /// Raised when the item changes, so that entries of the heap made before are passed over.
+    generation: u64,
+}
+
+#[derive(Default)]
+struct State {
+    rev: i64,
+    generation: u64,
+    items: BTreeMap<Key, Planned>,
+    due: BinaryHeap<Reverse<(Timestamp, u64, Key)>>,
+    /// Slots that were started or missed and whose outcome is not yet on disk.
+    open: BTreeSet<(Timestamp, Key)>,
+}
+
+/// Starts runs when they are due. Cheap to clone.
+#[derive(Clone)]
+pub struct Scheduler {
+    runtime: Runtime,
+    runner: Runner,
+    state: Arc<Mutex<State>>,
+    permits: Arc<Semaphore>,
+    finished: mpsc::Sender<Finished>,
+    wake: Wake,
+}
+
+impl Scheduler {
+    /// A scheduler without an assignment. What becomes of each slot goes to `finished`.
+    #[must_use]
+    pub fn new(runtime: Runtime, runner: Runner, finished: mpsc::Sender<Finished>) -> Self {
+        let permits = Arc::new(Semaphore::new(MOST_RUNS));
+        Self { runtime, runner, state: Arc::default(), permits, finished, wake: Wake::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.runtime.clock.now_us())
+    }
+
+    /// Takes a new assignment. With `at_once`, a test that is new or changed runs at once as well.
+    pub fn assign(&self, assignment: Assignment, at_once: bool) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.rev = assignment.rev;
+        let mut before = std::mem::take(&mut state.items);
+        for item in assignment.items {
+            let key = item.key();
+            let old = before.remove(&key);
+            let running = old.as_ref().is_some_and(|old| old.running);
+            if let Some(old) = old.filter(|old| old.item.rev == item.rev && old.item.every == item.every) {
+                // The same test: its place in the heap stands, but guard and canaries may be new.
+                state.items.insert(key, Planned { item, ..old });
+                continue;
+            }
+            state.generation += 1;
+            let generation = state.generation;
+            let first = if at_once { now } else { item.slots().after(now) };
+            state.due.push(Reverse((first, generation, key.clone())));
+            state.items.insert(key, Planned { item, running, generation });
+        }
+        drop(state);
+        self.wake.wake();
+    }
+
+    /// Every slot up to here has its outcome on disk.
+    #[must_use]
+    pub fn through(&self) -> Timestamp {
+        let now = self.now();
+        let state = self.lock();
+        let first_open = state.open.first().map(|(slot, _)| *slot);
+        let first_due = state.due.peek().map(|Reverse((slot, _, _))| *slot);
+        let first = [first_open, first_due].into_iter().flatten().min().unwrap_or(now).min(now);
+        Timestamp(first.0 - 1)
+    }
+
+    /// The outcome of this slot is on disk.
+    pub fn recorded(&self, finished: &Finished) {
+        let (slot, key) = match finished {
+            Finished::Ran { report, .. } => {
+                let key = (report.test_id.clone(), report.environment.clone(), report.location.clone());
+                (report.slot.unwrap_or(report.started_at), key)
+            }
+            Finished::Missed(missed) => (missed.slot, (missed.test.clone(), missed.environment.clone(), missed.location.clone())),
+        };
+        self.lock().open.remove(&(slot, key));
+    }
+
+    /// How many runs have not come to their end.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.lock().items.values().filter(|planned| planned.running).count()
+    }
+
+    /// Starts runs until `stop` is turned; runs that were started go on to their end.
+    pub async fn run(&self, stop: &Switch) {
+        while !stop.is_turned() {
+            let now = self.now();
+            while let Some(missed) = self.start_next(now) {
+                if let Err(missed) = missed {
+                    self.hand_over(Finished::Missed(missed)).await;
+                }
+            }
+            let next = self.lock().due.peek().map_or(i64::MAX, |Reverse((slot, _, _))| slot.0);
+            let waited = std::pin::pin!(self.wake.wait_until(&*self.runtime.clock, next));
+            let stopped = std::pin::pin!(stop.turned());
+            futures::future::select(waited, stopped).await;
+        }
+    }
+
+    /// Starts the next due run; `Some(Err)` for one that is missed, `None` when nothing is due.
+    fn start_next(&self, now: Timestamp) -> Option<Result<(), Missed>> {
+        let mut state = self.lock();
+        let Reverse((slot, generation, key)) = state.due.peek().filter(|Reverse((slot, _, _))| *slot <= now).cloned()?;
+        state.due.pop();
+        let rev = state.rev;
+        let Some(planned) = state.items.get_mut(&key).filter(|planned| planned.generation == generation) else { return Some(Ok(())) };
+        let next = planned.item.slots().after(slot.max(Timestamp(now.0 - planned.item.every.as_micros())));
+        let item = planned.item.clone();
+        let busy = std::mem::replace(&mut planned.running, true);
+        state.due.push(Reverse((next, generation, key.clone())));
+        state.open.insert((slot, key));
+        drop(state);
+        if busy {
+            let (test, environment, location) = item.key();
+            return Some(Err(Missed { test, environment, location, slot, reason: "still running" }));
+        }
+        let scheduler = self.clone();
+        self.runtime.spawn(async move { scheduler.run_slot(item, slot, rev).await });
+        Some(Ok(()))
+    }
+
+    async fn run_slot(&self, item: Item, slot: Timestamp, rev: i64) {
+        let Ok(_permit) = self.permits.acquire().await else { return };
+        let late = is_late(slot, self.now(), item.every);
+        let key = item.key();
+        let mut job = Job {
+            test_id: item.test_id,
+            test: item.test,
+            environment: item.environment,
+            overrides: BTreeMap::new(),
+            location: item.location,
+            guard: item.guard,
+            canaries: item.canaries,
+            slot: Some(slot),
+            attempt: 1,
+            catalog_rev: rev,
+        };
+        let mut report = Box::new(self.runner.run(&job).await);
+        let mut superseded = None;
+        if job.test.retry && matches!(report.verdict, Verdict::Failed(_)) {
+            job.attempt = 2;
+            superseded = Some(std::mem::replace(&mut report, Box::new(self.runner.run(&job).await)));
+        }
+        if let Some(planned) = self.lock().items.get_mut(&key) {
+            planned.running = false;
+        }
+        self.hand_over(Finished::Ran { report, superseded, late }).await;
+    }
+
+    async fn hand_over(&self, finished: Finished) {
+        // The receiver goes away only when the process stops; what it did not take counts as not run.
+        if self.finished.send(finished).await.is_err() {
+            tracing::debug!("a result came after the end");
+        }
+    }
+}
