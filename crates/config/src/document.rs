@@ -1,0 +1,444 @@
+//! Documents in files, one function per kind.
+
+use std::str::FromStr;
+
+use allclear_domain::catalog::{Account, Channel, Document, Kind, Location, Room, Service, Settings, SlackAccount, TwilioAccount};
+use allclear_domain::delivery::{ContactMethod, NotificationRule, Person};
+use allclear_domain::escalation::{Level, MOST_REPEATS, Policy, Target};
+use allclear_domain::incident::Urgency;
+use allclear_domain::oncall::{self, Override, Schedule};
+use allclear_domain::status::{Component, ComponentStatus, IncidentTemplate, Page, Rule};
+use allclear_domain::{ServiceId, Span};
+use serde_json::Map;
+
+use crate::decode::{self, Fields};
+use crate::diagnostic::Sink;
+use crate::tree::{Node, Pos, Value};
+
+/// A document as read, with where its references stand.
+pub(crate) struct Read {
+    pub(crate) document: Document,
+    pub(crate) name_pos: Pos,
+    pub(crate) references: Vec<(Kind, String, Pos)>,
+}
+
+/// Where names of other documents stand.
+#[derive(Default)]
+pub(crate) struct Sites(Vec<(Kind, String, Pos)>);
+
+impl Sites {
+    fn name<T: From<String>>(&mut self, sink: &Sink, kind: Kind, node: &Node) -> Option<T> {
+        let name = decode::name(sink, node)?;
+        self.0.push((kind, name.clone(), node.pos));
+        Some(T::from(name))
+    }
+
+    pub(crate) fn service(&mut self, sink: &Sink, node: &Node) -> Option<ServiceId> {
+        self.name(sink, Kind::Service, node)
+    }
+
+    fn field<T: From<String>>(&mut self, fields: &Fields<'_>, kind: Kind, field: &'static str) -> Option<T> {
+        match fields.node(field) {
+            Some(node) => self.name(fields.sink, kind, node),
+            None => fields.required(field, decode::name).map(T::from),
+        }
+    }
+}
+
+const KINDS: &[(&str, Kind)] = &[
+    ("channel", Kind::Channel),
+    ("person", Kind::Person),
+    ("schedule", Kind::Schedule),
+    ("escalation_policy", Kind::EscalationPolicy),
+    ("service", Kind::Service),
+    ("test", Kind::Test),
+    ("page", Kind::Page),
+    ("component", Kind::Component),
+    ("rule", Kind::Rule),
+    ("location", Kind::Location),
+    ("settings", Kind::Settings),
+];
+
+pub(crate) fn decode(node: &Node, sink: &Sink) -> Option<Read> {
+    let what = match &node.value {
+        Value::Map(pairs) => pairs.iter().find(|(key, _)| key.text() == "kind").map_or("a document".to_owned(), |(_, kind)| format!("a {}", kind.text())),
+        Value::Scalar { .. } | Value::List(_) => "a document".to_owned(),
+    };
+    let fields = Fields::of(sink, node, &what)?;
+    let kind = fields.required("kind", |sink, node| decode::word(sink, node, KINDS))?;
+    let name_pos = fields.node("name").map_or(node.pos, |name| name.pos);
+    let mut sites = Sites::default();
+    let document = match kind {
+        Kind::Channel => channel(&fields).map(Document::Channel),
+        Kind::Person => person(&fields, &mut sites).map(Document::Person),
+        Kind::Schedule => schedule(&fields, &mut sites).map(Document::Schedule),
+        Kind::EscalationPolicy => policy(&fields, &mut sites).map(Document::EscalationPolicy),
+        Kind::Service => service(&fields, &mut sites).map(Document::Service),
+        Kind::Test => crate::test::decode(&fields, &mut sites).map(|test| Document::Test(Box::new(test))),
+        Kind::Page => page(&fields).map(Document::Page),
+        Kind::Component => component(&fields, &mut sites).map(Document::Component),
+        Kind::Rule => rule(&fields, &mut sites).map(Document::Rule),
+        Kind::Location => location(&fields).map(Document::Location),
+        Kind::Settings => settings(&fields, &mut sites).map(Document::Settings),
+    };
+    fields.finish();
+    Some(Read { document: document?, name_pos, references: sites.0 })
+}
+
+fn channel(fields: &Fields<'_>) -> Option<Channel> {
+    let name = fields.required("name", decode::name);
+    let allow = fields.list("allow", cidr);
+    let slack = fields.optional("slack", slack)?;
+    let twilio = fields.optional("twilio", twilio)?;
+    let account = match (slack, twilio) {
+        (Some(slack), None) => Account::Slack(slack),
+        (None, Some(twilio)) => Account::Twilio(twilio),
+        (Some(_), Some(_)) | (None, None) => {
+            let pos = fields.node("name").map_or(Pos { line: 1, column: 1, width: 1 }, |node| node.pos);
+            fields.sink.error(pos, "a channel needs either \"slack\" or \"twilio\"", None);
+            return None;
+        }
+    };
+    Some(Channel { name: name?, account, allow })
+}
+
+fn slack(sink: &Sink, node: &Node) -> Option<SlackAccount> {
+    let fields = Fields::of(sink, node, "slack")?;
+    let token = fields.required("token", secret);
+    let signing_secret = fields.required("signing_secret", secret);
+    let api = fields.or("api", decode::text, "https://slack.com/api".to_owned());
+    fields.finish();
+    Some(SlackAccount { token: token?, signing_secret: signing_secret?, api: api? })
+}
+
+fn twilio(sink: &Sink, node: &Node) -> Option<TwilioAccount> {
+    let fields = Fields::of(sink, node, "twilio")?;
+    let account_sid = fields.required("account_sid", decode::name);
+    let auth_token = fields.required("auth_token", secret);
+    let from = fields.required("from", phone);
+    let api = fields.or("api", decode::text, "https://api.twilio.com".to_owned());
+    fields.finish();
+    Some(TwilioAccount { account_sid: account_sid?, auth_token: auth_token?, from: from?, api: api? })
+}
+
+/// A secret is named, never inlined.
+fn secret(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::text(sink, node)?;
+    if text.starts_with("{{") && text.contains("secret.") {
+        return Some(text);
+    }
+    let help = "write \"{{secret.NAME}}\" and set ALLCLEAR_SECRET_NAME".to_owned();
+    sink.error(node.pos, "a secret must not stand in a file", Some(help));
+    None
+}
+
+fn phone(sink: &Sink, node: &Node) -> Option<String> {
+    let text: String = decode::text(sink, node)?.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')')).collect();
+    let digits = text.strip_prefix('+').filter(|rest| (7..=15).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_digit()));
+    if digits.is_none() {
+        sink.error(node.pos, "this is not a telephone number", Some("write it with its country code: \"+4512345678\"".into()));
+        return None;
+    }
+    Some(text)
+}
+
+fn cidr(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::text(sink, node)?;
+    let (addr, bits) = text.split_once('/').map_or((text.as_str(), None), |(addr, bits)| (addr, Some(bits)));
+    let known = std::net::IpAddr::from_str(addr).is_ok() && bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|b| b <= 128));
+    if !known {
+        sink.error(node.pos, format!("{text:?} is not a range of addresses"), Some("write 127.0.0.1 or 10.0.0.0/8".into()));
+        return None;
+    }
+    Some(text)
+}
+
+fn person(fields: &Fields<'_>, sites: &mut Sites) -> Option<Person> {
+    let name = fields.required("name", decode::name);
+    let email = fields.optional("email", email);
+    let mut contact_methods = Vec::new();
+    for node in items(fields.node("contact_methods")) {
+        contact_methods.extend(contact_method(fields.sink, node, sites));
+    }
+    let notification_rules = fields.list("notification_rules", notification_rule);
+    if let Some(node) = fields.node("notification_rules") {
+        for rule in &notification_rules {
+            if !contact_methods.iter().any(|method| method.name == rule.method) {
+                let known: Vec<&str> = contact_methods.iter().map(|method| method.name.as_str()).collect();
+                let help = if known.is_empty() { "add it to contact_methods".to_owned() } else { format!("this person has {}", known.join(", ")) };
+                fields.sink.error(node.pos, format!("there is no contact method {:?}", rule.method), Some(help));
+            }
+        }
+    }
+    Some(Person { name: name?, email: email?, contact_methods, notification_rules, extra: Map::new() })
+}
+
+fn items(node: Option<&Node>) -> Vec<&Node> {
+    match node.map(|node| (&node.value, node)) {
+        Some((Value::List(items), _)) => items.iter().collect(),
+        Some((Value::Map(_) | Value::Scalar { .. }, node)) if node.what() != "nothing" => vec![node],
+        Some(_) | None => vec![],
+    }
+}
+
+fn email(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?;
+    let looks_right = text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !text.contains(' '));
+    if !looks_right {
+        sink.error(node.pos, format!("{text:?} is not an e-mail address"), None);
+        return None;
+    }
+    Some(text)
+}
+
+fn contact_method(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<ContactMethod> {
+    let fields = Fields::of(sink, node, "a contact method")?;
+    let channel = sites.field(&fields, Kind::Channel, "channel");
+    let address = fields.required("address", address);
+    let name = fields.optional("name", decode::name)?;
+    fields.finish();
+    let channel: allclear_domain::ChannelId = channel?;
+    Some(ContactMethod { name: name.unwrap_or_else(|| channel.0.clone()), channel, address: address? })
+}
+
+fn address(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?;
+    if text.starts_with('+') { phone(sink, node) } else { Some(text) }
+}
+
+const URGENCIES: &[(&str, Urgency)] = &[("high", Urgency::High), ("low", Urgency::Low)];
+
+fn urgency(sink: &Sink, node: &Node) -> Option<Urgency> {
+    decode::word(sink, node, URGENCIES)
+}
+
+fn notification_rule(sink: &Sink, node: &Node) -> Option<NotificationRule> {
+    let fields = Fields::of(sink, node, "a notification rule")?;
+    let urgency = fields.or("urgency", urgency, Urgency::High);
+    let method = fields.required("method", decode::name);
+    let after = fields.or("after", decode::span, Span::ZERO);
+    fields.finish();
+    Some(NotificationRule { urgency: urgency?, method: method?, after: after? })
+}
+
+fn schedule(fields: &Fields<'_>, sites: &mut Sites) -> Option<Schedule> {
+    let name = fields.required("name", decode::name);
+    let time_zone = fields.or("time_zone", time_zone, "Etc/UTC".to_owned());
+    let people = items(fields.node("people")).into_iter().filter_map(|node| sites.name(fields.sink, Kind::Person, node)).collect::<Vec<_>>();
+    let start = fields.required("start", civil);
+    let turn = fields.required("turn", turn);
+    let mut overrides = Vec::new();
+    for node in items(fields.node("overrides")) {
+        overrides.extend(schedule_override(fields.sink, node, sites));
+    }
+    if people.is_empty() {
+        fields.required("people", decode::name)?;
+    }
+    Some(Schedule { name: name?, time_zone: time_zone?, people, start: start?, turn: turn?, overrides, extra: Map::new() })
+}
+
+fn schedule_override(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Override> {
+    let fields = Fields::of(sink, node, "an override")?;
+    let person = sites.field(&fields, Kind::Person, "person");
+    let from = fields.required("from", civil);
+    let to = fields.required("to", civil);
+    fields.finish();
+    let (from, to) = (from?, to?);
+    if oncall::civil(&to).ok()? <= oncall::civil(&from).ok()? {
+        sink.error(node.pos, "an override must end after its start", None);
+        return None;
+    }
+    Some(Override { person: person?, from, to })
+}
+
+fn time_zone(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?;
+    if let Err(error) = oncall::zone(&text) {
+        sink.error(node.pos, error.to_string(), None);
+        return None;
+    }
+    Some(text)
+}
+
+fn civil(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::text(sink, node)?;
+    if let Err(error) = oncall::civil(&text) {
+        sink.error(node.pos, error.to_string(), None);
+        return None;
+    }
+    Some(text)
+}
+
+fn turn(sink: &Sink, node: &Node) -> Option<Span> {
+    let turn = decode::span(sink, node)?;
+    if turn < Span::from_mins(1) {
+        sink.error(node.pos, oncall::BadSchedule::Turn.to_string(), None);
+        return None;
+    }
+    Some(turn)
+}
+
+fn policy(fields: &Fields<'_>, sites: &mut Sites) -> Option<Policy> {
+    let name = fields.required("name", decode::name);
+    let mut levels = Vec::new();
+    for node in items(fields.node("levels")) {
+        levels.extend(level(fields.sink, node, sites));
+    }
+    let repeat = fields.or("repeat", decode::number::<0, { MOST_REPEATS as i64 }>, 0);
+    if fields.node("levels").is_none() {
+        fields.required("levels", decode::text);
+    }
+    Some(Policy { name: name?, levels, repeat: u32::try_from(repeat?).unwrap_or(0), extra: Map::new() })
+}
+
+fn level(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Level> {
+    let fields = Fields::of(sink, node, "a level")?;
+    let targets: Vec<Target> = items(fields.node("targets")).into_iter().filter_map(|node| target(sink, node, sites)).collect();
+    let escalate_after = fields.or("escalate_after", decode::span, Span::from_mins(30));
+    if fields.node("targets").is_none() {
+        fields.required("targets", decode::text)?;
+    }
+    fields.finish();
+    Some(Level { targets, escalate_after: escalate_after? })
+}
+
+fn target(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Target> {
+    if matches!(node.value, Value::Scalar { .. }) {
+        return sites.name(sink, Kind::Person, node).map(Target::Person);
+    }
+    let fields = Fields::of(sink, node, "a target")?;
+    let person = fields.node("person");
+    let schedule = fields.node("schedule");
+    fields.finish();
+    match (person, schedule) {
+        (Some(node), None) => sites.name(sink, Kind::Person, node).map(Target::Person),
+        (None, Some(node)) => sites.name(sink, Kind::Schedule, node).map(Target::Schedule),
+        (Some(_), Some(_)) | (None, None) => {
+            sink.error(node.pos, "a target is either a \"person\" or a \"schedule\"", None);
+            None
+        }
+    }
+}
+
+fn service(fields: &Fields<'_>, sites: &mut Sites) -> Option<Service> {
+    let name = fields.required("name", decode::name);
+    let description = fields.optional("description", decode::text);
+    let escalation_policy = sites.field(fields, Kind::EscalationPolicy, "escalation_policy");
+    let urgency = fields.or("urgency", urgency, Urgency::High);
+    let acknowledgement_timeout = fields.or("acknowledgement_timeout", decode::span_or_off, None);
+    let auto_resolve = fields.or("auto_resolve", decode::span_or_off, None);
+    let mut rooms = Vec::new();
+    for node in items(fields.node("rooms")) {
+        rooms.extend(room(fields.sink, node, sites));
+    }
+    Some(Service {
+        name: name?,
+        description: description?,
+        escalation_policy: escalation_policy?,
+        urgency: urgency?,
+        acknowledgement_timeout: acknowledgement_timeout?,
+        auto_resolve: auto_resolve?,
+        rooms,
+        extra: Map::new(),
+    })
+}
+
+fn room(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Room> {
+    let fields = Fields::of(sink, node, "a room")?;
+    let channel = sites.field(&fields, Kind::Channel, "channel");
+    let room = fields.required("room", decode::name);
+    fields.finish();
+    Some(Room { channel: channel?, room: room? })
+}
+
+fn page(fields: &Fields<'_>) -> Option<Page> {
+    let name = fields.required("name", decode::name);
+    let slug = fields.optional("slug", slug);
+    let host = fields.optional("host", host);
+    let time_zone = fields.or("time_zone", time_zone, "Etc/UTC".to_owned());
+    let name = name?;
+    let slug = slug?.unwrap_or_else(|| slug_of(&name));
+    Some(Page { name, slug, host: host?, time_zone: time_zone?, extra: Map::new() })
+}
+
+fn slug_of(name: &str) -> String {
+    let dashed: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    dashed.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+fn slug(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?;
+    if text.len() > 60 || slug_of(&text) != text {
+        sink.error(node.pos, format!("{text:?} cannot stand in an address"), Some(format!("write {:?}", slug_of(&text))));
+        return None;
+    }
+    Some(text)
+}
+
+fn host(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?.to_lowercase();
+    if text.contains('/') || text.contains(':') || text.contains(' ') {
+        sink.error(node.pos, format!("{text:?} is not a host name"), Some("write status.example.com".into()));
+        return None;
+    }
+    Some(text)
+}
+
+fn component(fields: &Fields<'_>, sites: &mut Sites) -> Option<Component> {
+    let name = fields.required("name", decode::name);
+    let page = sites.field(fields, Kind::Page, "page");
+    let group = fields.optional("group", decode::name);
+    let description = fields.optional("description", decode::text);
+    let position = fields.or("position", decode::number::<0, 100_000>, 0);
+    Some(Component { name: name?, page: page?, group: group?, description: description?, position: position?, extra: Map::new() })
+}
+
+fn status(sink: &Sink, node: &Node) -> Option<ComponentStatus> {
+    let known = ComponentStatus::ALL.map(|status| (status.word(), status));
+    decode::word(sink, node, &known)
+}
+
+fn rule(fields: &Fields<'_>, sites: &mut Sites) -> Option<Rule> {
+    let service = sites.field(fields, Kind::Service, "service");
+    let component = sites.field(fields, Kind::Component, "component");
+    let both = fields.or("status", status, ComponentStatus::DegradedPerformance)?;
+    let high = fields.or("high", status, both);
+    let low = fields.or("low", status, both);
+    let delay = fields.or("delay", decode::span, Span::ZERO);
+    let incident = fields.optional("incident", incident_template);
+    Some(Rule { service: service?, component: component?, high: high?, low: low?, delay: delay?, incident: incident?, extra: Map::new() })
+}
+
+fn incident_template(sink: &Sink, node: &Node) -> Option<IncidentTemplate> {
+    let fields = Fields::of(sink, node, "incident")?;
+    let name = fields.required("name", decode::name);
+    let investigating = fields.or("investigating", decode::text, "We are currently investigating this issue.".to_owned());
+    let identified = fields.or("identified", decode::text, "The issue has been identified and a fix is being implemented.".to_owned());
+    let resolved = fields.or("resolved", decode::text, "This incident has been resolved.".to_owned());
+    fields.finish();
+    Some(IncidentTemplate { name: name?, investigating: investigating?, identified: identified?, resolved: resolved? })
+}
+
+fn location(fields: &Fields<'_>) -> Option<Location> {
+    let name = fields.required("name", decode::name);
+    let allow = fields.list("allow", cidr);
+    let canaries = fields.list("canaries", canary);
+    Some(Location { name: name?, allow, canaries, extra: Map::new() })
+}
+
+fn canary(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?;
+    if text.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+        sink.error(node.pos, format!("{text:?} is not a host and port"), Some("write example.com:443".into()));
+        return None;
+    }
+    Some(text)
+}
+
+fn settings(fields: &Fields<'_>, sites: &mut Sites) -> Option<Settings> {
+    let operators = match fields.node("operators") {
+        Some(node) => Some(sites.service(fields.sink, node)?),
+        None => None,
+    };
+    Some(Settings { operators, extra: Map::new() })
+}

@@ -1,0 +1,120 @@
+//! What can only be seen over all documents: names that nothing has, documents written twice, and what looks like
+//! harm to come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use allclear_domain::apitest::document::{Body, RequestStep, Step, Test};
+use allclear_domain::apitest::template::{self, Piece};
+use allclear_domain::catalog::{Document, Kind};
+
+use crate::diagnostic::nearest;
+use crate::{Loaded, Site};
+
+pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &str) -> bool) {
+    let mut names: BTreeMap<Kind, BTreeSet<String>> = BTreeMap::new();
+    for (site, located) in sites.iter().map(|site| (site, &loaded.documents[site.at])) {
+        let (kind, identity) = (located.document.kind(), located.document.identity());
+        if !names.entry(kind).or_default().insert(identity) {
+            let message = format!("the {} {:?} is written twice", kind.word(), located.document.name());
+            site.sink.error(site.name_pos, message, None);
+        }
+    }
+    for site in sites {
+        check_references(site, &names, known);
+        match &loaded.documents[site.at].document {
+            Document::Test(test) => check_test(site, test),
+            Document::Person(person) if person.contact_methods.is_empty() => {
+                site.sink.warning(site.name_pos, format!("{} cannot be reached: there is no contact method", person.name), None);
+            }
+            _ => {}
+        }
+    }
+    check_operators(loaded, sites, &names);
+    let found: Vec<_> = sites.iter().flat_map(|site| site.sink.take()).collect();
+    loaded.diagnostics.extend(found);
+}
+
+fn check_references(site: &Site, names: &BTreeMap<Kind, BTreeSet<String>>, known: &dyn Fn(Kind, &str) -> bool) {
+    for (kind, name, pos) in &site.references {
+        let of_kind = names.get(kind);
+        if of_kind.is_some_and(|names| names.contains(name)) || known(*kind, name) {
+            continue;
+        }
+        let candidates = of_kind.into_iter().flatten().map(String::as_str);
+        let help = nearest(name, candidates).map(|meant| format!("did you mean {meant:?}?"));
+        site.sink.error(*pos, format!("there is no {} {name:?}", kind.word().replace('_', " ")), help);
+    }
+}
+
+/// The trouble of AllClear itself should reach somebody.
+fn check_operators(loaded: &Loaded, sites: &[Site], names: &BTreeMap<Kind, BTreeSet<String>>) {
+    let set = loaded.documents.iter().any(|l| matches!(&l.document, Document::Settings(settings) if settings.operators.is_some()));
+    let first = sites.iter().find(|site| loaded.documents[site.at].document.kind() == Kind::Service);
+    if let Some(site) = first.filter(|_| !set && names.contains_key(&Kind::Service)) {
+        let help = "add a document: kind: settings, operators: NAME OF A SERVICE".to_owned();
+        site.sink.warning(site.name_pos, "nobody is told of AllClear's own trouble: the setting \"operators\" is missing", Some(help));
+    }
+}
+
+fn check_test(site: &Site, test: &Test) {
+    leaks(site, test);
+    for name in undefined(test) {
+        let message = format!("the variable {{{{{name}}}}} is defined in no environment and saved by no step");
+        site.sink.warning(site.name_pos, message, None);
+    }
+}
+
+/// A schedule that creates and never deletes fills the service that it tests.
+fn leaks(site: &Site, test: &Test) {
+    let creates = test.steps.iter().filter(|step| matches!(step, Step::Request(step) if step.request.method == "POST")).count();
+    let deletes = |step: &Step| matches!(step, Step::Request(step) if step.request.method == "DELETE");
+    if creates == 0 || !test.teardown.is_empty() || test.steps.iter().any(deletes) {
+        return;
+    }
+    let runs = |s: &allclear_domain::apitest::document::Schedule| 86_400_000_000 / s.every.as_micros().max(1) * i64::try_from(s.locations.len()).unwrap_or(1);
+    let per_day: i64 = test.schedules.iter().map(runs).sum::<i64>() * i64::try_from(creates).unwrap_or(1);
+    if per_day > 0 {
+        let message = format!("this schedule sends up to {per_day} creating requests a day and deletes nothing");
+        site.sink.warning(site.name_pos, message, Some("add a teardown that deletes what the test makes".into()));
+    }
+}
+
+const BUILT_IN: &[&str] = &["uuid", "timestamp", "random_int", "run_id"];
+
+fn undefined(test: &Test) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    let mut defined: BTreeSet<&str> = BUILT_IN.iter().copied().collect();
+    for environment in test.environments.values() {
+        defined.extend(environment.variables.keys().map(String::as_str));
+        environment.headers.values().for_each(|value| names_in(value, &mut used));
+        environment.variables.values().for_each(|value| names_in(&value.to_string(), &mut used));
+    }
+    for step in test.steps.iter().chain(&test.teardown) {
+        if let Step::Request(step) = step {
+            defined.extend(step.save.iter().map(|save| save.name.as_str()));
+            names_of_step(step, &mut used);
+        }
+    }
+    used.into_iter().filter(|name| !defined.contains(name.as_str()) && !name.starts_with("secret.")).collect()
+}
+
+fn names_of_step(step: &RequestStep, used: &mut BTreeSet<String>) {
+    let request = &step.request;
+    names_in(&request.url, used);
+    request.query.values().chain(request.headers.values()).for_each(|value| names_in(value, used));
+    match &request.body {
+        Body::None => {}
+        Body::Json(value) => names_in(&value.to_string(), used),
+        Body::Form(fields) => fields.values().for_each(|value| names_in(value, used)),
+        Body::Text(text) => names_in(text, used),
+    }
+    step.assertions.iter().filter_map(|a| a.value.as_ref()).for_each(|value| names_in(&value.to_string(), used));
+}
+
+fn names_in(text: &str, used: &mut BTreeSet<String>) {
+    for piece in template::pieces(text).unwrap_or_default() {
+        if let Piece::Variable(name) = piece {
+            used.insert(name.to_owned());
+        }
+    }
+}
