@@ -1,1 +1,113 @@
-//! placeholder
+//! The providers through which people are told, one folder each: how a message looks there (`payload`), what an
+//! answer means (`outcome`), how a callback is verified and read (`inbound`). All pure but the one call here.
+//!
+//! Nothing retries here: that is `domain::delivery`'s. Secrets are resolved at the call and masked in errors.
+
+mod answer;
+pub mod slack;
+pub mod twilio;
+
+use std::sync::Arc;
+
+use allclear_base::secret::mask;
+use allclear_base::{Secret, Secrets};
+use allclear_domain::ChannelId;
+use allclear_domain::catalog::{Account, Channel};
+use allclear_domain::delivery::{Message, Outcome};
+use allclear_egress::{Client, Guard};
+
+/// A message with everything that its call needs.
+#[derive(Debug, Clone)]
+pub struct Envelope<'a> {
+    /// The channel's id; it stands in callback addresses.
+    pub channel_id: &'a ChannelId,
+    /// The channel.
+    pub channel: &'a Channel,
+    /// The address on it.
+    pub address: &'a str,
+    /// The attempt; it stands in callback addresses.
+    pub attempt: &'a str,
+    /// What to say.
+    pub message: &'a Message,
+    /// The provider's reference of the message that this one changes or answers.
+    pub root: Option<&'a str>,
+}
+
+/// Sends messages. Cheap to clone.
+#[derive(Clone)]
+pub struct Channels {
+    client: Client,
+    secrets: Arc<Secrets>,
+    public_url: Arc<str>,
+}
+
+/// How long a provider may take to answer; the lease of a claim is longer.
+const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// The largest answer of a provider that is read.
+const LARGEST_ANSWER: usize = 1 << 20;
+
+impl Channels {
+    /// With the address at which providers reach us, without a slash at its end.
+    #[must_use]
+    pub fn new(client: Client, secrets: Arc<Secrets>, public_url: &str) -> Self {
+        Self { client, secrets, public_url: public_url.trim_end_matches('/').into() }
+    }
+
+    /// Sends a message: one call, no retry.
+    pub async fn send(&self, envelope: &Envelope<'_>) -> Outcome {
+        let guard = guard_of(envelope.channel);
+        let request = match &envelope.channel.account {
+            Account::Slack(account) => slack::request(account, envelope, &self.secrets),
+            Account::Twilio(account) => twilio::request(account, envelope, &self.secrets, &self.public_url),
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(missing) => return Outcome::Permanent { why: format!("the secret {missing} is not set") },
+        };
+        let answer = self.client.send(request, &guard).await;
+        let outcome = match (&envelope.channel.account, answer) {
+            (_, Err(error)) => answer::of_error(&error),
+            (Account::Slack(_), Ok(response)) => slack::outcome(&response),
+            (Account::Twilio(_), Ok(response)) => twilio::outcome(&response),
+        };
+        masked(outcome, &self.secrets.values())
+    }
+
+    /// The secret behind a setting of a channel.
+    ///
+    /// # Errors
+    /// The name of a secret that is not set.
+    pub fn secret(&self, setting: &str) -> Result<Secret, String> {
+        self.secrets.resolve(setting)
+    }
+
+    /// The address at which providers reach us.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+}
+
+/// Whether a provider drops a repeated request by itself.
+#[must_use]
+pub const fn is_idempotent(_provider: &str) -> bool {
+    // Neither Slack's chat.postMessage nor Twilio's Messages takes an idempotency key.
+    false
+}
+
+/// The providers, each with its own send slots.
+pub const PROVIDERS: &[&str] = &["slack", "sms"];
+
+fn guard_of(channel: &Channel) -> Guard {
+    Guard::allowing(channel.allow.iter().filter_map(|range| range.parse().ok()).collect())
+}
+
+fn masked(outcome: Outcome, secrets: &[Secret]) -> Outcome {
+    match outcome {
+        Outcome::Accepted { provider_id } => Outcome::Accepted { provider_id },
+        Outcome::Retry { why, after } => Outcome::Retry { why: mask(&why, secrets), after },
+        Outcome::Permanent { why } => Outcome::Permanent { why: mask(&why, secrets) },
+        Outcome::Unknown { why } => Outcome::Unknown { why: mask(&why, secrets) },
+    }
+}

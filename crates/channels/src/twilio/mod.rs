@@ -1,0 +1,50 @@
+//! Text messages by Twilio. Facts: <https://www.twilio.com/docs/messaging/api/message-resource>,
+//! <https://www.twilio.com/docs/usage/security#validating-requests>.
+
+mod inbound;
+mod outcome;
+mod payload;
+#[cfg(test)]
+mod tests;
+
+use allclear_base::Secrets;
+use allclear_domain::catalog::TwilioAccount;
+use allclear_egress::Request;
+use base64::Engine;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+pub use inbound::{Answer, answer_of, form, receipt, reply_xml, verify};
+pub(crate) use outcome::outcome;
+
+use crate::{CALL_TIMEOUT, Envelope, LARGEST_ANSWER};
+
+/// The request for a text message.
+///
+/// # Errors
+/// The name of a secret that is not set.
+pub(crate) fn request(account: &TwilioAccount, envelope: &Envelope<'_>, secrets: &Secrets, public_url: &str) -> Result<Request, String> {
+    let token = secrets.resolve(&account.auth_token)?;
+    let callback = format!("{public_url}/hooks/twilio/{}/status/{}", envelope.channel_id, envelope.attempt);
+    let text = payload::text(envelope.message);
+    let fields = [("To", envelope.address), ("From", &account.from), ("Body", &text), ("StatusCallback", &callback)];
+    let body = fields.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).join("&");
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", account.account_sid, token.expose()));
+    if let Ok(mut value) = HeaderValue::from_str(&format!("Basic {pair}")) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(Request {
+        method: Method::POST,
+        url: format!("{}/2010-04-15/Accounts/{}/Messages.json", account.api.trim_end_matches('/'), account.account_sid),
+        headers,
+        body: Bytes::from(body),
+        timeout: CALL_TIMEOUT,
+        largest_body: LARGEST_ANSWER,
+        follow_redirects: false,
+    })
+}

@@ -1,0 +1,81 @@
+//! Texts, words and signatures.
+
+use allclear_domain::delivery::{Brief, Message, Purpose};
+use allclear_domain::incident::Urgency;
+
+use super::*;
+
+fn brief(number: i64) -> Brief {
+    Brief {
+        incident: "Q1".into(),
+        number,
+        title: "Live Streaming API fails in production".into(),
+        detail: "json playback_url not_empty: found \"\"".into(),
+        service: "SYNQ Live Stream Check".into(),
+        urgency: Urgency::High,
+        status: "triggered".into(),
+        remark: "resolved by the test: the tests pass again".into(),
+        url: None,
+    }
+}
+
+#[test]
+fn a_page_says_what_is_wrong_and_what_to_press() {
+    let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![brief(7)], possible_repeat: false });
+    assert_eq!(
+        text,
+        "ALERT [#7] Live Streaming API fails in production on SYNQ Live Stream Check. json playback_url not_empty: found \"\" \
+         Reply 4: acknowledge, 6: resolve."
+    );
+}
+
+#[test]
+fn a_bundle_names_the_count_and_the_first_few() {
+    let text = payload::text(&Message { purpose: Purpose::Page, incidents: (1..=40).map(brief).collect(), possible_repeat: true });
+    assert!(text.starts_with("(Possible repeat) ALERT 40 incidents: [#1] ") && text.contains("and 37 more."), "{text}");
+    assert!(text.chars().count() <= 480);
+}
+
+#[test]
+fn twilios_own_example_of_a_signature_is_accepted_and_every_change_of_it_refused() {
+    let url = "https://mycompany.com/myapp.php?foo=1&bar=2";
+    let parameters: Vec<(String, String)> = [
+        ("CallSid", "CA1234567890ABCDE"),
+        ("Caller", "+14158675309"),
+        ("Digits", "1234"),
+        ("From", "+14158675309"),
+        ("To", "+18005551212"),
+    ]
+    .map(|(n, v)| (n.to_owned(), v.to_owned()))
+    .to_vec();
+    let signature = "RSOYDt4T1cUTdK1PDd93/VVr8B8=";
+    assert!(verify("12345", url, &parameters, signature));
+    assert!(!verify("12346", url, &parameters, signature));
+    assert!(!verify("12345", "https://mycompany.com/", &parameters, signature));
+    assert!(!verify("12345", url, &parameters[1..], signature));
+    assert!(!verify("12345", url, &parameters, ""));
+}
+
+#[test]
+fn replies_are_understood_as_people_write_them() {
+    for (text, answer) in [("4", Answer::Acknowledge), (" ACK ", Answer::Acknowledge), ("6", Answer::Resolve), ("thanks", Answer::Unclear), ("44", Answer::Unclear)] {
+        assert_eq!(answer_of(text), answer, "{text}");
+    }
+}
+
+#[test]
+fn receipts_tell_arrival_from_loss() {
+    let status = |s: &str| receipt(&[("MessageStatus".to_owned(), s.to_owned())]);
+    assert_eq!(status("delivered"), Some((true, None)));
+    assert_eq!(status("undelivered"), Some((false, None)));
+    assert_eq!(status("sent"), None);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let parameters = form(&body);
+        let _receipt = receipt(&parameters);
+        let _known = verify("k", "u", &parameters, &String::from_utf8_lossy(&body));
+    }
+}
