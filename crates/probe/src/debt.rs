@@ -3,7 +3,7 @@
 //!
 //! The journal is a file of JSON lines, synced after each; a torn last line is a debt that was not yet made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,13 @@ pub struct Debt {
     pub teardown: Vec<Step>,
     /// The variables that are known.
     pub known: BTreeMap<String, Value>,
+    /// How often it was tried since AllClear started.
+    #[serde(skip)]
+    pub tries: u32,
 }
+
+/// How often a teardown is tried: with the engine's pace of a try in 15 s, half an hour of an outage.
+const MOST_TRIES: u32 = 120;
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
@@ -55,6 +61,8 @@ pub struct DebtJournal {
 struct State {
     file: File,
     owed: BTreeMap<RunId, Debt>,
+    /// Debts of runs that have not come to their end; they pay by themselves.
+    active: BTreeSet<RunId>,
     lines: usize,
 }
 
@@ -68,13 +76,24 @@ impl DebtJournal {
         let path = folder.join("debts.jsonl");
         let owed = read(&path)?;
         let file = rewrite(&path, &owed)?;
-        Ok(Self { path, state: Mutex::new(State { file, owed, lines: 0 }) })
+        Ok(Self { path, state: Mutex::new(State { file, owed, active: BTreeSet::new(), lines: 0 }) })
     }
 
-    /// What is owed, oldest first.
+    /// What is owed by runs that are over, oldest first.
     #[must_use]
     pub fn outstanding(&self) -> Vec<Debt> {
-        self.lock().owed.values().cloned().collect()
+        let state = self.lock();
+        state.owed.values().filter(|debt| !state.active.contains(&debt.run)).cloned().collect()
+    }
+
+    /// A teardown did not succeed: the debt stands, and is tried again until [`MOST_TRIES`]. Whether it stands.
+    pub(crate) fn defer(&self, run: &RunId) -> bool {
+        let mut state = self.lock();
+        state.active.remove(run);
+        state.owed.get_mut(run).is_some_and(|debt| {
+            debt.tries += 1;
+            debt.tries < MOST_TRIES
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -85,6 +104,7 @@ impl DebtJournal {
     pub(crate) fn owe(&self, debt: &Debt) -> std::io::Result<()> {
         let mut state = self.lock();
         state.owed.insert(debt.run.clone(), debt.clone());
+        state.active.insert(debt.run.clone());
         self.append(&mut state, &Line::Owe(Box::new(debt.clone())))
     }
 
@@ -101,6 +121,7 @@ impl DebtJournal {
     pub(crate) fn settle(&self, run: &RunId) -> std::io::Result<()> {
         let mut state = self.lock();
         state.owed.remove(run);
+        state.active.remove(run);
         self.append(&mut state, &Line::Settle { run: run.clone() })
     }
 
@@ -179,6 +200,7 @@ mod tests {
             steps: vec![],
             teardown: vec![],
             known: BTreeMap::new(),
+            tries: 0,
         }
     }
 

@@ -260,6 +260,7 @@ impl Runner {
             steps: job.test.steps.clone(),
             teardown: job.test.teardown.clone(),
             known: initial.iter().filter_map(known).collect(),
+            tries: 0,
         };
         if let Err(error) = journal.owe(&debt) {
             tracing::error!(run.id = %run, %error, "a teardown could not be written down before its run");
@@ -268,6 +269,9 @@ impl Runner {
 
     fn settle(&self, run: &RunId, outcome: &Teardown) {
         let Some(journal) = &self.journal else { return };
+        if matches!(outcome, Teardown::Failed { .. }) && journal.defer(run) {
+            return;
+        }
         if let Err(error) = journal.settle(run) {
             tracing::error!(run.id = %run, %error, "a teardown that was done could not be crossed out");
         }
@@ -291,7 +295,7 @@ impl Runner {
             }
             let guard = guard(&debt.location);
             let (_, outcome) = self.tear_down(&debt.teardown, &debt.steps, &debt.environment, &guard, &debt.run, &mut variables, true).await;
-            tracing::info!(run.id = %debt.run, test = debt.test_name, outcome = ?outcome, "an owed teardown was run");
+            tracing::debug!(run.id = %debt.run, test = debt.test_name, outcome = ?outcome, "an owed teardown was run");
             self.settle(&debt.run, &outcome);
         }
         debts.len()

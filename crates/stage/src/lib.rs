@@ -1,1 +1,15 @@
-//! placeholder
+//! The outside world in miniature: the live-streaming API of the story, a telephone (Twilio), a Slack.
+//!
+//! Each is a pure `handle(state, request) → reply` under an HTTP skin ([`server`]); stateful, and able to misbehave
+//! as the real ones do: drop an answer after it had its effect, delay, refuse, duplicate a callback. What happened
+//! is read, and what is to happen is set, under `/_stage/`.
+
+pub mod faults;
+pub mod live;
+pub mod phone;
+pub mod server;
+pub mod slack;
+pub mod wire;
+
+pub use server::Stage;
+pub use wire::{Callback, Player, Reply, Request, Response};

@@ -1,0 +1,133 @@
+//! The HTTP skin: a player on a socket, or on a pipe in memory.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::wire::{Callback, Player, Request};
+
+/// The largest body that a player reads.
+const LARGEST_BODY: usize = 16 << 20;
+
+/// A player that several connections share. Cheap to clone.
+pub struct Stage<P> {
+    player: Arc<Mutex<P>>,
+}
+
+impl<P> Clone for Stage<P> {
+    fn clone(&self) -> Self {
+        Self { player: Arc::clone(&self.player) }
+    }
+}
+
+/// A connection that breaks on purpose.
+#[derive(Debug, thiserror::Error)]
+#[error("the player drops the connection")]
+struct Dropped;
+
+impl<P: Player> Stage<P> {
+    /// Puts a player on the stage.
+    #[must_use]
+    pub fn new(player: P) -> Self {
+        Self { player: Arc::new(Mutex::new(player)) }
+    }
+
+    /// The player itself.
+    pub fn player(&self) -> MutexGuard<'_, P> {
+        self.player.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves every connection until the task ends.
+    #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+    pub async fn serve(self, listener: TcpListener) {
+        while let Ok((stream, _)) = listener.accept().await {
+            let stage = self.clone();
+            tokio::spawn(async move { stage.serve_connection(stream).await });
+        }
+    }
+
+    /// Serves one connection with the machine's clock and real waits.
+    async fn serve_connection(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let service = service_fn(|request| self.answer(request));
+        // A client that goes away, or a connection that breaks on purpose, is no error of the stage.
+        let _ended = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service).await;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has time and tasks of its own")]
+    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<hyper::Response<Full<Bytes>>, Dropped> {
+        let request = read(request).await?;
+        let reply = self.player().handle(&request, now_ms());
+        if !reply.callbacks.is_empty() {
+            let (stage, callbacks) = (self.clone(), reply.callbacks);
+            tokio::spawn(async move { stage.call_back(callbacks).await });
+        }
+        if reply.delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(reply.delay_ms)).await;
+        }
+        if reply.dropped {
+            return Err(Dropped);
+        }
+        Ok(to_hyper(&reply.response))
+    }
+
+    async fn call_back(&self, callbacks: Vec<Callback>) {
+        for callback in callbacks {
+            if let Some((status, body)) = post(&callback).await {
+                self.player().answered(&callback, status, &body);
+            }
+        }
+    }
+}
+
+/// A response in hyper's form.
+#[must_use]
+pub fn to_hyper(response: &crate::Response) -> hyper::Response<Full<Bytes>> {
+    let mut built = hyper::Response::new(Full::new(Bytes::from(response.body.clone())));
+    *built.status_mut() = hyper::StatusCode::from_u16(response.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in &response.headers {
+        if let (Ok(name), Ok(value)) = (hyper::header::HeaderName::try_from(name), hyper::header::HeaderValue::try_from(value)) {
+            built.headers_mut().insert(name, value);
+        }
+    }
+    built
+}
+
+async fn read(request: hyper::Request<Incoming>) -> Result<Request, Dropped> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(|_| Dropped)?.to_bytes();
+    let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+    let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    Ok(Request::new(parts.method.as_str(), target, parts.headers.iter().map(header).collect(), body.to_vec()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has time of its own")]
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(0)
+}
+
+/// Posts a callback; nothing where nobody answers.
+#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has sockets of its own")]
+async fn post(callback: &Callback) -> Option<(u16, String)> {
+    let uri: hyper::Uri = callback.url.parse().ok()?;
+    let stream = TcpStream::connect((uri.host()?, uri.port_u16().unwrap_or(80))).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    let mut request = hyper::Request::post(uri.path_and_query()?.as_str()).header("host", uri.authority()?.as_str());
+    for (name, value) in &callback.headers {
+        request = request.header(name, value);
+    }
+    let response = sender.send_request(request.body(Full::new(Bytes::from(callback.body.clone()))).ok()?).await.ok()?;
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), LARGEST_BODY).collect().await.ok()?.to_bytes();
+    Some((status, String::from_utf8_lossy(&body).into_owned()))
+}
