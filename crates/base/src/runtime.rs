@@ -33,6 +33,16 @@ impl Spawn for TokioSpawn {
     }
 }
 
+/// Spawns on one Tokio runtime, whichever is current.
+#[derive(Debug, Clone)]
+pub struct HandleSpawn(pub tokio::runtime::Handle);
+
+impl Spawn for HandleSpawn {
+    fn spawn(&self, task: Task) {
+        self.0.spawn(task);
+    }
+}
+
 /// What a loop needs of the world besides its subject.
 #[derive(Clone)]
 pub struct Runtime {

@@ -186,10 +186,10 @@ impl Scheduler {
         self.lock().open.remove(&(slot, key));
     }
 
-    /// How many runs have not come to their end.
+    /// Whether no run is under way and every outcome is on disk.
     #[must_use]
-    pub fn running(&self) -> usize {
-        self.lock().items.values().filter(|planned| planned.running).count()
+    pub fn is_idle(&self) -> bool {
+        self.lock().open.is_empty()
     }
 
     /// Starts runs until `stop` is turned; runs that were started go on to their end.

@@ -1,0 +1,121 @@
+//! Keeps the in-process probe's assignment up to date with the configuration.
+
+use std::sync::Arc;
+
+use allclear_domain::catalog::{Catalog, Kind};
+use allclear_domain::{LocationName, TestId};
+use allclear_egress::Guard;
+use allclear_ops::OpsError;
+use allclear_probe::{Assignment, Item, Scheduler};
+use allclear_store::record::slot::{self, SlotException, Watermark};
+use allclear_store::{Lane, StoreError, Write};
+
+use crate::Parts;
+
+/// The name of this server as a probe, and of its location.
+pub(crate) const LOCAL: &str = "local";
+
+/// Everything that the location runs.
+#[must_use]
+pub fn assignment(catalog: &Catalog, location: &LocationName) -> Assignment {
+    let place = catalog.location(location);
+    let guard = Guard::allowing(place.allow.iter().filter_map(|range| range.parse().ok()).collect());
+    let mut items = Vec::new();
+    for resource in catalog.of_kind(Kind::Test) {
+        let Some(test) = resource.document.as_test() else { continue };
+        let shared = Arc::new(test.clone());
+        for schedule in test.schedules.iter().filter(|schedule| schedule.locations.contains(location)) {
+            items.push(Item {
+                test_id: TestId(resource.id.clone()),
+                test: Arc::clone(&shared),
+                rev: resource.rev,
+                environment: schedule.environment.clone(),
+                location: location.clone(),
+                every: schedule.every,
+                guard: guard.clone(),
+                canaries: place.canaries.clone(),
+            });
+        }
+    }
+    Assignment { rev: catalog.rev(), items }
+}
+
+/// Hands the first assignment over, accounts for the time in which AllClear did not run, pays what tests owe, and
+/// follows the configuration from then on.
+pub(crate) async fn start(parts: &Parts, scheduler: &Scheduler) -> Result<(), OpsError> {
+    let location = LocationName::from(LOCAL);
+    let first = assignment(&parts.store.catalog(), &location);
+    let mark = account_for_absence(parts, &first).await?;
+    scheduler.assign(first, mark.is_none());
+    pay_debts(parts);
+    let (parts, scheduler) = (parts.clone(), scheduler.clone());
+    parts.rest.clone().supervise("assign", Arc::clone(&parts.health), move || follow(parts.clone(), scheduler.clone()));
+    Ok(())
+}
+
+async fn follow(parts: Parts, scheduler: Scheduler) {
+    const LOOK_ANYWAY_US: i64 = 5_000_000;
+    let location = LocationName::from(LOCAL);
+    let mut known = parts.store.catalog().rev();
+    loop {
+        let clock = &*parts.rest.clock;
+        parts.store.wakes().catalog.wait_until(clock, clock.now_us() + LOOK_ANYWAY_US).await;
+        let catalog = parts.store.catalog();
+        if catalog.rev() != known {
+            known = catalog.rev();
+            scheduler.assign(assignment(&catalog, &location), true);
+        }
+    }
+}
+
+/// Slots since the last watermark did not run: that is written down, with the reason.
+async fn account_for_absence(parts: &Parts, assignment: &Assignment) -> Result<Option<Watermark>, OpsError> {
+    let items = assignment.items.clone();
+    let write = Write::new("account for absence", Lane::Results);
+    let work = move |tx: &mut allclear_store::Tx<'_>| {
+        let location = LocationName::from(LOCAL);
+        let Some(mark) = slot::watermark(tx, &location, LOCAL)? else { return Ok::<_, StoreError>(None) };
+        let now = tx.now();
+        let mut missed = Vec::new();
+        for item in &items {
+            let slots = item.slots();
+            let count = slots.count(mark.through, now);
+            if count > 0 {
+                let first = slots.at_or_after(mark.through);
+                missed.push(SlotException {
+                    test: item.test_id.clone(),
+                    environment: item.environment.clone(),
+                    location: location.clone(),
+                    first,
+                    last: allclear_domain::Timestamp(first.0 + (count - 1) * item.every.as_micros()),
+                    slots: count,
+                    reason: "AllClear was not running".into(),
+                });
+            }
+        }
+        slot::insert_exceptions(tx, &missed)?;
+        Ok(Some(mark))
+    };
+    Ok(parts.store.write(write, work).await?)
+}
+
+fn pay_debts(parts: &Parts) {
+    const PACE: std::time::Duration = std::time::Duration::from_secs(15);
+    let parts = parts.clone();
+    parts.rest.clone().supervise("debts", Arc::clone(&parts.health), move || {
+        let parts = parts.clone();
+        async move {
+            loop {
+                let catalog = parts.store.catalog();
+                let guard = |location: &LocationName| {
+                    Guard::allowing(catalog.location(location).allow.iter().filter_map(|range| range.parse().ok()).collect())
+                };
+                let paid = parts.runner.pay_debts(guard).await;
+                if paid > 0 {
+                    tracing::info!(debts = paid, "teardowns that were owed have been run");
+                }
+                parts.rest.sleep(PACE).await;
+            }
+        }
+    });
+}

@@ -1,0 +1,170 @@
+//! Sends what waits in the outbox: claim, call with no transaction open, settle.
+//!
+//! Each provider has its own loop and its own send slots: a slow one holds nobody else up. At most one message a
+//! second goes to one destination, as Slack and Twilio allow; what waits meanwhile goes as one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use allclear_base::crash;
+use allclear_base::runtime::{Switch, Wake};
+use allclear_channels::{Envelope, PROVIDERS, is_idempotent};
+use allclear_domain::ChannelId;
+use allclear_domain::delivery::Outcome;
+use allclear_ops::delivery::{self, Outgoing};
+
+use crate::Parts;
+
+/// Calls to one provider at the same time.
+const SLOTS: usize = 16;
+
+/// The pace at which one destination is written to: the providers' own limit.
+const PACE_US: i64 = 1_000_000;
+
+/// Losing a wake-up costs this much at most.
+const LOOK_ANYWAY_US: i64 = 1_000_000;
+
+/// Destinations that were written to within the last second.
+type Paces = Arc<Mutex<BTreeMap<(ChannelId, String), i64>>>;
+
+/// The dispatchers.
+#[derive(Clone, Default)]
+pub(crate) struct Dispatch {
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Dispatch {
+    pub(crate) fn start(parts: &Parts, stop: &Switch) -> Self {
+        let dispatch = Self::default();
+        let wakes: Vec<Wake> = PROVIDERS.iter().map(|_| Wake::default()).collect();
+        for (provider, wake) in PROVIDERS.iter().zip(&wakes) {
+            let (parts, stop, wake, dispatch) = (parts.clone(), stop.clone(), wake.clone(), dispatch.clone());
+            parts.pager.clone().supervise("dispatch", Arc::clone(&parts.health), move || {
+                let one = Provider {
+                    parts: parts.clone(),
+                    name: provider,
+                    wake: wake.clone(),
+                    paces: Paces::default(),
+                    busy: Arc::default(),
+                    under_way: Arc::clone(&dispatch.under_way),
+                };
+                let stop = stop.clone();
+                async move { one.run(&stop).await }
+            });
+        }
+        let parts = parts.clone();
+        parts.pager.clone().supervise("outbox", Arc::clone(&parts.health), move || spread(parts.clone(), wakes.clone()));
+        dispatch
+    }
+
+    /// Whether no call is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.under_way.load(Ordering::SeqCst) == 0
+    }
+}
+
+/// One commit may concern every provider.
+async fn spread(parts: Parts, wakes: Vec<Wake>) {
+    loop {
+        parts.store.wakes().outbox.wait_until(&*parts.pager.clock, i64::MAX).await;
+        wakes.iter().for_each(Wake::wake);
+    }
+}
+
+#[derive(Clone)]
+struct Provider {
+    parts: Parts,
+    name: &'static str,
+    wake: Wake,
+    paces: Paces,
+    busy: Arc<AtomicUsize>,
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Provider {
+    async fn run(self, stop: &Switch) {
+        while !stop.is_turned() {
+            let now = self.parts.pager.clock.now_us();
+            let (paced, next_pace) = self.paced(now);
+            let free = SLOTS.saturating_sub(self.busy.load(Ordering::SeqCst));
+            let claimed = if free == 0 { Ok(vec![]) } else { delivery::claim(&self.parts.store, &*self.parts.pager.rng, self.name, free, paced).await };
+            match claimed {
+                Ok(outgoing) if outgoing.is_empty() => {
+                    let due = delivery::next_due(&self.parts.store, self.name).await.ok().flatten().map_or(i64::MAX, |due| due.0);
+                    // What is due already waits for a slot, a lane or a pace; each of them wakes this loop.
+                    let due = if due <= now { i64::MAX } else { due };
+                    self.wake.wait_until(&*self.parts.pager.clock, due.min(next_pace).min(now + LOOK_ANYWAY_US)).await;
+                }
+                Ok(outgoing) => {
+                    crash::point("dispatch.after_claim");
+                    outgoing.into_iter().for_each(|one| self.begin(one));
+                }
+                Err(error) => {
+                    tracing::warn!(provider = self.name, %error, "messages could not be claimed yet");
+                    self.parts.pager.sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    /// The destinations that must wait, and when the first of them may be written to again.
+    fn paced(&self, now: i64) -> (BTreeSet<(ChannelId, String)>, i64) {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        paces.retain(|_, until| *until > now);
+        let next = paces.values().copied().min().unwrap_or(i64::MAX);
+        (paces.keys().cloned().collect(), next)
+    }
+
+    fn begin(&self, outgoing: Outgoing) {
+        let until = self.parts.pager.clock.now_us() + PACE_US;
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner).insert((outgoing.channel.clone(), outgoing.address.clone()), until);
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let provider = self.clone();
+        self.parts.pager.spawn(async move {
+            provider.send(&outgoing).await;
+            provider.busy.fetch_sub(1, Ordering::SeqCst);
+            provider.under_way.fetch_sub(1, Ordering::SeqCst);
+            provider.wake.wake();
+        });
+    }
+
+    async fn send(&self, outgoing: &Outgoing) {
+        let catalog = self.parts.store.catalog();
+        let outcome = match catalog.channel(&outgoing.channel) {
+            Some(channel) => {
+                let envelope = Envelope {
+                    channel_id: &outgoing.channel,
+                    channel,
+                    address: &outgoing.address,
+                    attempt: &outgoing.attempt,
+                    message: &outgoing.message,
+                    root: outgoing.root.as_deref(),
+                };
+                self.parts.channels.send(&envelope).await
+            }
+            None => Outcome::Permanent { why: "the channel was removed".into() },
+        };
+        crash::point("dispatch.after_send");
+        if !matches!(outcome, Outcome::Accepted { .. }) {
+            tracing::warn!(provider = self.name, attempt = outgoing.attempt, ?outcome, "a message was not accepted");
+        }
+        self.settle(outgoing, outcome).await;
+        crash::point("dispatch.after_outcome");
+    }
+
+    /// An outcome that cannot be written down is tried again until the lease is over; then it counts as unknown.
+    async fn settle(&self, outgoing: &Outgoing, outcome: Outcome) {
+        const TRIES: u32 = 8;
+        for pause_ms in (0..TRIES).map(|n| 50 << n) {
+            let idempotent = is_idempotent(self.name);
+            match delivery::settle(&self.parts.store, &*self.parts.pager.rng, outgoing, outcome.clone(), idempotent).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(attempt = outgoing.attempt, %error, "an outcome could not be written down yet"),
+            }
+            self.parts.pager.sleep(Duration::from_millis(pause_ms)).await;
+        }
+    }
+}

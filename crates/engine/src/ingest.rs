@@ -1,0 +1,100 @@
+//! Takes results from the in-process probe and has them judged, in batches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_base::id;
+use allclear_domain::LocationName;
+use allclear_ops::judge::{self, Batch, Entry, Sampler};
+use allclear_probe::{Finished, Scheduler};
+use allclear_store::record::slot::SlotException;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::Parts;
+use crate::assign::LOCAL;
+
+/// Results in one transaction: enough to make the commit cheap, few enough not to hold anybody up.
+const MOST_IN_BATCH: usize = 200;
+
+pub(crate) fn start(parts: &Parts, scheduler: &Scheduler, receiver: mpsc::Receiver<Finished>) {
+    let (parts, scheduler) = (parts.clone(), scheduler.clone());
+    let receiver = Arc::new(Mutex::new(receiver));
+    parts.rest.clone().supervise("ingest", Arc::clone(&parts.health), move || {
+        let (parts, scheduler, receiver) = (parts.clone(), scheduler.clone(), Arc::clone(&receiver));
+        async move { run(&parts, &scheduler, &receiver).await }
+    });
+}
+
+async fn run(parts: &Parts, scheduler: &Scheduler, receiver: &Mutex<mpsc::Receiver<Finished>>) {
+    let boot = id::uuid7(&*parts.rest.rng, parts.rest.clock.now_us());
+    let mut sampler = Sampler::default();
+    let mut seq = 0;
+    let mut finished = Vec::new();
+    loop {
+        finished.clear();
+        if receiver.lock().await.recv_many(&mut finished, MOST_IN_BATCH).await == 0 {
+            return;
+        }
+        seq += 1;
+        let batch = batch_of(&finished, &boot, seq, scheduler);
+        submit(parts, &mut sampler, batch).await;
+        for one in &finished {
+            scheduler.recorded(one);
+        }
+    }
+}
+
+fn batch_of(finished: &[Finished], boot: &str, seq: i64, scheduler: &Scheduler) -> Batch {
+    let mut batch = Batch {
+        location: LocationName::from(LOCAL),
+        probe: LOCAL.to_owned(),
+        boot: boot.to_owned(),
+        seq,
+        through: scheduler.through(),
+        entries: vec![],
+        exceptions: vec![],
+    };
+    for one in finished {
+        match one {
+            Finished::Ran { report, superseded, late } => {
+                let first = superseded.iter().map(|report| Entry { report: (**report).clone(), superseded: true });
+                batch.entries.extend(first);
+                batch.entries.push(Entry { report: (**report).clone(), superseded: false });
+                if *late && let Some(slot) = report.slot {
+                    let (test, environment, location) = (report.test_id.clone(), report.environment.clone(), report.location.clone());
+                    batch.exceptions.push(SlotException { test, environment, location, first: slot, last: slot, slots: 1, reason: "late".into() });
+                }
+            }
+            Finished::Missed(missed) => batch.exceptions.push(SlotException {
+                test: missed.test.clone(),
+                environment: missed.environment.clone(),
+                location: missed.location.clone(),
+                first: missed.slot,
+                last: missed.slot,
+                slots: 1,
+                reason: missed.reason.to_owned(),
+            }),
+        }
+    }
+    batch
+}
+
+/// Comes again with the same batch until it is kept: the centre takes a batch that comes twice once.
+async fn submit(parts: &Parts, sampler: &mut Sampler, batch: Batch) {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match judge::judge_batch(&parts.store, &parts.evidence, sampler, &*parts.rest.rng, batch.clone()).await {
+            Ok(judged) => {
+                if judged.opened + judged.resolved > 0 {
+                    tracing::info!(opened = judged.opened, resolved = judged.resolved, "results changed incidents");
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, results = batch.entries.len(), "results could not be kept yet");
+                parts.rest.sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+        }
+    }
+}

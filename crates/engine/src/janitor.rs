@@ -1,0 +1,44 @@
+//! Removes what is older than its bound, a little at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_domain::Span;
+use allclear_store::record::run;
+use allclear_store::{Lane, Write};
+
+use crate::Parts;
+
+/// Runs and their evidence are kept this long; Runscope's bound.
+const RUNS_KEPT: Span = Span::from_mins(90 * 24 * 60);
+
+/// Rows per transaction: few milliseconds, so that nobody waits.
+const ROWS_AT_ONCE: u32 = 500;
+
+const PACE: Duration = Duration::from_secs(60);
+
+pub(crate) fn start(parts: &Parts) {
+    let parts = parts.clone();
+    parts.rest.clone().supervise("janitor", Arc::clone(&parts.health), move || run_for_ever(parts.clone()));
+}
+
+async fn run_for_ever(parts: Parts) {
+    loop {
+        parts.rest.sleep(PACE).await;
+        let before = parts.store.now().minus(RUNS_KEPT);
+        loop {
+            let write = Write::new("prune runs", Lane::Housekeeping);
+            match parts.store.write(write, move |tx| run::prune_runs(tx, before, ROWS_AT_ONCE)).await {
+                Ok(removed) if removed >= u64::from(ROWS_AT_ONCE) => parts.rest.sleep(Duration::from_millis(50)).await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(error = error.chain(), "old runs could not be removed");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = parts.evidence.drop_days_before(before) {
+            tracing::warn!(error = error.chain(), "old evidence could not be removed");
+        }
+    }
+}
