@@ -1,1 +1,94 @@
-//! placeholder
+//! The JSON surfaces: the public status API, PagerDuty's REST shapes, providers' callbacks, health, and what our
+//! own command line speaks. Every route names what it needs; nothing here sends or runs tests.
+
+mod access;
+pub mod console;
+mod health;
+mod hooks;
+mod pagerduty;
+mod public;
+mod render;
+mod state;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodRouter, get, post};
+
+pub use access::Access;
+use allclear_ops::Permission;
+pub use public::PublicPages;
+pub use state::{App, Ready};
+
+/// A route with what it needs.
+pub struct Route {
+    /// The method.
+    pub method: &'static str,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+}
+
+/// The largest body that a route reads: a callback or a bulk change is far smaller.
+const LARGEST_BODY: usize = 1 << 20;
+
+/// Every route of the HTTP listener, for the router and for the test that walks them all.
+pub const ROUTES: &[Route] = &[
+    Route { method: "GET", path: "/healthz", access: Access::Public },
+    Route { method: "GET", path: "/readyz", access: Access::Public },
+    Route { method: "GET", path: "/status/{slug}/api/v2/{*endpoint}", access: Access::Public },
+    Route { method: "GET", path: "/api/v2/{*endpoint}", access: Access::Public },
+    Route { method: "POST", path: "/hooks/slack/{channel}", access: Access::Signed },
+    Route { method: "POST", path: "/hooks/twilio/{channel}/sms", access: Access::Signed },
+    Route { method: "POST", path: "/hooks/twilio/{channel}/status/{attempt}", access: Access::Signed },
+    Route { method: "GET", path: "/pagerduty/incidents", access: Access::Needs(Permission::IncidentsRead) },
+    Route { method: "PUT", path: "/pagerduty/incidents", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "GET", path: "/pagerduty/incidents/{id}", access: Access::Needs(Permission::IncidentsRead) },
+    Route { method: "PUT", path: "/pagerduty/incidents/{id}", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "GET", path: "/pagerduty/incidents/{id}/log_entries", access: Access::Needs(Permission::IncidentsRead) },
+    Route { method: "GET", path: "/config/v1/incidents", access: Access::Needs(Permission::IncidentsRead) },
+    Route { method: "GET", path: "/config/v1/show/{key}", access: Access::Needs(Permission::IncidentsRead) },
+    Route { method: "POST", path: "/config/v1/incidents/{id}/{act}", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "POST", path: "/config/v1/tokens", access: Access::Needs(Permission::TokensWrite) },
+];
+
+fn handler(route: &Route) -> MethodRouter<App> {
+    match (route.method, route.path) {
+        ("GET", "/healthz") => get(health::healthz),
+        ("GET", "/readyz") => get(health::readyz),
+        ("GET", "/status/{slug}/api/v2/{*endpoint}") => get(public::by_slug).options(public::preflight),
+        ("GET", "/api/v2/{*endpoint}") => get(public::by_host).options(public::preflight),
+        ("POST", "/hooks/slack/{channel}") => post(hooks::slack),
+        ("POST", "/hooks/twilio/{channel}/sms") => post(hooks::twilio_sms),
+        ("POST", "/hooks/twilio/{channel}/status/{attempt}") => post(hooks::twilio_status),
+        ("GET", "/pagerduty/incidents") => get(pagerduty::list),
+        ("PUT", "/pagerduty/incidents") => axum::routing::put(pagerduty::update_many),
+        ("GET", "/pagerduty/incidents/{id}") => get(pagerduty::show),
+        ("PUT", "/pagerduty/incidents/{id}") => axum::routing::put(pagerduty::update),
+        ("GET", "/pagerduty/incidents/{id}/log_entries") => get(pagerduty::log_entries),
+        ("GET", "/config/v1/incidents") => get(console::get_incidents),
+        ("GET", "/config/v1/show/{key}") => get(console::get_show),
+        ("POST", "/config/v1/incidents/{id}/{act}") => post(console::post_act),
+        ("POST", "/config/v1/tokens") => post(console::post_token),
+        _ => MethodRouter::new(),
+    }
+}
+
+/// The router for the HTTP listener. A page's own host name answers public paths only.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        router = router.route(route.path, handler(route));
+    }
+    let guarded = axum::middleware::from_fn_with_state(app.clone(), public::keep_hosts_apart);
+    router.fallback(not_found).layer(guarded).layer(DefaultBodyLimit::max(LARGEST_BODY)).with_state(app)
+}
+
+/// The same for the socket in the data folder, where everybody is the owner of the machine.
+pub fn local_router(app: App) -> Router {
+    router(App { local: true, ..app })
+}
+
+async fn not_found() -> (http::StatusCode, axum::Json<serde_json::Value>) {
+    (http::StatusCode::NOT_FOUND, axum::Json(serde_json::json!({ "error": { "message": "Not Found", "code": 2100 } })))
+}

@@ -1,0 +1,255 @@
+//! What the command line shows: the same text whether it comes from the running server or from the database.
+
+use std::fmt::Write;
+
+use allclear_base::Rng;
+use allclear_domain::apitest::report::{AssertionReport, RunReport, StepReport, Teardown};
+use allclear_domain::catalog::Kind;
+use allclear_domain::status::Owner;
+use allclear_domain::{RunId, Timestamp};
+use allclear_ops::incident::{self, Act};
+use allclear_ops::view::{self, IncidentView, Names};
+use allclear_ops::{Actor, OpsError, delivery, token};
+use allclear_store::Store;
+use allclear_store::evidence::Evidence;
+use axum::extract::{Path, RawQuery, State};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::App;
+use crate::access::{Caller, Problem};
+
+/// A wish for a token.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenWish {
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// The person it acts for, by name or e-mail address.
+    pub person: Option<String>,
+}
+
+/// The newest incidents, a line each; open ones only unless `all`.
+///
+/// # Errors
+/// As `ops::view::list_incidents`.
+pub async fn incidents(store: &Store, actor: &Actor, all: bool) -> Result<String, OpsError> {
+    const MOST: u32 = 200;
+    let found = view::list_incidents(store, actor, None, i64::MAX, MOST).await?;
+    let names = Names::of(store);
+    let shown: Vec<_> = found.iter().filter(|incident| all || incident.is_open()).collect();
+    if shown.is_empty() {
+        return Ok("No open incidents. All clear.\n".to_owned());
+    }
+    let mut text = String::new();
+    for incident in shown {
+        let age = ago(store.now(), incident.opened_at);
+        put(&mut text, format_args!("#{:<5} {:<14} {:<12} {:<5} {:>8} ago  {} ({})", incident.number, incident.id, incident.state.word(), incident.urgency.word(), age, incident.title, names.service(&incident.service)));
+    }
+    Ok(text)
+}
+
+/// A span in its largest unit.
+fn ago(now: Timestamp, then: Timestamp) -> String {
+    match now.since(then).as_secs() {
+        s if s < 120 => format!("{s} s"),
+        s if s < 7_200 => format!("{} min", s / 60),
+        s if s < 172_800 => format!("{} h", s / 3_600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
+fn put(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _written = text.write_fmt(line);
+    text.push('\n');
+}
+
+/// Everything about an incident, a run or a component: the chain from what customers see to the failing assertion.
+///
+/// # Errors
+/// [`OpsError::NotFound`] where `key` names none of them.
+pub async fn show(store: &Store, evidence: &Evidence, actor: &Actor, key: &str) -> Result<String, OpsError> {
+    let is_component = store.catalog().id_of(Kind::Component, key).is_some() || store.catalog().component(&key.into()).is_some();
+    if is_component {
+        return show_component(store, evidence, actor, key).await;
+    }
+    if key.len() == 36 && key.matches('-').count() == 4 {
+        return show_run(store, evidence, actor, key).await;
+    }
+    let found = view::show_incident(store, actor, key).await?;
+    let mut text = String::new();
+    incident_text(&mut text, store, &found);
+    if let Some(run) = &found.incident.run {
+        text.push('\n');
+        text.push_str(&run_or_reason(store, evidence, actor, run).await);
+    }
+    Ok(text)
+}
+
+/// A run that is no longer kept is not an error of the incident that it opened.
+async fn run_or_reason(store: &Store, evidence: &Evidence, actor: &Actor, id: &RunId) -> String {
+    match show_run(store, evidence, actor, id.as_str()).await {
+        Ok(text) => text,
+        Err(error) => format!("Run {id}: {error}\n"),
+    }
+}
+
+fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
+    let names = Names::of(store);
+    let incident = &found.incident;
+    put(text, format_args!("Incident #{} {}: {}", incident.number, incident.id, incident.title));
+    put(text, format_args!("  {}, {} urgency, on {}, opened {}", incident.state.word(), incident.urgency.word(), names.service(&incident.service), incident.opened_at));
+    for component in &found.components {
+        put(text, format_args!("  presses on component {} ({component})", names.component(component)));
+    }
+    for alert in &found.alerts {
+        let end = alert.resolved_at.map_or("open".to_owned(), |at| format!("resolved {at}"));
+        let times = if alert.triggers == 1 { "once".to_owned() } else { format!("{} times", alert.triggers) };
+        put(text, format_args!("\nAlert {} ({end}, triggered {times})\n  {}", alert.dedup_key, alert.why));
+    }
+    put(text, format_args!("\nTimeline"));
+    for entry in &found.log {
+        put(text, format_args!("  {}  {}  [{}]", entry.draft.at, names.sentence(&entry.draft.kind), names.agent(&entry.draft.agent)));
+    }
+    put(text, format_args!("\nTold"));
+    if found.deliveries.is_empty() {
+        put(text, format_args!("  nobody: no contact method, no room"));
+    }
+    for sent in &found.deliveries {
+        let who = match &sent.delivery.recipient {
+            allclear_domain::delivery::Recipient::Person { person } => names.person(person),
+            allclear_domain::delivery::Recipient::Room { .. } => sent.delivery.address.clone(),
+        };
+        let why = sent.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        let purpose = sent.delivery.purpose.word().replace('_', "-");
+        put(text, format_args!("  {:<24} {:<6} {:<10} {}{why}, {} attempt(s)", who, sent.provider, purpose, sent.status.word(), sent.delivery.attempts));
+    }
+    let counts = delivery::summary(&found.deliveries);
+    let counts: Vec<String> = counts.iter().map(|((provider, status), n)| format!("{n} {provider} {status}")).collect();
+    if !counts.is_empty() {
+        put(text, format_args!("  in all: {}", counts.join(", ")));
+    }
+}
+
+async fn show_run(store: &Store, evidence: &Evidence, actor: &Actor, key: &str) -> Result<String, OpsError> {
+    let found = view::show_run(store, evidence, actor, &key.into()).await?;
+    let run = &found.run;
+    let mut text = String::new();
+    let took = run.finished_at.since(run.started_at);
+    put(&mut text, format_args!("Run {}: {} in {}, from {}, attempt {}", run.id, run.verdict, run.environment, run.location, run.attempt));
+    put(&mut text, format_args!("  started {}, took {} ms, configuration {}, {}", run.started_at, took.as_millis(), run.catalog_rev, run.judged));
+    if let Some(why) = &run.why {
+        put(&mut text, format_args!("  {why}"));
+    }
+    match &found.report {
+        Some(report) => report_text(&mut text, report),
+        None => put(&mut text, format_args!("  its requests and responses were not kept (passes are sampled)")),
+    }
+    Ok(text)
+}
+
+/// A report, step by step.
+pub fn report_text(text: &mut String, report: &RunReport) {
+    for step in &report.steps {
+        step_text(text, step);
+    }
+    for step in &report.teardown_steps {
+        text.push_str("  teardown\n");
+        step_text(text, step);
+    }
+    match &report.teardown {
+        Teardown::None | Teardown::Done => {}
+        Teardown::NothingToDelete => put(text, format_args!("  teardown: nothing to delete")),
+        Teardown::MayHaveLeaked { why } => put(text, format_args!("  teardown: something may have been left behind: {why}")),
+        Teardown::Failed { why } => put(text, format_args!("  teardown failed: {why}")),
+    }
+}
+
+fn step_text(text: &mut String, step: &StepReport) {
+    let sign = if step.passed { "pass" } else { "FAIL" };
+    put(text, format_args!("  {sign}  {}", step.name));
+    if let Some(exchange) = &step.exchange {
+        let t = exchange.timings;
+        let status = exchange.status.map_or("no answer".to_owned(), |s| s.to_string());
+        put(text, format_args!("        {} {} -> {status}, {} bytes", exchange.method, exchange.url, exchange.response_size));
+        let ms = |us: i64| format!("{}.{} ms", us / 1_000, us % 1_000 / 100);
+        put(text, format_args!("        dns {}, connect {}, tls {}, wait {}, transfer {}", ms(t.dns_us), ms(t.connect_us), ms(t.tls_us), ms(t.wait_us), ms(t.transfer_us)));
+        if !step.passed && !exchange.response_body.is_empty() {
+            let body: String = exchange.response_body.chars().take(500).collect();
+            put(text, format_args!("        body: {}", body.replace('\n', " ")));
+        }
+    }
+    for assertion in &step.assertions {
+        let sign = if assertion.passed { "ok  " } else { "FAIL" };
+        put(text, format_args!("        {sign} {}", AssertionReport::sentence(assertion)));
+    }
+    if let Some(error) = step.error.as_ref().filter(|_| step.assertions.iter().all(|a| a.passed)) {
+        put(text, format_args!("        {error}"));
+    }
+}
+
+async fn show_component(store: &Store, evidence: &Evidence, actor: &Actor, key: &str) -> Result<String, OpsError> {
+    let found = view::show_component(store, actor, key).await?;
+    let mut text = String::new();
+    let owner = match found.state.owner {
+        Owner::Automation => "set by rules",
+        Owner::Person => "set by hand",
+    };
+    put(&mut text, format_args!("Component {} ({}): {}, {owner}", found.name, found.id, found.state.status.label()));
+    put(&mut text, format_args!("\nChanges"));
+    if found.changes.is_empty() {
+        put(&mut text, format_args!("  none: it has been operational since it was made"));
+    }
+    for change in &found.changes {
+        let incident = change.cause.get("incident").and_then(serde_json::Value::as_str).unwrap_or("nobody");
+        put(&mut text, format_args!("  {}  {} -> {}  by incident {incident}", change.at, change.before.word(), change.after.word()));
+    }
+    for incident in found.pressed_by.iter().take(5) {
+        text.push('\n');
+        text.push_str(&Box::pin(show(store, evidence, actor, incident.as_str())).await?);
+    }
+    Ok(text)
+}
+
+/// Acknowledges or resolves, and says what was done.
+///
+/// # Errors
+/// As `ops::incident::act`.
+pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, key: &str, act: Act) -> Result<String, OpsError> {
+    let found = view::show_incident(store, actor, key).await?.incident;
+    let changed = incident::act(store, rng, actor, &found.id, act).await?;
+    Ok(format!("#{} {} is {}.\n", changed.number, changed.title, changed.state.word()))
+}
+
+/// Makes a token and shows it, once.
+///
+/// # Errors
+/// As `ops::token::create`.
+pub async fn create_token(store: &Store, rng: &dyn Rng, actor: &Actor, wish: &TokenWish) -> Result<String, OpsError> {
+    let made = token::create(store, rng, actor, &wish.name, &wish.scopes, wish.person.as_deref()).await?;
+    Ok(format!("{}\n", made.value))
+}
+
+pub(crate) async fn get_incidents(State(app): State<App>, Caller(actor): Caller, RawQuery(query): RawQuery) -> Result<String, Problem> {
+    Ok(incidents(&app.store, &actor, query.as_deref() == Some("all=true")).await?)
+}
+
+pub(crate) async fn get_show(State(app): State<App>, Caller(actor): Caller, Path(key): Path<String>) -> Result<String, Problem> {
+    Ok(show(&app.store, &app.evidence, &actor, &key).await?)
+}
+
+pub(crate) async fn post_act(State(app): State<App>, Caller(actor): Caller, Path((id, word)): Path<(String, String)>) -> Result<String, Problem> {
+    let wanted = match word.as_str() {
+        "ack" => Act::Acknowledge,
+        "resolve" => Act::Resolve,
+        _ => return Err(OpsError::Invalid("an incident can be acknowledged (ack) or resolved (resolve)".into()).into()),
+    };
+    Ok(act(&app.store, &*app.rng, &actor, &id, wanted).await?)
+}
+
+pub(crate) async fn post_token(State(app): State<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
+    let wish: TokenWish = serde_json::from_slice(&body).map_err(|e| OpsError::Invalid(format!("the body is not JSON: {e}")))?;
+    Ok(create_token(&app.store, &*app.rng, &actor, &wish).await?)
+}

@@ -1,0 +1,139 @@
+//! Providers' callbacks: verified on the raw bytes, decided and committed before they are answered.
+
+use allclear_base::crash;
+use allclear_channels::{slack as slack_channel, twilio};
+use allclear_domain::catalog::{Account, Channel, Kind};
+use allclear_domain::incident::{Incident, Via};
+use allclear_domain::{ChannelId, PersonId};
+use allclear_ops::incident::{self, Act};
+use allclear_ops::{Actor, OpsError, delivery};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::json;
+
+use crate::App;
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// A press of a button in Slack.
+pub(crate) async fn slack(State(app): State<App>, Path(channel): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+    let channel = ChannelId(channel);
+    let catalog = app.store.catalog();
+    let Some(Channel { account: Account::Slack(account), .. }) = catalog.channel(&channel) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let Ok(secret) = app.channels.secret(&account.signing_secret) else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the signing secret is not set\n").into_response();
+    };
+    let (timestamp, signature) = (header(&headers, "x-slack-request-timestamp"), header(&headers, "x-slack-signature"));
+    if !slack_channel::verify(secret.expose(), timestamp, signature, &body, app.store.now().0 / 1_000_000) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let Some(pressed) = slack_channel::parse(&body) else { return StatusCode::OK.into_response() };
+    let Some(person) = linked(&app, &channel, &pressed.user) else {
+        let text = "Your Slack user is not linked to a person in AllClear, so nothing was changed. Add a contact method with your Slack user id.";
+        return axum::Json(json!({ "response_type": "ephemeral", "replace_original": false, "text": text })).into_response();
+    };
+    let act = match pressed.press {
+        slack_channel::Press::Acknowledge => Act::Acknowledge,
+        slack_channel::Press::Resolve => Act::Resolve,
+    };
+    let actor = Actor::responder(person, Via::Slack);
+    let done = incident::act(&app.store, &*app.rng, &actor, &pressed.incident, act).await;
+    crash::point("hook.after_commit");
+    match done {
+        Ok(_) => StatusCode::OK.into_response(),
+        Err(OpsError::Refused(refused)) => {
+            axum::Json(json!({ "response_type": "ephemeral", "replace_original": false, "text": format!("Nothing changed: {refused}.") })).into_response()
+        }
+        Err(OpsError::NotFound { .. }) => StatusCode::OK.into_response(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// The person whose contact method on this channel has this address.
+fn linked(app: &App, channel: &ChannelId, address: &str) -> Option<PersonId> {
+    let catalog = app.store.catalog();
+    let has = |person: &allclear_domain::delivery::Person| person.contact_methods.iter().any(|m| m.channel == *channel && m.address == address);
+    catalog.of_kind(Kind::Person).find(|r| r.document.as_person().is_some_and(has)).map(|r| PersonId(r.id.clone()))
+}
+
+fn unavailable(error: &OpsError) -> Response {
+    tracing::error!(%error, "a callback could not be carried out");
+    (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response()
+}
+
+/// The parameters of a request that is Twilio's, or the refusal.
+fn from_twilio(app: &App, channel: &ChannelId, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, String)>, StatusCode> {
+    let catalog = app.store.catalog();
+    let Some(Channel { account: Account::Twilio(account), .. }) = catalog.channel(channel) else { return Err(StatusCode::NOT_FOUND) };
+    let token = app.channels.secret(&account.auth_token).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let url = format!("{}{}", app.channels.public_url(), uri.path_and_query().map_or("", |p| p.as_str()));
+    let parameters = twilio::form(body);
+    let genuine = twilio::verify(token.expose(), &url, &parameters, header(headers, "x-twilio-signature"));
+    if genuine { Ok(parameters) } else { Err(StatusCode::FORBIDDEN) }
+}
+
+/// A reply by text: 4 acknowledges, 6 resolves what the last message to that number was about.
+pub(crate) async fn twilio_sms(State(app): State<App>, Path(channel): Path<String>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let channel = ChannelId(channel);
+    let parameters = match from_twilio(&app, &channel, &uri, &headers, &body) {
+        Ok(parameters) => parameters,
+        Err(refused) => return refused.into_response(),
+    };
+    let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str());
+    let act = match twilio::answer_of(value("Body")) {
+        twilio::Answer::Acknowledge => Act::Acknowledge,
+        twilio::Answer::Resolve => Act::Resolve,
+        twilio::Answer::Unclear => return xml("Reply 4 to acknowledge or 6 to resolve what the last message was about."),
+    };
+    let (person, incidents) = match delivery::last_message_to(&app.store, &channel, value("From")).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return xml("There is no open message to this number; nothing was changed."),
+        Err(error) => return unavailable(&error),
+    };
+    let actor = Actor::responder(person, Via::Sms);
+    let done = incident::act_on_all(&app.store, &*app.rng, &actor, incidents, act).await;
+    crash::point("hook.after_commit");
+    match done {
+        Ok(changed) => xml(&told(act, &changed)),
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn told(act: Act, changed: &[Incident]) -> String {
+    let numbers = changed.iter().map(|incident| format!("#{}", incident.number)).collect::<Vec<_>>().join(", ");
+    match (act, changed) {
+        (_, []) => "Nothing changed: it was acknowledged or resolved already.".to_owned(),
+        (Act::Acknowledge, _) => format!("Acknowledged {numbers}."),
+        (Act::Resolve, _) => format!("Resolved {numbers}."),
+    }
+}
+
+fn xml(text: &str) -> Response {
+    ([(CONTENT_TYPE, "text/xml; charset=utf-8")], twilio::reply_xml(text)).into_response()
+}
+
+/// What became of a text message.
+pub(crate) async fn twilio_status(
+    State(app): State<App>,
+    Path((channel, attempt)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let parameters = match from_twilio(&app, &ChannelId(channel), &uri, &headers, &body) {
+        Ok(parameters) => parameters,
+        Err(refused) => return refused.into_response(),
+    };
+    let Some((arrived, why)) = twilio::receipt(&parameters) else { return StatusCode::NO_CONTENT.into_response() };
+    match delivery::receipt(&app.store, &*app.rng, &attempt, arrived, why).await {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => unavailable(&error),
+    }
+}

@@ -1,0 +1,281 @@
+//! Incidents and their log entries in PagerDuty's REST v2 shapes.
+
+use allclear_domain::incident::{Agent, Incident, LogKind, Paging, State as Standing, Via};
+use allclear_ops::incident::{self, Act};
+use allclear_ops::view::{self, IncidentView, Names};
+use allclear_store::record::incident::LogEntry;
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use bytes::Bytes;
+use http::StatusCode;
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use crate::App;
+use crate::access::{Caller, Problem};
+
+/// The most that one answer lists; PagerDuty's bound.
+const MOST_LIMIT: usize = 100;
+
+/// The most that a bulk change takes; PagerDuty's bound, above it 413.
+const MOST_IN_BULK: usize = 250;
+
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(raw: Option<&str>) -> Self {
+        let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let pairs = raw.unwrap_or_default().split('&').filter(|p| !p.is_empty());
+        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(n, v)| (decode(n), decode(v))).collect())
+    }
+
+    fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    fn number(&self, name: &str, default: usize) -> usize {
+        self.all(name).first().and_then(|value| value.parse().ok()).unwrap_or(default)
+    }
+}
+
+/// `GET /incidents`
+pub(crate) async fn list(State(app): State<App>, Caller(actor): Caller, RawQuery(raw): RawQuery) -> Result<Json<Value>, Problem> {
+    let query = Query::parse(raw.as_deref());
+    let (limit, offset) = (query.number("limit", 25).clamp(1, MOST_LIMIT), query.number("offset", 0));
+    if offset + limit > 10_000 {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because("Offset and limit must be at most 10000 together"));
+    }
+    let (statuses, urgencies, services) = (query.all("statuses[]"), query.all("urgencies[]"), query.all("service_ids[]"));
+    if let Some(bad) = statuses.iter().find(|s| !["triggered", "acknowledged", "resolved"].contains(s)) {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, 1003, "Invalid Status Provided").because(format!("{bad} is not a status")));
+    }
+    let single = match statuses.as_slice() {
+        [one] => Some((*one).to_owned()),
+        _ => None,
+    };
+    let wanted = |incident: &Incident| {
+        (statuses.is_empty() || statuses.contains(&incident.state.word()))
+            && (urgencies.is_empty() || urgencies.contains(&incident.urgency.word()))
+            && (services.is_empty() || services.contains(&incident.service.as_str()))
+    };
+    let names = Names::of(&app.store);
+    let (mut found, mut skipped, mut before, mut more) = (Vec::new(), 0, i64::MAX, false);
+    'pages: loop {
+        const READ_AT_ONCE: u32 = 200;
+        let chunk = view::list_incidents(&app.store, &actor, single.clone(), before, READ_AT_ONCE).await?;
+        let Some(last) = chunk.last() else { break };
+        before = last.number;
+        for incident in chunk.into_iter().filter(wanted) {
+            if skipped < offset {
+                skipped += 1;
+            } else if found.len() < limit {
+                found.push(incident);
+            } else {
+                more = true;
+                break 'pages;
+            }
+        }
+    }
+    let incidents: Vec<Value> = found.iter().map(|incident| body(&app, &names, incident, None)).collect();
+    Ok(Json(json!({ "incidents": incidents, "limit": limit, "offset": offset, "total": null, "more": more })))
+}
+
+/// `GET /incidents/{id}`; the number is accepted too.
+pub(crate) async fn show(State(app): State<App>, Caller(actor): Caller, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let found = view::show_incident(&app.store, &actor, &id).await?;
+    Ok(Json(json!({ "incident": body(&app, &Names::of(&app.store), &found.incident, Some(&found)) })))
+}
+
+/// `PUT /incidents/{id}`
+pub(crate) async fn update(State(app): State<App>, Caller(actor): Caller, Path(id): Path<String>, bytes: Bytes) -> Result<Json<Value>, Problem> {
+    actor.require(allclear_ops::Permission::IncidentsWrite)?;
+    let change = parse(&bytes)?;
+    let changed = apply(&app, &actor, &id, change.get("incident").unwrap_or(&Value::Null)).await?;
+    Ok(Json(json!({ "incident": body(&app, &Names::of(&app.store), &changed, None) })))
+}
+
+/// `PUT /incidents`
+pub(crate) async fn update_many(State(app): State<App>, Caller(actor): Caller, bytes: Bytes) -> Result<Json<Value>, Problem> {
+    actor.require(allclear_ops::Permission::IncidentsWrite)?;
+    let changes = parse(&bytes)?;
+    let list = changes.get("incidents").and_then(Value::as_array).ok_or_else(missing_list)?;
+    if list.len() > MOST_IN_BULK {
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, 2001, "Invalid Input Provided").because(format!("at most {MOST_IN_BULK} incidents")));
+    }
+    let mut changed = Vec::with_capacity(list.len());
+    for change in list {
+        let id = change.get("id").and_then(Value::as_str).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, 1004, "Invalid ID Provided"))?;
+        changed.push(apply(&app, &actor, id, change).await?);
+    }
+    let names = Names::of(&app.store);
+    Ok(Json(json!({ "incidents": changed.iter().map(|incident| body(&app, &names, incident, None)).collect::<Vec<_>>() })))
+}
+
+fn missing_list() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, 2003, "Missing Arguments").because("incidents is missing")
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(bytes).map_err(|e| Problem::new(StatusCode::BAD_REQUEST, 2002, "Arguments Caused Error").because(format!("the body is not JSON: {e}")))
+}
+
+/// A status that the incident already has is no error: the answer is the incident as it is.
+async fn apply(app: &App, actor: &allclear_ops::Actor, id: &str, change: &Value) -> Result<Incident, Problem> {
+    let found = view::show_incident(&app.store, &actor.clone(), id).await?.incident;
+    let act = match change.get("status").and_then(Value::as_str) {
+        Some("acknowledged") => Act::Acknowledge,
+        Some("resolved") => Act::Resolve,
+        Some(_) | None => return Err(Problem::new(StatusCode::BAD_REQUEST, 1003, "Invalid Status Provided").because("status can be acknowledged or resolved")),
+    };
+    let same = matches!((act, &found.state), (Act::Acknowledge, Standing::Acknowledged(_)) | (Act::Resolve, Standing::Resolved(_)));
+    if same {
+        return Ok(found);
+    }
+    Ok(incident::act(&app.store, &*app.rng, actor, &found.id, act).await?)
+}
+
+/// `GET /incidents/{id}/log_entries`
+pub(crate) async fn log_entries(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let query = Query::parse(raw.as_deref());
+    let (limit, offset) = (query.number("limit", 25).clamp(1, MOST_LIMIT), query.number("offset", 0));
+    let found = view::show_incident(&app.store, &actor, &id).await?;
+    let names = Names::of(&app.store);
+    // Newest first, as PagerDuty lists them.
+    let entries: Vec<Value> = found.log.iter().rev().filter_map(|entry| entry_body(&app, &names, &found.incident, entry)).collect();
+    let page: Vec<Value> = entries.iter().skip(offset).take(limit).cloned().collect();
+    let more = entries.len() > offset + page.len();
+    Ok(Json(json!({ "log_entries": page, "limit": limit, "offset": offset, "total": null, "more": more })))
+}
+
+fn reference(app: &App, kind: &str, id: &str, summary: &str) -> Value {
+    let plural = match kind {
+        "escalation_policy" => "escalation_policies".to_owned(),
+        other => format!("{other}s"),
+    };
+    json!({
+        "id": id, "type": format!("{kind}_reference"), "summary": summary,
+        "self": format!("{}/pagerduty/{plural}/{id}", app.channels.public_url()), "html_url": null,
+    })
+}
+
+fn agent(app: &App, names: &Names, incident: &Incident, agent: &Agent) -> Value {
+    match agent {
+        Agent::Person { person, .. } => reference(app, "user", person.as_str(), &names.person(person)),
+        Agent::Token { .. } | Agent::Test { .. } | Agent::Timer | Agent::System | Agent::Configuration => {
+            reference(app, "service", incident.service.as_str(), &names.service(&incident.service))
+        }
+    }
+}
+
+fn body(app: &App, names: &Names, incident: &Incident, full: Option<&IncidentView>) -> Value {
+    let url = app.channels.public_url();
+    let catalog = app.store.catalog();
+    let opened = incident.opened_at.to_rfc3339_seconds();
+    let (assigned, acknowledgements, pending) = match &incident.state {
+        Standing::Triggered(Paging::Level(here)) => {
+            let next = here.escalates_at.map(|at| json!({ "type": "escalate", "at": at.to_rfc3339_seconds() }));
+            (here.assigned.clone(), vec![], next.into_iter().collect())
+        }
+        Standing::Triggered(Paging::Nobody { .. }) | Standing::Resolved(_) => (vec![], vec![], vec![]),
+        Standing::Acknowledged(held) => {
+            let given = |a: &allclear_domain::incident::Acknowledgement| json!({ "at": a.at.to_rfc3339_seconds(), "acknowledger": agent(app, names, incident, &a.by) });
+            let next = held.times_out_at.map(|at| json!({ "type": "unacknowledge", "at": at.to_rfc3339_seconds() }));
+            let assigned = match &held.paging {
+                Paging::Level(here) => here.assigned.clone(),
+                Paging::Nobody { .. } => vec![],
+            };
+            (assigned, held.by.iter().map(given).collect(), next.into_iter().collect::<Vec<Value>>())
+        }
+    };
+    let (changed_at, changed_by, resolved_at) = match &incident.state {
+        Standing::Triggered(_) => (opened.clone(), reference(app, "service", incident.service.as_str(), &names.service(&incident.service)), Value::Null),
+        Standing::Acknowledged(held) => {
+            let last = held.by.last();
+            let at = last.map_or_else(|| opened.clone(), |a| a.at.to_rfc3339_seconds());
+            (at, last.map_or(Value::Null, |a| agent(app, names, incident, &a.by)), Value::Null)
+        }
+        Standing::Resolved(end) => {
+            let at = end.at.to_rfc3339_seconds();
+            (at.clone(), agent(app, names, incident, &end.by), at.into())
+        }
+    };
+    let policy = catalog.service(&incident.service).map(|service| service.escalation_policy.clone());
+    let policy = policy.map(|id| reference(app, "escalation_policy", id.as_str(), &catalog.policy(&id).map_or(String::new(), |p| p.name.clone())));
+    let open = incident.is_open();
+    let alerts = full.map_or(1, |view| view.alerts.len());
+    let first_entry = full.and_then(|view| view.log.first()).map(|entry| entry.id.clone());
+    let details = full.and_then(|view| view.alerts.first()).map(|alert| alert.why.clone());
+    json!({
+        "id": incident.id, "type": "incident", "summary": format!("[#{}] {}", incident.number, incident.title),
+        "self": format!("{url}/pagerduty/incidents/{}", incident.id), "html_url": format!("{url}/incidents/{}", incident.id),
+        "incident_number": incident.number, "title": incident.title, "created_at": opened, "updated_at": changed_at,
+        "status": incident.state.word(), "incident_key": null,
+        "service": reference(app, "service", incident.service.as_str(), &names.service(&incident.service)),
+        "assignments": assigned.iter().map(|p| json!({ "at": opened, "assignee": reference(app, "user", p.as_str(), &names.person(p)) })).collect::<Vec<_>>(),
+        "assigned_via": "escalation_policy", "last_status_change_at": changed_at, "last_status_change_by": changed_by,
+        "resolved_at": resolved_at,
+        "first_trigger_log_entry": first_entry.map(|id| json!({ "id": id, "type": "trigger_log_entry_reference" })),
+        "alert_counts": { "all": alerts, "triggered": if open { alerts } else { 0 }, "resolved": if open { 0 } else { alerts } },
+        "is_mergeable": open, "incident_type": { "name": "incident_default" }, "escalation_policy": policy, "teams": [],
+        "pending_actions": pending, "acknowledgements": acknowledgements, "alert_grouping": null, "priority": null,
+        "resolve_reason": null, "conference_bridge": null, "incidents_responders": [], "responder_requests": [],
+        "subscriber_requests": [], "urgency": incident.urgency.word(),
+        "body": details.map(|details| json!({ "type": "incident_body", "details": details })),
+    })
+}
+
+/// Entries that PagerDuty has no word for stay ours alone.
+fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -> Option<Value> {
+    let channel = match &entry.draft.agent {
+        Agent::Person { via: Via::Slack, .. } => "website",
+        Agent::Person { via: Via::Sms, .. } => "sms",
+        Agent::Person { .. } | Agent::Token { .. } => "api",
+        Agent::Timer => "timeout",
+        Agent::Test { .. } | Agent::System | Agent::Configuration => "auto",
+    };
+    let users = |people: &[allclear_domain::PersonId]| people.iter().map(|p| reference(app, "user", p.as_str(), &names.person(p))).collect::<Vec<_>>();
+    let mut extra = json!({});
+    let kind = match &entry.draft.kind {
+        LogKind::Triggered { why } => {
+            extra = json!({ "event_details": { "description": why } });
+            "trigger"
+        }
+        LogKind::Assigned { people, level, .. } => {
+            extra = json!({ "assignees": users(people) });
+            if *level > 1 { "escalate" } else { "assign" }
+        }
+        LogKind::Exhausted => "exhaust_escalation_path",
+        LogKind::Acknowledged => "acknowledge",
+        LogKind::Unacknowledged => "unacknowledge",
+        LogKind::Resolved { .. } => "resolve",
+        LogKind::Notified { person, method, address, outcome } => {
+            let person = person.as_ref()?;
+            extra = json!({
+                "user": reference(app, "user", person.as_str(), &names.person(person)),
+                "channel": { "type": "auto", "notification": { "type": method, "address": address, "status": outcome } },
+            });
+            "notify"
+        }
+        LogKind::NobodyToNotify | LogKind::ComponentChanged { .. } | LogKind::ComponentProposed { .. } => "annotate",
+    };
+    let url = app.channels.public_url();
+    let summary = names.sentence(&entry.draft.kind);
+    let mut body = json!({
+        "id": entry.id, "type": format!("{kind}_log_entry"), "summary": summary,
+        "self": format!("{url}/pagerduty/log_entries/{}?incident_id={}", entry.id, incident.id), "html_url": null,
+        "created_at": entry.draft.at.to_rfc3339_seconds(), "agent": agent(app, names, incident, &entry.draft.agent),
+        "channel": { "type": if kind == "annotate" { "note" } else { channel }, "summary": summary }, "note": null, "contexts": [],
+        "service": reference(app, "service", incident.service.as_str(), &names.service(&incident.service)),
+        "incident": reference(app, "incident", incident.id.as_str(), &format!("[#{}] {}", incident.number, incident.title)),
+        "teams": [],
+    });
+    if let (Value::Object(body), Value::Object(extra)) = (&mut body, extra) {
+        body.extend(extra);
+    }
+    Some(body)
+}

@@ -1,0 +1,50 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use allclear_base::Rng;
+use allclear_base::runtime::Health;
+use allclear_channels::Channels;
+use allclear_store::Store;
+use allclear_store::evidence::Evidence;
+
+use crate::PublicPages;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The database.
+    pub store: Store,
+    /// The evidence.
+    pub evidence: Evidence,
+    /// Chance.
+    pub rng: Arc<dyn Rng>,
+    /// For verifying callbacks.
+    pub channels: Channels,
+    /// The public pages.
+    pub pages: PublicPages,
+    /// How the loops fare.
+    pub health: Arc<Health>,
+    /// Whether requests should come.
+    pub ready: Ready,
+    /// Whether this is the socket in the data folder.
+    pub local: bool,
+}
+
+/// Whether AllClear is up and not on its way down. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    /// Sets it.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::SeqCst);
+    }
+
+    /// Asks for it.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
