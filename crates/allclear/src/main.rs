@@ -1,1 +1,61 @@
-fn main() {}
+//! The binary: reads the environment and the command line, wires the rooms together, runs one command.
+
+mod check;
+mod cli;
+mod client;
+mod demo;
+mod http;
+mod run;
+mod secrets;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+/// Input that cannot be used.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli);
+    if let Err(error) = arm_crash_point() {
+        eprintln!("allclear: {error}");
+        return ExitCode::from(UNUSABLE);
+    }
+    let outcome = match cli.command {
+        Command::Check(args) => Ok(check::check(&args)),
+        Command::Run(args) => run::run(&args),
+        Command::Up(args) => server::up(&args),
+        Command::Demo(args) => demo::demo(&args),
+        Command::Incidents(args) => client::incidents(&args),
+        Command::Show(args) => client::show(&args),
+        Command::Ack(args) => client::act(&args, allclear_ops::incident::Act::Acknowledge),
+        Command::Resolve(args) => client::act(&args, allclear_ops::incident::Act::Resolve),
+        Command::Token(args) => client::token(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("allclear: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The log goes to the standard error; `--log json` for machines.
+fn start_log(cli: &Cli) {
+    use tracing_subscriber::EnvFilter;
+    let quiet = !matches!(cli.command, Command::Up(_));
+    let fallback = if quiet { "error" } else { "info" };
+    let filter = cli.log_level.clone().unwrap_or_else(|| fallback.to_owned());
+    let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new(fallback));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if cli.log == cli::LogFormat::Json { builder.json().init() } else { builder.init() }
+}
+
+/// The crash harness asks for the end of the process at a named point: `ALLCLEAR_CRASH=point:passage`.
+#[expect(clippy::disallowed_methods, reason = "the environment is read in the binary")]
+fn arm_crash_point() -> Result<(), String> {
+    let Ok(wish) = std::env::var("ALLCLEAR_CRASH") else { return Ok(()) };
+    let (name, passage) = wish.rsplit_once(':').unwrap_or((&wish, "1"));
+    allclear_base::crash::arm(name, passage.parse().map_err(|_| format!("{passage:?} is not a number of passages"))?)
+}

@@ -45,7 +45,19 @@ pub async fn incidents(store: &Store, actor: &Actor, all: bool) -> Result<String
     let mut text = String::new();
     for incident in shown {
         let age = ago(store.now(), incident.opened_at);
-        put(&mut text, format_args!("#{:<5} {:<14} {:<12} {:<5} {:>8} ago  {} ({})", incident.number, incident.id, incident.state.word(), incident.urgency.word(), age, incident.title, names.service(&incident.service)));
+        put(
+            &mut text,
+            format_args!(
+                "#{:<5} {:<14} {:<12} {:<5} {:>8} ago  {} ({})",
+                incident.number,
+                incident.id,
+                incident.state.word(),
+                incident.urgency.word(),
+                age,
+                incident.title,
+                names.service(&incident.service)
+            ),
+        );
     }
     Ok(text)
 }
@@ -100,7 +112,16 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
     let names = Names::of(store);
     let incident = &found.incident;
     put(text, format_args!("Incident #{} {}: {}", incident.number, incident.id, incident.title));
-    put(text, format_args!("  {}, {} urgency, on {}, opened {}", incident.state.word(), incident.urgency.word(), names.service(&incident.service), incident.opened_at));
+    put(
+        text,
+        format_args!(
+            "  {}, {} urgency, on {}, opened {}",
+            incident.state.word(),
+            incident.urgency.word(),
+            names.service(&incident.service),
+            incident.opened_at
+        ),
+    );
     for component in &found.components {
         put(text, format_args!("  presses on component {} ({component})", names.component(component)));
     }
@@ -124,7 +145,17 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
         };
         let why = sent.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
         let purpose = sent.delivery.purpose.word().replace('_', "-");
-        put(text, format_args!("  {:<24} {:<6} {:<10} {}{why}, {} attempt(s)", who, sent.provider, purpose, sent.status.word(), sent.delivery.attempts));
+        put(
+            text,
+            format_args!(
+                "  {:<24} {:<6} {:<10} {}{why}, {} attempt(s)",
+                who,
+                sent.provider,
+                purpose,
+                sent.status.word(),
+                sent.delivery.attempts
+            ),
+        );
     }
     let counts = delivery::summary(&found.deliveries);
     let counts: Vec<String> = counts.iter().map(|((provider, status), n)| format!("{n} {provider} {status}")).collect();
@@ -139,7 +170,10 @@ async fn show_run(store: &Store, evidence: &Evidence, actor: &Actor, key: &str) 
     let mut text = String::new();
     let took = run.finished_at.since(run.started_at);
     put(&mut text, format_args!("Run {}: {} in {}, from {}, attempt {}", run.id, run.verdict, run.environment, run.location, run.attempt));
-    put(&mut text, format_args!("  started {}, took {} ms, configuration {}, {}", run.started_at, took.as_millis(), run.catalog_rev, run.judged));
+    put(
+        &mut text,
+        format_args!("  started {}, took {} ms, configuration {}, {}", run.started_at, took.as_millis(), run.catalog_rev, run.judged),
+    );
     if let Some(why) = &run.why {
         put(&mut text, format_args!("  {why}"));
     }
@@ -175,7 +209,17 @@ fn step_text(text: &mut String, step: &StepReport) {
         let status = exchange.status.map_or("no answer".to_owned(), |s| s.to_string());
         put(text, format_args!("        {} {} -> {status}, {} bytes", exchange.method, exchange.url, exchange.response_size));
         let ms = |us: i64| format!("{}.{} ms", us / 1_000, us % 1_000 / 100);
-        put(text, format_args!("        dns {}, connect {}, tls {}, wait {}, transfer {}", ms(t.dns_us), ms(t.connect_us), ms(t.tls_us), ms(t.wait_us), ms(t.transfer_us)));
+        put(
+            text,
+            format_args!(
+                "        dns {}, connect {}, tls {}, wait {}, transfer {}",
+                ms(t.dns_us),
+                ms(t.connect_us),
+                ms(t.tls_us),
+                ms(t.wait_us),
+                ms(t.transfer_us)
+            ),
+        );
         if !step.passed && !exchange.response_body.is_empty() {
             let body: String = exchange.response_body.chars().take(500).collect();
             put(text, format_args!("        body: {}", body.replace('\n', " ")));
@@ -240,7 +284,11 @@ pub(crate) async fn get_show(State(app): State<App>, Caller(actor): Caller, Path
     Ok(show(&app.store, &app.evidence, &actor, &key).await?)
 }
 
-pub(crate) async fn post_act(State(app): State<App>, Caller(actor): Caller, Path((id, word)): Path<(String, String)>) -> Result<String, Problem> {
+pub(crate) async fn post_act(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path((id, word)): Path<(String, String)>,
+) -> Result<String, Problem> {
     let wanted = match word.as_str() {
         "ack" => Act::Acknowledge,
         "resolve" => Act::Resolve,

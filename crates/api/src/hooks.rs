@@ -36,7 +36,8 @@ pub(crate) async fn slack(State(app): State<App>, Path(channel): Path<String>, h
     }
     let Some(pressed) = slack_channel::parse(&body) else { return StatusCode::OK.into_response() };
     let Some(person) = linked(&app, &channel, &pressed.user) else {
-        let text = "Your Slack user is not linked to a person in AllClear, so nothing was changed. Add a contact method with your Slack user id.";
+        let text =
+            "Your Slack user is not linked to a person in AllClear, so nothing was changed. Add a contact method with your Slack user id.";
         return axum::Json(json!({ "response_type": "ephemeral", "replace_original": false, "text": text })).into_response();
     };
     let act = match pressed.press {
@@ -49,7 +50,8 @@ pub(crate) async fn slack(State(app): State<App>, Path(channel): Path<String>, h
     match done {
         Ok(_) => StatusCode::OK.into_response(),
         Err(OpsError::Refused(refused)) => {
-            axum::Json(json!({ "response_type": "ephemeral", "replace_original": false, "text": format!("Nothing changed: {refused}.") })).into_response()
+            axum::Json(json!({ "response_type": "ephemeral", "replace_original": false, "text": format!("Nothing changed: {refused}.") }))
+                .into_response()
         }
         Err(OpsError::NotFound { .. }) => StatusCode::OK.into_response(),
         Err(error) => unavailable(&error),
@@ -59,7 +61,8 @@ pub(crate) async fn slack(State(app): State<App>, Path(channel): Path<String>, h
 /// The person whose contact method on this channel has this address.
 fn linked(app: &App, channel: &ChannelId, address: &str) -> Option<PersonId> {
     let catalog = app.store.catalog();
-    let has = |person: &allclear_domain::delivery::Person| person.contact_methods.iter().any(|m| m.channel == *channel && m.address == address);
+    let has =
+        |person: &allclear_domain::delivery::Person| person.contact_methods.iter().any(|m| m.channel == *channel && m.address == address);
     catalog.of_kind(Kind::Person).find(|r| r.document.as_person().is_some_and(has)).map(|r| PersonId(r.id.clone()))
 }
 

@@ -43,7 +43,8 @@ pub(crate) async fn list(State(app): State<App>, Caller(actor): Caller, RawQuery
     let query = Query::parse(raw.as_deref());
     let (limit, offset) = (query.number("limit", 25).clamp(1, MOST_LIMIT), query.number("offset", 0));
     if offset + limit > 10_000 {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because("Offset and limit must be at most 10000 together"));
+        return Err(Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided")
+            .because("Offset and limit must be at most 10000 together"));
     }
     let (statuses, urgencies, services) = (query.all("statuses[]"), query.all("urgencies[]"), query.all("service_ids[]"));
     if let Some(bad) = statuses.iter().find(|s| !["triggered", "acknowledged", "resolved"].contains(s)) {
@@ -87,7 +88,12 @@ pub(crate) async fn show(State(app): State<App>, Caller(actor): Caller, Path(id)
 }
 
 /// `PUT /incidents/{id}`
-pub(crate) async fn update(State(app): State<App>, Caller(actor): Caller, Path(id): Path<String>, bytes: Bytes) -> Result<Json<Value>, Problem> {
+pub(crate) async fn update(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Result<Json<Value>, Problem> {
     actor.require(allclear_ops::Permission::IncidentsWrite)?;
     let change = parse(&bytes)?;
     let changed = apply(&app, &actor, &id, change.get("incident").unwrap_or(&Value::Null)).await?;
@@ -100,11 +106,13 @@ pub(crate) async fn update_many(State(app): State<App>, Caller(actor): Caller, b
     let changes = parse(&bytes)?;
     let list = changes.get("incidents").and_then(Value::as_array).ok_or_else(missing_list)?;
     if list.len() > MOST_IN_BULK {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, 2001, "Invalid Input Provided").because(format!("at most {MOST_IN_BULK} incidents")));
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, 2001, "Invalid Input Provided")
+            .because(format!("at most {MOST_IN_BULK} incidents")));
     }
     let mut changed = Vec::with_capacity(list.len());
     for change in list {
-        let id = change.get("id").and_then(Value::as_str).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, 1004, "Invalid ID Provided"))?;
+        let id =
+            change.get("id").and_then(Value::as_str).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, 1004, "Invalid ID Provided"))?;
         changed.push(apply(&app, &actor, id, change).await?);
     }
     let names = Names::of(&app.store);
@@ -116,7 +124,8 @@ fn missing_list() -> Problem {
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(bytes).map_err(|e| Problem::new(StatusCode::BAD_REQUEST, 2002, "Arguments Caused Error").because(format!("the body is not JSON: {e}")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, 2002, "Arguments Caused Error").because(format!("the body is not JSON: {e}")))
 }
 
 /// A status that the incident already has is no error: the answer is the incident as it is.
@@ -125,7 +134,11 @@ async fn apply(app: &App, actor: &allclear_ops::Actor, id: &str, change: &Value)
     let act = match change.get("status").and_then(Value::as_str) {
         Some("acknowledged") => Act::Acknowledge,
         Some("resolved") => Act::Resolve,
-        Some(_) | None => return Err(Problem::new(StatusCode::BAD_REQUEST, 1003, "Invalid Status Provided").because("status can be acknowledged or resolved")),
+        Some(_) | None => {
+            return Err(
+                Problem::new(StatusCode::BAD_REQUEST, 1003, "Invalid Status Provided").because("status can be acknowledged or resolved")
+            );
+        }
     };
     let same = matches!((act, &found.state), (Act::Acknowledge, Standing::Acknowledged(_)) | (Act::Resolve, Standing::Resolved(_)));
     if same {
@@ -193,7 +206,9 @@ fn body(app: &App, names: &Names, incident: &Incident, full: Option<&IncidentVie
         }
     };
     let (changed_at, changed_by, resolved_at) = match &incident.state {
-        Standing::Triggered(_) => (opened.clone(), reference(app, "service", incident.service.as_str(), &names.service(&incident.service)), Value::Null),
+        Standing::Triggered(_) => {
+            (opened.clone(), reference(app, "service", incident.service.as_str(), &names.service(&incident.service)), Value::Null)
+        }
         Standing::Acknowledged(held) => {
             let last = held.by.last();
             let at = last.map_or_else(|| opened.clone(), |a| a.at.to_rfc3339_seconds());
@@ -205,7 +220,8 @@ fn body(app: &App, names: &Names, incident: &Incident, full: Option<&IncidentVie
         }
     };
     let policy = catalog.service(&incident.service).map(|service| service.escalation_policy.clone());
-    let policy = policy.map(|id| reference(app, "escalation_policy", id.as_str(), &catalog.policy(&id).map_or(String::new(), |p| p.name.clone())));
+    let policy =
+        policy.map(|id| reference(app, "escalation_policy", id.as_str(), &catalog.policy(&id).map_or(String::new(), |p| p.name.clone())));
     let open = incident.is_open();
     let alerts = full.map_or(1, |view| view.alerts.len());
     let first_entry = full.and_then(|view| view.log.first()).map(|entry| entry.id.clone());
@@ -238,7 +254,9 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
         Agent::Timer => "timeout",
         Agent::Test { .. } | Agent::System | Agent::Configuration => "auto",
     };
-    let users = |people: &[allclear_domain::PersonId]| people.iter().map(|p| reference(app, "user", p.as_str(), &names.person(p))).collect::<Vec<_>>();
+    let users = |people: &[allclear_domain::PersonId]| {
+        people.iter().map(|p| reference(app, "user", p.as_str(), &names.person(p))).collect::<Vec<_>>()
+    };
     let mut extra = json!({});
     let kind = match &entry.draft.kind {
         LogKind::Triggered { why } => {

@@ -61,7 +61,9 @@ const KINDS: &[(&str, Kind)] = &[
 
 pub(crate) fn decode(node: &Node, sink: &Sink) -> Option<Read> {
     let what = match &node.value {
-        Value::Map(pairs) => pairs.iter().find(|(key, _)| key.text() == "kind").map_or("a document".to_owned(), |(_, kind)| format!("a {}", kind.text())),
+        Value::Map(pairs) => {
+            pairs.iter().find(|(key, _)| key.text() == "kind").map_or("a document".to_owned(), |(_, kind)| format!("a {}", kind.text()))
+        }
         Value::Scalar { .. } | Value::List(_) => "a document".to_owned(),
     };
     let fields = Fields::of(sink, node, &what)?;
@@ -165,7 +167,8 @@ fn person(fields: &Fields<'_>, sites: &mut Sites) -> Option<Person> {
         for rule in &notification_rules {
             if !contact_methods.iter().any(|method| method.name == rule.method) {
                 let known: Vec<&str> = contact_methods.iter().map(|method| method.name.as_str()).collect();
-                let help = if known.is_empty() { "add it to contact_methods".to_owned() } else { format!("this person has {}", known.join(", ")) };
+                let help =
+                    if known.is_empty() { "add it to contact_methods".to_owned() } else { format!("this person has {}", known.join(", ")) };
                 fields.sink.error(node.pos, format!("there is no contact method {:?}", rule.method), Some(help));
             }
         }
@@ -224,7 +227,8 @@ fn notification_rule(sink: &Sink, node: &Node) -> Option<NotificationRule> {
 fn schedule(fields: &Fields<'_>, sites: &mut Sites) -> Option<Schedule> {
     let name = fields.required("name", decode::name);
     let time_zone = fields.or("time_zone", time_zone, "Etc/UTC".to_owned());
-    let people = items(fields.node("people")).into_iter().filter_map(|node| sites.name(fields.sink, Kind::Person, node)).collect::<Vec<_>>();
+    let people =
+        items(fields.node("people")).into_iter().filter_map(|node| sites.name(fields.sink, Kind::Person, node)).collect::<Vec<_>>();
     let start = fields.required("start", civil);
     let turn = fields.required("turn", turn);
     let mut overrides = Vec::new();

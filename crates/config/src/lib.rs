@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use allclear_domain::catalog::{Document, Kind};
 
-pub use diagnostic::{Diagnostic, Severity};
 use diagnostic::Sink;
+pub use diagnostic::{Diagnostic, Severity};
 
 /// A document with where it is written.
 #[derive(Debug, Clone, PartialEq)]

@@ -71,7 +71,9 @@ fn leaks(site: &Site, test: &Test) {
     if creates == 0 || !test.teardown.is_empty() || test.steps.iter().any(deletes) {
         return;
     }
-    let runs = |s: &allclear_domain::apitest::document::Schedule| 86_400_000_000 / s.every.as_micros().max(1) * i64::try_from(s.locations.len()).unwrap_or(1);
+    let runs = |s: &allclear_domain::apitest::document::Schedule| {
+        86_400_000_000 / s.every.as_micros().max(1) * i64::try_from(s.locations.len()).unwrap_or(1)
+    };
     let per_day: i64 = test.schedules.iter().map(runs).sum::<i64>() * i64::try_from(creates).unwrap_or(1);
     if per_day > 0 {
         let message = format!("this schedule sends up to {per_day} creating requests a day and deletes nothing");

@@ -11,6 +11,6 @@ mod error;
 mod guard;
 
 pub use client::{Client, Request, Response, Timings};
-pub use connect::{Connect, Connected, Io, TcpConnect, Target};
+pub use connect::{Connect, Connected, Io, Target, TcpConnect};
 pub use error::{Error, Phase};
 pub use guard::{Cidr, Guard};

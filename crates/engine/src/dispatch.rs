@@ -89,7 +89,11 @@ impl Provider {
             let now = self.parts.pager.clock.now_us();
             let (paced, next_pace) = self.paced(now);
             let free = SLOTS.saturating_sub(self.busy.load(Ordering::SeqCst));
-            let claimed = if free == 0 { Ok(vec![]) } else { delivery::claim(&self.parts.store, &*self.parts.pager.rng, self.name, free, paced).await };
+            let claimed = if free == 0 {
+                Ok(vec![])
+            } else {
+                delivery::claim(&self.parts.store, &*self.parts.pager.rng, self.name, free, paced).await
+            };
             match claimed {
                 Ok(outgoing) if outgoing.is_empty() => {
                     let due = delivery::next_due(&self.parts.store, self.name).await.ok().flatten().map_or(i64::MAX, |due| due.0);

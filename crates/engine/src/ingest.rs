@@ -62,7 +62,15 @@ fn batch_of(finished: &[Finished], boot: &str, seq: i64, scheduler: &Scheduler) 
                 batch.entries.push(Entry { report: (**report).clone(), superseded: false });
                 if *late && let Some(slot) = report.slot {
                     let (test, environment, location) = (report.test_id.clone(), report.environment.clone(), report.location.clone());
-                    batch.exceptions.push(SlotException { test, environment, location, first: slot, last: slot, slots: 1, reason: "late".into() });
+                    batch.exceptions.push(SlotException {
+                        test,
+                        environment,
+                        location,
+                        first: slot,
+                        last: slot,
+                        slots: 1,
+                        reason: "late".into(),
+                    });
                 }
             }
             Finished::Missed(missed) => batch.exceptions.push(SlotException {

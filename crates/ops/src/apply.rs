@@ -134,7 +134,14 @@ fn position(incident: &Incident) -> Option<(usize, u32)> {
     }
 }
 
-fn page(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident, person: &PersonId, why: NotifyReason, paged: &mut Paged) -> Result<(), StoreError> {
+fn page(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    incident: &Incident,
+    person: &PersonId,
+    why: NotifyReason,
+    paged: &mut Paged,
+) -> Result<(), StoreError> {
     let (now, catalog) = (tx.now(), tx.catalog());
     paged.people += 1;
     let Some(found) = catalog.person(person) else { return Ok(()) };

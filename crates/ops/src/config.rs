@@ -168,7 +168,8 @@ fn resolve(document: &mut Document, names: &BTreeMap<(Kind, String), String>, ca
     for (kind, reference) in document.references() {
         let fresh = names.get(&(kind, reference.clone())).cloned();
         let found = fresh.or_else(|| catalog.id_of(kind, reference).map(str::to_owned));
-        let missing = || OpsError::Invalid(format!("the {own_kind} {own_name:?} names the {} {reference:?}, which does not exist", kind.word()));
+        let missing =
+            || OpsError::Invalid(format!("the {own_kind} {own_name:?} names the {} {reference:?}, which does not exist", kind.word()));
         *reference = found.ok_or_else(missing)?;
     }
     Ok(())

@@ -45,13 +45,24 @@ pub struct Outgoing {
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn claim(store: &Store, rng: &dyn Rng, provider: &'static str, slots: usize, busy: BTreeSet<(ChannelId, String)>) -> Result<Vec<Outgoing>, OpsError> {
+pub async fn claim(
+    store: &Store,
+    rng: &dyn Rng,
+    provider: &'static str,
+    slots: usize,
+    busy: BTreeSet<(ChannelId, String)>,
+) -> Result<Vec<Outgoing>, OpsError> {
     let attempts: Vec<String> = (0..slots).map(|_| id::uuid7(rng, store.now().0)).collect();
     let write = Write::new("claim deliveries", Lane::Act);
     store.write(write, move |tx| claim_within(tx, provider, &attempts, &busy)).await
 }
 
-fn claim_within(tx: &mut Tx<'_>, provider: &str, attempts: &[String], busy: &BTreeSet<(ChannelId, String)>) -> Result<Vec<Outgoing>, OpsError> {
+fn claim_within(
+    tx: &mut Tx<'_>,
+    provider: &str,
+    attempts: &[String],
+    busy: &BTreeSet<(ChannelId, String)>,
+) -> Result<Vec<Outgoing>, OpsError> {
     const CANDIDATES_PER_SLOT: usize = 20;
     let most = u32::try_from(attempts.len() * CANDIDATES_PER_SLOT).unwrap_or(u32::MAX);
     let candidates = outbox::claimable(tx, provider, most)?;
@@ -187,7 +198,14 @@ pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: 
     store.write(write, move |tx| settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome, idempotent)).await
 }
 
-fn settle_within(tx: &mut Tx<'_>, ids: &Ids, attempt: &str, deliveries: &[(DeliveryId, i64)], outcome: &Outcome, idempotent: bool) -> Result<(), OpsError> {
+fn settle_within(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    attempt: &str,
+    deliveries: &[(DeliveryId, i64)],
+    outcome: &Outcome,
+    idempotent: bool,
+) -> Result<(), OpsError> {
     outbox::settle_attempt(tx, attempt, &outcome_words(outcome))?;
     for (id, fence) in deliveries {
         let Some(stored) = outbox::find_delivery(tx, id)? else { continue };

@@ -119,7 +119,13 @@ fn held_size(report: &RunReport) -> usize {
 ///
 /// # Errors
 /// Errors of the store; nothing of the batch is kept then, and the caller comes again with it.
-pub async fn judge_batch(store: &Store, evidence: &Evidence, sampler: &mut Sampler, rng: &dyn Rng, batch: Batch) -> Result<Judged, OpsError> {
+pub async fn judge_batch(
+    store: &Store,
+    evidence: &Evidence,
+    sampler: &mut Sampler,
+    rng: &dyn Rng,
+    batch: Batch,
+) -> Result<Judged, OpsError> {
     crash::point("judge.before_evidence");
     let now = store.now();
     let kept = sampler.choose(&batch.entries, now);

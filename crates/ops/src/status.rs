@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::catalog::Catalog;
 use allclear_domain::incident::{Effect, Incident, LogKind, State};
-use allclear_domain::status::published::{Affected, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
 use allclear_domain::status::published::MOST_INCIDENTS;
+use allclear_domain::status::published::{Affected, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
 use allclear_domain::status::{ComponentStatus, Derived, IncidentTemplate, Indicator, Owner, Rule, derive, rollup};
 use allclear_domain::{ComponentId, PageId, RuleId, Span};
 use allclear_store::record::component::{self, ComponentChange, ComponentState};
@@ -140,18 +140,28 @@ pub(crate) fn rederive(
         Derived::Proposed(to) => Ok((None, Some(LogKind::ComponentProposed { component: name, to: to.word().into() }))),
         Derived::Set(to) => {
             component::put_component_state(tx, id, ComponentState { status: to, owner: state.owner, changed_at: now })?;
-            let change =
-                ComponentChange { id: ids.uuid7(now), component: id.clone(), at: now, before: state.status, after: to, cause: cause.clone() };
+            let change = ComponentChange {
+                id: ids.uuid7(now),
+                component: id.clone(),
+                at: now,
+                before: state.status,
+                after: to,
+                cause: cause.clone(),
+            };
             component::insert_change(tx, &change)?;
-            let entry =
-                LogKind::ComponentChanged { component: name.clone(), from: state.status.word().into(), to: to.word().into() };
+            let entry = LogKind::ComponentChanged { component: name.clone(), from: state.status.word().into(), to: to.word().into() };
             Ok((Some(Affected { id: id.clone(), name, from: state.status, to }), Some(entry)))
         }
     }
 }
 
 /// Pages that show a changed component, or a public incident that follows one of ours.
-fn pages_to_publish(tx: &mut Tx<'_>, catalog: &Catalog, incidents: &[&Incident], affected: &[Affected]) -> Result<BTreeSet<PageId>, StoreError> {
+fn pages_to_publish(
+    tx: &mut Tx<'_>,
+    catalog: &Catalog,
+    incidents: &[&Incident],
+    affected: &[Affected],
+) -> Result<BTreeSet<PageId>, StoreError> {
     let mut pages: BTreeSet<PageId> = affected.iter().filter_map(|a| catalog.component(&a.id)).map(|c| c.page.clone()).collect();
     for incident in incidents {
         let templated = catalog.rules_of(&incident.service).filter(|(_, rule)| rule.incident.is_some());
@@ -165,7 +175,13 @@ fn pages_to_publish(tx: &mut Tx<'_>, catalog: &Catalog, incidents: &[&Incident],
 }
 
 /// Opens, updates or resolves the public incident that a rule's template asks for.
-fn follow_public_incident(tx: &mut Tx<'_>, ids: &Ids, catalog: &Catalog, incident: &Incident, affected: &[Affected]) -> Result<(), StoreError> {
+fn follow_public_incident(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    catalog: &Catalog,
+    incident: &Incident,
+    affected: &[Affected],
+) -> Result<(), StoreError> {
     let mut existing: BTreeMap<RuleId, StatusIncident> = BTreeMap::new();
     let templated: Vec<(RuleId, Rule)> =
         catalog.rules_of(&incident.service).filter(|(_, rule)| rule.incident.is_some()).map(|(id, rule)| (id, rule.clone())).collect();
@@ -221,7 +237,14 @@ fn new_public_incident(
     StatusIncident { page: page.clone(), follows: Some((incident.id.clone(), rule_id.clone())), owner: Owner::Automation, shown }
 }
 
-fn say(tx: &Tx<'_>, ids: &Ids, mut incident: StatusIncident, stage: Stage, template: &IncidentTemplate, affected: &[Affected]) -> StatusIncident {
+fn say(
+    tx: &Tx<'_>,
+    ids: &Ids,
+    mut incident: StatusIncident,
+    stage: Stage,
+    template: &IncidentTemplate,
+    affected: &[Affected],
+) -> StatusIncident {
     let now = tx.now();
     let body = match stage {
         Stage::Investigating => &template.investigating,

@@ -25,7 +25,14 @@ const LONGEST_NAME: usize = 100;
 ///
 /// # Errors
 /// [`OpsError::Invalid`] for an unknown scope or person.
-pub async fn create(store: &Store, rng: &dyn Rng, actor: &Actor, name: &str, scopes: &[String], person: Option<&str>) -> Result<NewToken, OpsError> {
+pub async fn create(
+    store: &Store,
+    rng: &dyn Rng,
+    actor: &Actor,
+    name: &str,
+    scopes: &[String],
+    person: Option<&str>,
+) -> Result<NewToken, OpsError> {
     actor.require(Permission::TokensWrite)?;
     if name.trim().is_empty() || name.chars().count() > LONGEST_NAME {
         return Err(OpsError::Invalid(format!("a token needs a name of at most {LONGEST_NAME} characters")));

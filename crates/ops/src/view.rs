@@ -41,7 +41,13 @@ const MOST_ENTRIES: u32 = 500;
 ///
 /// # Errors
 /// [`OpsError::Forbidden`]; errors of the store.
-pub async fn list_incidents(store: &Store, actor: &Actor, status: Option<String>, before_number: i64, most: u32) -> Result<Vec<Incident>, OpsError> {
+pub async fn list_incidents(
+    store: &Store,
+    actor: &Actor,
+    status: Option<String>,
+    before_number: i64,
+    most: u32,
+) -> Result<Vec<Incident>, OpsError> {
     actor.require(Permission::IncidentsRead)?;
     store.read("list incidents", move |tx| Ok::<_, OpsError>(incidents::list_incidents(tx, status.as_deref(), before_number, most)?)).await
 }

@@ -48,8 +48,7 @@ pub(crate) struct Context<'a> {
 
 /// Runs one request step.
 pub(crate) async fn run_step(context: &Context<'_>, step: &RequestStep, label: String, variables: &mut Variables) -> Outcome {
-    let mut report =
-        StepReport { name: label, passed: false, error: None, exchange: None, assertions: vec![], saved: BTreeMap::new() };
+    let mut report = StepReport { name: label, passed: false, error: None, exchange: None, assertions: vec![], saved: BTreeMap::new() };
     let mut secrets = context.secrets.to_vec();
     let request = match render(context, step, variables, &mut secrets) {
         Ok(request) => request,
@@ -88,7 +87,12 @@ enum Unrenderable {
     Invalid(String),
 }
 
-fn render(context: &Context<'_>, step: &RequestStep, variables: &mut Variables, secrets: &mut Vec<Secret>) -> Result<Request, Unrenderable> {
+fn render(
+    context: &Context<'_>,
+    step: &RequestStep,
+    variables: &mut Variables,
+    secrets: &mut Vec<Secret>,
+) -> Result<Request, Unrenderable> {
     let wanted = &step.request;
     let method = template::render(&wanted.method, variables)?;
     let method = Method::from_str(&method).map_err(|_| Unrenderable::Invalid(format!("{method:?} is not a method")))?;
@@ -142,7 +146,8 @@ fn trace(headers: &mut HeaderMap, run: &str) {
 fn put_header(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Unrenderable> {
     let bad_name = |_| Unrenderable::Invalid(format!("{name:?} is not a header's name"));
     let header = HeaderName::from_str(name).map_err(bad_name)?;
-    let value = HeaderValue::from_str(value).map_err(|_| Unrenderable::Invalid(format!("the value of the header {name} has characters that a header cannot hold")))?;
+    let value = HeaderValue::from_str(value)
+        .map_err(|_| Unrenderable::Invalid(format!("the value of the header {name} has characters that a header cannot hold")))?;
     headers.insert(header, value);
     Ok(())
 }
@@ -219,9 +224,7 @@ fn kept_text(body: &[u8], secrets: &[Secret]) -> (String, bool) {
 }
 
 fn kept_headers(headers: &HeaderMap, secrets: &[Secret]) -> Vec<(String, String)> {
-    let keep = |(name, value): (&HeaderName, &HeaderValue)| {
-        (name.to_string(), mask(&String::from_utf8_lossy(value.as_bytes()), secrets))
-    };
+    let keep = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), mask(&String::from_utf8_lossy(value.as_bytes()), secrets));
     headers.iter().map(keep).collect()
 }
 
@@ -293,7 +296,13 @@ fn keep(save: &Save, seen: &mut Seen<'_>, variables: &mut Variables, report: &mu
     }
 }
 
-fn check(assertion: &Assertion, seen: &mut Seen<'_>, variables: &mut Variables, secrets: &[Secret], undefined: &mut Option<String>) -> AssertionReport {
+fn check(
+    assertion: &Assertion,
+    seen: &mut Seen<'_>,
+    variables: &mut Variables,
+    secrets: &[Secret],
+    undefined: &mut Option<String>,
+) -> AssertionReport {
     let mut report = AssertionReport {
         source: assertion.source,
         property: assertion.property.clone(),

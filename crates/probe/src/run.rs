@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_base::runtime::Switch;
 use allclear_base::{Runtime, Secret, Secrets, clock, crash, id};
 use allclear_domain::apitest::document::{Environment, LONGEST_RUN, Step, Test};
 use allclear_domain::apitest::report::{Failure, RunReport, StepReport, Teardown, Verdict};
 use allclear_domain::{LocationName, RunId, TestId, Timestamp};
 use allclear_egress::{Client, Guard};
+use futures::future::{Either, select};
 use serde_json::Value;
 
 use crate::debt::{Debt, DebtJournal};
@@ -78,6 +80,11 @@ impl Runner {
 
     /// Runs a test once, teardown included.
     pub async fn run(&self, job: &Job) -> RunReport {
+        self.run_until(job, &Switch::default()).await
+    }
+
+    /// The same, but when `stop` is turned the steps end where they are; the teardown runs all the same.
+    pub async fn run_until(&self, job: &Job, stop: &Switch) -> RunReport {
         let run_id = RunId(id::uuid7(&*self.runtime.rng, self.runtime.clock.now_us()));
         let started_at = self.now();
         let environment = job.test.environments.get(&job.environment).cloned().unwrap_or_default();
@@ -93,7 +100,15 @@ impl Runner {
             crash::point("probe.after_debt");
         }
         let played = match ready {
-            Ok(()) => self.play(job, &environment, &run_id, &mut variables, &secrets).await,
+            Ok(()) => {
+                let playing = std::pin::pin!(self.play(job, &environment, &run_id, &mut variables, &secrets));
+                match select(playing, std::pin::pin!(stop.turned())).await {
+                    Either::Left((played, _)) => played,
+                    Either::Right(((), _)) => {
+                        Played { reports: vec![], verdict: Verdict::Inconclusive { why: "interrupted".into() }, answer_lost: true }
+                    }
+                }
+            }
             Err(error) => {
                 let failure = Failure { step: "variables".into(), message: error.to_string() };
                 Played { reports: vec![], verdict: Verdict::Failed(failure), answer_lost: false }
@@ -101,7 +116,9 @@ impl Runner {
         };
         let finished_at = self.now();
         let (teardown_steps, teardown) = if owes {
-            let (reports, outcome) = self.tear_down(&job.test.teardown, &job.test.steps, &environment, &job.guard, &run_id, &mut variables, played.answer_lost).await;
+            let (reports, outcome) = self
+                .tear_down(&job.test.teardown, &job.test.steps, &environment, &job.guard, &run_id, &mut variables, played.answer_lost)
+                .await;
             self.settle(&run_id, &outcome);
             (reports, outcome)
         } else {
@@ -146,7 +163,12 @@ impl Runner {
             };
             crash::point("probe.after_request");
             if let Some(journal) = self.journal.as_ref().filter(|_| !outcome.report.saved.is_empty() && !job.test.teardown.is_empty()) {
-                let saved = outcome.report.saved.keys().filter_map(|name| variables.values().get(name).map(|v| (name.clone(), v.clone()))).collect();
+                let saved = outcome
+                    .report
+                    .saved
+                    .keys()
+                    .filter_map(|name| variables.values().get(name).map(|v| (name.clone(), v.clone())))
+                    .collect();
                 if let Err(error) = journal.learn(run, saved) {
                     tracing::error!(run.id = %run, %error, "what a test made could not be written down");
                 }
@@ -164,7 +186,15 @@ impl Runner {
         played
     }
 
-    async fn step(&self, step: &Step, environment: &Environment, guard: &Guard, run: &RunId, variables: &mut Variables, secrets: &[Secret]) -> Outcome {
+    async fn step(
+        &self,
+        step: &Step,
+        environment: &Environment,
+        guard: &Guard,
+        run: &RunId,
+        variables: &mut Variables,
+        secrets: &[Secret],
+    ) -> Outcome {
         match step {
             Step::Pause(pause) => {
                 self.runtime.sleep(pause.pause.to_std()).await;
@@ -294,7 +324,8 @@ impl Runner {
                 tracing::warn!(run.id = %debt.run, %error, "a variable of an owed teardown cannot be rendered");
             }
             let guard = guard(&debt.location);
-            let (_, outcome) = self.tear_down(&debt.teardown, &debt.steps, &debt.environment, &guard, &debt.run, &mut variables, true).await;
+            let (_, outcome) =
+                self.tear_down(&debt.teardown, &debt.steps, &debt.environment, &guard, &debt.run, &mut variables, true).await;
             tracing::debug!(run.id = %debt.run, test = debt.test_name, outcome = ?outcome, "an owed teardown was run");
             self.settle(&debt.run, &outcome);
         }

@@ -11,7 +11,8 @@ use crate::{StoreError, sql};
 /// Every migration in its order. Append only: a landed one never changes.
 const MIGRATIONS: &[(&str, &str)] = &[("0001_ground", include_str!("../migrations/0001_ground.sql"))];
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, at BIGINT NOT NULL)";
+const TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, at BIGINT NOT NULL)";
 
 fn checksum(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -30,7 +31,9 @@ fn outstanding(applied: &[(i64, String)]) -> Result<Vec<(i64, &'static str, &'st
     for (version, (name, text)) in (1..).zip(MIGRATIONS.iter().copied()) {
         match applied.iter().find(|(v, _)| *v == version) {
             Some((_, sum)) if *sum != checksum(text) => {
-                return Err(StoreError::Open(format!("migration {name} was applied from another text; this database was made by a changed program")));
+                return Err(StoreError::Open(format!(
+                    "migration {name} was applied from another text; this database was made by a changed program"
+                )));
             }
             Some(_) => {}
             None => left.push((version, name, text)),
@@ -42,13 +45,16 @@ fn outstanding(applied: &[(i64, String)]) -> Result<Vec<(i64, &'static str, &'st
 /// Brings a SQLite file up to date; an existing one is backed up and the copy verified first.
 pub(crate) fn sqlite(conn: &mut Connection, file: &Path, now: Timestamp) -> Result<(), StoreError> {
     let fault = |e: rusqlite::Error| StoreError::Open(format!("cannot migrate {}: {e}", file.display()));
-    let known: Option<i64> = conn.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'migration'", [], |r| r.get(0)).optional().map_err(fault)?;
+    let known: Option<i64> =
+        conn.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'migration'", [], |r| r.get(0)).optional().map_err(fault)?;
     let applied = if known.is_some() { sqlite_applied(conn).map_err(fault)? } else { vec![] };
     if !applied.is_empty() && !outstanding(&applied)?.is_empty() {
         back_up(conn, file, applied.len())?;
     }
     run_sqlite(conn, &applied, now).map_err(|error| match error {
-        StoreError::Fault { context, source } => StoreError::Open(format!("{context}: {}", source.map_or(String::new(), |s| s.to_string()))),
+        StoreError::Fault { context, source } => {
+            StoreError::Open(format!("{context}: {}", source.map_or(String::new(), |s| s.to_string())))
+        }
         other => other,
     })
 }
@@ -91,7 +97,8 @@ fn back_up(conn: &Connection, file: &Path, version: usize) -> Result<(), StoreEr
 
 /// Brings a PostgreSQL database up to date. Two processes that start at once wait for each other.
 pub(crate) fn postgres(client: &mut postgres::Client, now: Timestamp) -> Result<(), StoreError> {
-    let fault = |e: postgres::Error| StoreError::Open(format!("cannot migrate: {}", crate::tx::postgres_error(e, "a migration").error.chain()));
+    let fault =
+        |e: postgres::Error| StoreError::Open(format!("cannot migrate: {}", crate::tx::postgres_error(e, "a migration").error.chain()));
     let version: String = client.query_one("SHOW server_version_num", &[]).and_then(|row| row.try_get(0)).map_err(fault)?;
     if version.parse::<i64>().is_ok_and(|v| v < 150_000) {
         return Err(StoreError::Open("PostgreSQL 15 or newer is needed".into()));
@@ -105,7 +112,8 @@ pub(crate) fn postgres(client: &mut postgres::Client, now: Timestamp) -> Result<
     for (version, name, text) in outstanding(&applied)? {
         tx.batch_execute(text).map_err(fault)?;
         let sum = checksum(text);
-        tx.execute("INSERT INTO migration (version, name, checksum, at) VALUES ($1, $2, $3, $4)", &[&version, &name, &sum, &now.0]).map_err(fault)?;
+        tx.execute("INSERT INTO migration (version, name, checksum, at) VALUES ($1, $2, $3, $4)", &[&version, &name, &sum, &now.0])
+            .map_err(fault)?;
     }
     tx.commit().map_err(fault)
 }

@@ -26,6 +26,9 @@ mod tests {
 
     #[test]
     fn a_table_becomes_strict() {
-        assert_eq!(schema_for_sqlite("-- x\nCREATE TABLE t (\n  a BIGINT, b TEXT COLLATE \"C\"\n);"), "CREATE TABLE t (\n  a INTEGER, b TEXT\n) STRICT;\n");
+        assert_eq!(
+            schema_for_sqlite("-- x\nCREATE TABLE t (\n  a BIGINT, b TEXT COLLATE \"C\"\n);"),
+            "CREATE TABLE t (\n  a INTEGER, b TEXT\n) STRICT;\n"
+        );
     }
 }

@@ -45,7 +45,8 @@ fn sign(incident: &Brief) -> &'static str {
 }
 
 fn notes(message: &Message) -> String {
-    let line = |incident: &Brief| format!("{} [#{}] {} ({})", sign(incident), incident.number, escape(&incident.title), escape(&incident.remark));
+    let line =
+        |incident: &Brief| format!("{} [#{}] {} ({})", sign(incident), incident.number, escape(&incident.title), escape(&incident.remark));
     message.incidents.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -76,9 +77,7 @@ fn section(incident: &Brief) -> Value {
 }
 
 fn actions(incident: &Brief) -> Option<Value> {
-    let button = |act: &str, label: &str, style: &str| {
-        json!({ "type": "button", "action_id": act, "value": incident.incident, "style": style, "text": { "type": "plain_text", "text": label } })
-    };
+    let button = |act: &str, label: &str, style: &str| json!({ "type": "button", "action_id": act, "value": incident.incident, "style": style, "text": { "type": "plain_text", "text": label } });
     let elements = match incident.status.as_str() {
         "resolved" => return None,
         "acknowledged" => json!([button("resolve", "Resolve", "primary")]),

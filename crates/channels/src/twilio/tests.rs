@@ -58,7 +58,13 @@ fn twilios_own_example_of_a_signature_is_accepted_and_every_change_of_it_refused
 
 #[test]
 fn replies_are_understood_as_people_write_them() {
-    for (text, answer) in [("4", Answer::Acknowledge), (" ACK ", Answer::Acknowledge), ("6", Answer::Resolve), ("thanks", Answer::Unclear), ("44", Answer::Unclear)] {
+    for (text, answer) in [
+        ("4", Answer::Acknowledge),
+        (" ACK ", Answer::Acknowledge),
+        ("6", Answer::Resolve),
+        ("thanks", Answer::Unclear),
+        ("44", Answer::Unclear),
+    ] {
         assert_eq!(answer_of(text), answer, "{text}");
     }
 }

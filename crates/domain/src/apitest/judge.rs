@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn inconclusive_results_count_neither_way_and_blind_the_test_after_three_intervals() {
-        let seen = run_through(&[failed(), inconclusive(), inconclusive(), inconclusive(), inconclusive(), Verdict::Passed], thresholds(1, 1));
+        let seen =
+            run_through(&[failed(), inconclusive(), inconclusive(), inconclusive(), inconclusive(), Verdict::Passed], thresholds(1, 1));
         assert!(seen[..5].iter().all(|s| s.failing), "an inconclusive result must not clear a failure");
         assert_eq!(seen.iter().map(|s| s.blind).collect::<Vec<_>>(), [false, false, false, false, true, false]);
     }
@@ -199,7 +200,12 @@ mod tests {
     fn a_result_of_an_earlier_slot_changes_history_only() {
         let seen = run_through(&[Verdict::Passed, Verdict::Passed], thresholds(1, 1));
         let late = RunId::from("late");
-        let fold = fold(&seen[1], &Result { run: &late, slot: Timestamp(7 * MINUTE), verdict: &failed() }, thresholds(1, 1), Timestamp(10 * MINUTE));
+        let fold = fold(
+            &seen[1],
+            &Result { run: &late, slot: Timestamp(7 * MINUTE), verdict: &failed() },
+            thresholds(1, 1),
+            Timestamp(10 * MINUTE),
+        );
         assert_eq!(fold, Fold::HistoryOnly(NotCounted::LaterSlotJudged));
     }
 

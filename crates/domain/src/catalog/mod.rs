@@ -17,9 +17,7 @@ use crate::delivery::Person;
 use crate::escalation::{self, Level, Policy, Resolved};
 use crate::oncall::Schedule;
 use crate::status::{Component, Page, Rule};
-use crate::{
-    ChannelId, ComponentId, LocationName, PageId, PersonId, PolicyId, RuleId, ScheduleId, ServiceId, TestId, Timestamp,
-};
+use crate::{ChannelId, ComponentId, LocationName, PageId, PersonId, PolicyId, RuleId, ScheduleId, ServiceId, TestId, Timestamp};
 
 /// The kinds of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

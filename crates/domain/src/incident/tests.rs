@@ -12,7 +12,8 @@ fn minute(n: i64) -> Timestamp {
 }
 
 fn context(levels: &[&[&str]]) -> Context {
-    let level = |people: &&[&str]| Resolved { people: people.iter().map(|p| PersonId::from(*p)).collect(), escalate_after: Span::from_mins(5) };
+    let level =
+        |people: &&[&str]| Resolved { people: people.iter().map(|p| PersonId::from(*p)).collect(), escalate_after: Span::from_mins(5) };
     Context {
         levels: levels.iter().map(level).collect(),
         acknowledgement_timeout: Some(Span::from_mins(30)),

@@ -297,7 +297,8 @@ impl Writer {
         signals: &std::collections::BTreeSet<crate::Signal>,
     ) -> Result<Group, StoreError> {
         let seq = self.seq + 1;
-        let marked = self.conn.prepare_cached("UPDATE commit_mark SET seq = ?1, at = ?2 WHERE id = 1").and_then(|mut s| s.execute([seq, at.0]));
+        let marked =
+            self.conn.prepare_cached("UPDATE commit_mark SET seq = ?1, at = ?2 WHERE id = 1").and_then(|mut s| s.execute([seq, at.0]));
         if marked.is_err() {
             self.roll_back();
             return Ok(Group::Lost);

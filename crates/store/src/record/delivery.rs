@@ -150,7 +150,10 @@ pub fn insert_attempt(tx: &mut Tx<'_>, bundle: &str) -> Result<(), StoreError> {
 /// Errors of the store.
 pub fn settle_attempt(tx: &mut Tx<'_>, bundle: &str, outcome: &str) -> Result<(), StoreError> {
     let now = tx.now();
-    tx.execute("UPDATE attempt SET settled_at = $2, outcome = $3 WHERE bundle_id = $1 AND settled_at IS NULL", params![bundle, now, outcome])?;
+    tx.execute(
+        "UPDATE attempt SET settled_at = $2, outcome = $3 WHERE bundle_id = $1 AND settled_at IS NULL",
+        params![bundle, now, outcome],
+    )?;
     Ok(())
 }
 
@@ -158,7 +161,14 @@ pub fn settle_attempt(tx: &mut Tx<'_>, bundle: &str, outcome: &str) -> Result<()
 ///
 /// # Errors
 /// Errors of the store.
-pub fn finish(tx: &mut Tx<'_>, id: &DeliveryId, fence: i64, status: Status, why: Option<&str>, provider_id: Option<&str>) -> Result<bool, StoreError> {
+pub fn finish(
+    tx: &mut Tx<'_>,
+    id: &DeliveryId,
+    fence: i64,
+    status: Status,
+    why: Option<&str>,
+    provider_id: Option<&str>,
+) -> Result<bool, StoreError> {
     let now = tx.now();
     let done = tx.execute(
         "UPDATE delivery SET status = $3, why = $4, provider_id = COALESCE($5, provider_id), lease_until = NULL, finished_at = $6 \

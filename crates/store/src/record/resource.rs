@@ -17,7 +17,8 @@ const COLUMNS: &str = "kind, id, body, source, rev, created_at";
 fn from_row(row: &Row) -> Result<Resource, StoreError> {
     let kind = kind_of(row.text(0)?)?;
     let body: serde_json::Value = row.json(2)?;
-    let document = Document::from_json(kind, body).map_err(|e| StoreError::fault(format!("the stored {} {}", row.text(0).unwrap_or(""), row.text(1).unwrap_or("")), e))?;
+    let document = Document::from_json(kind, body)
+        .map_err(|e| StoreError::fault(format!("the stored {} {}", row.text(0).unwrap_or(""), row.text(1).unwrap_or("")), e))?;
     Ok(Resource {
         id: row.text(1)?.to_owned(),
         rev: row.int(4)?,
@@ -52,7 +53,8 @@ pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<Catalog, StoreError> {
     let changed = tx.query("SELECT kind, id, body, source, rev, created_at FROM resource WHERE rev > $1", params![known])?;
     let changed = changed.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
     let removed = tx.query("SELECT kind, id FROM resource_history WHERE rev > $1 AND body IS NULL", params![known])?;
-    let removed = removed.iter().map(|row| Ok((kind_of(row.text(0)?)?, row.text(1)?.to_owned()))).collect::<Result<Vec<_>, StoreError>>()?;
+    let removed =
+        removed.iter().map(|row| Ok((kind_of(row.text(0)?)?, row.text(1)?.to_owned()))).collect::<Result<Vec<_>, StoreError>>()?;
     Ok(tx.catalog().advanced(rev(tx)?, changed, removed))
 }
 
@@ -99,7 +101,16 @@ pub fn change(tx: &mut Tx<'_>, rev: i64, put: &[Resource], remove: &[(Kind, Stri
 }
 
 #[expect(clippy::too_many_arguments, reason = "one row, one column each")]
-fn record(tx: &mut Tx<'_>, kind: Kind, id: &str, rev: i64, identity: &str, body: Option<String>, actor: &str, at: Timestamp) -> Result<(), StoreError> {
+fn record(
+    tx: &mut Tx<'_>,
+    kind: Kind,
+    id: &str,
+    rev: i64,
+    identity: &str,
+    body: Option<String>,
+    actor: &str,
+    at: Timestamp,
+) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO resource_history (kind, id, rev, identity, shape, body, actor, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         params![kind.word(), id, rev, identity, SHAPE, body, actor, at],

@@ -64,8 +64,22 @@ impl Run {
 }
 
 const COLUMNS: &[&str] = &[
-    "id", "test_id", "environment", "location", "slot", "attempt", "started_at", "finished_at", "verdict", "why", "judged", "teardown",
-    "catalog_rev", "evidence_day", "evidence_at", "evidence_len",
+    "id",
+    "test_id",
+    "environment",
+    "location",
+    "slot",
+    "attempt",
+    "started_at",
+    "finished_at",
+    "verdict",
+    "why",
+    "judged",
+    "teardown",
+    "catalog_rev",
+    "evidence_day",
+    "evidence_at",
+    "evidence_len",
 ];
 
 /// Inserts runs.
@@ -168,10 +182,7 @@ pub fn attach_evidence(tx: &mut Tx<'_>, id: &RunId, place: &Place) -> Result<(),
 /// # Errors
 /// Errors of the store.
 pub fn prune_runs(tx: &mut Tx<'_>, before: Timestamp, most: u32) -> Result<u64, StoreError> {
-    tx.execute(
-        "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE started_at < $1 ORDER BY started_at LIMIT $2)",
-        params![before, most],
-    )
+    tx.execute("DELETE FROM run WHERE id IN (SELECT id FROM run WHERE started_at < $1 ORDER BY started_at LIMIT $2)", params![before, most])
 }
 
 /// How many runs are kept.

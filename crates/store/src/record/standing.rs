@@ -20,10 +20,8 @@ pub struct Located {
 /// # Errors
 /// Errors of the store.
 pub fn standings(tx: &mut Tx<'_>, test: &TestId, environment: &str) -> Result<Vec<Located>, StoreError> {
-    let rows = tx.query(
-        "SELECT location, state FROM standing WHERE test_id = $1 AND environment = $2",
-        params![test.as_str(), environment],
-    )?;
+    let rows =
+        tx.query("SELECT location, state FROM standing WHERE test_id = $1 AND environment = $2", params![test.as_str(), environment])?;
     rows.iter().map(|row| Ok(Located { location: row.text(0)?.into(), standing: row.json(1)? })).collect()
 }
 
@@ -48,7 +46,9 @@ pub fn put_standing(tx: &mut Tx<'_>, test: &TestId, environment: &str, located: 
 pub fn forget_standings(tx: &mut Tx<'_>, test: &TestId, environment: Option<&str>) -> Result<(), StoreError> {
     tx.require(&Lock::Test(test.clone()))?;
     match environment {
-        Some(environment) => tx.execute("DELETE FROM standing WHERE test_id = $1 AND environment = $2", params![test.as_str(), environment])?,
+        Some(environment) => {
+            tx.execute("DELETE FROM standing WHERE test_id = $1 AND environment = $2", params![test.as_str(), environment])?
+        }
         None => tx.execute("DELETE FROM standing WHERE test_id = $1", params![test.as_str()])?,
     };
     Ok(())

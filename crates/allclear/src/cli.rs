@@ -1,0 +1,153 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// API tests, on-call paging and a public status page in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "allclear", version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// How the log is written.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log: LogFormat,
+    /// What the log holds: error, warn, info, debug, or a filter such as `info,allclear_engine=debug`.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start AllClear with a small world around it and watch the whole loop.
+    Demo(DemoArgs),
+    /// Start AllClear.
+    Up(UpArgs),
+    /// Check files: every error at once, with its line and a suggestion.
+    Check(CheckArgs),
+    /// Run the tests in files, without a server. Exit code 0: passed, 1: a test failed, 2: unusable input.
+    Run(RunArgs),
+    /// List open incidents.
+    Incidents(IncidentsArgs),
+    /// Show an incident, a run or a component with everything behind it.
+    Show(KeyArgs),
+    /// Acknowledge an incident.
+    Ack(KeyArgs),
+    /// Resolve an incident.
+    Resolve(KeyArgs),
+    /// Manage API tokens.
+    Token(TokenArgs),
+}
+
+/// Where the data is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataArgs {
+    /// The data folder.
+    #[arg(long, value_name = "DIR", default_value = "allclear-data")]
+    pub(crate) data: PathBuf,
+    /// A PostgreSQL database in place of the embedded one.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UpArgs {
+    /// The configuration: a file or a folder of *.yaml files.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: DataArgs,
+    /// The address to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// The address at which others reach AllClear; callbacks go there.
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// Play the story unattended and report each step as seen from outside; exit code 0 only if every step was seen.
+    #[arg(long)]
+    pub(crate) script: bool,
+    /// Keep the data in this folder; without it, in a temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The address to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CheckArgs {
+    /// Files or folders.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    /// Files or folders with tests.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The environment; needed where a test has several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    /// A variable that replaces the environment's own: NAME=VALUE.
+    #[arg(long = "var", value_name = "K=V")]
+    pub(crate) vars: Vec<String>,
+    /// Write a report: junit=FILE or json=FILE.
+    #[arg(long = "report", value_name = "KIND=FILE")]
+    pub(crate) reports: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IncidentsArgs {
+    /// Resolved ones as well.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) place: DataArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KeyArgs {
+    /// An incident's number or id; for `show` also a run's id or a component's name.
+    #[arg(value_name = "WHICH")]
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) place: DataArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TokenArgs {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and show it, once.
+    Create {
+        /// What it is for.
+        name: String,
+        /// What it may do: incidents:read, incidents:write, config:read, config:write, tokens:write.
+        #[arg(long = "scope", value_name = "SCOPE", default_values = ["incidents:read"])]
+        scopes: Vec<String>,
+        /// The person it acts for: a name or an e-mail address.
+        #[arg(long, value_name = "PERSON")]
+        person: Option<String>,
+        #[command(flatten)]
+        place: DataArgs,
+    },
+}

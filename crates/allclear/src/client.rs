@@ -1,0 +1,112 @@
+//! Commands that talk to the running server over the socket in its data folder; with no server running they open
+//! the database themselves.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use allclear_api::console::{self, TokenWish};
+use allclear_base::OsRng;
+use allclear_ops::incident::Act;
+use allclear_ops::{Actor, OpsError};
+use allclear_store::evidence::Evidence;
+use allclear_store::{Store, StoreError};
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::net::UnixStream;
+
+use crate::cli::{DataArgs, IncidentsArgs, KeyArgs, TokenArgs, TokenCommand};
+use crate::server;
+
+/// What is asked for, in both forms.
+enum Ask {
+    Incidents { all: bool },
+    Show { key: String },
+    Act { key: String, act: Act },
+    Token(TokenWish),
+}
+
+pub(crate) fn incidents(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
+    ask(&args.place, Ask::Incidents { all: args.all })
+}
+
+pub(crate) fn show(args: &KeyArgs) -> anyhow::Result<ExitCode> {
+    ask(&args.place, Ask::Show { key: args.key.clone() })
+}
+
+pub(crate) fn act(args: &KeyArgs, act: Act) -> anyhow::Result<ExitCode> {
+    ask(&args.place, Ask::Act { key: args.key.clone(), act })
+}
+
+pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
+    let TokenCommand::Create { name, scopes, person, place } = &args.command;
+    let wish = TokenWish { name: name.clone(), scopes: scopes.clone(), person: person.clone() };
+    ask(place, Ask::Token(wish))
+}
+
+fn ask(place: &DataArgs, ask: Ask) -> anyhow::Result<ExitCode> {
+    if place.database.is_none() && !place.data.exists() {
+        bail!("there is no data folder {}; name it with --data", place.data.display());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let socket = server::socket_path(&place.data);
+    let text = runtime.block_on(async {
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => ask_server(stream, &ask).await,
+            Err(_) => {
+                // Nobody listens: the database is free, or somebody has it who does not listen.
+                let store = server::open_store(place)?;
+                let answer = ask_database(&store, place, ask).await;
+                store.close();
+                answer
+            }
+        }
+    })?;
+    print!("{text}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Result<String> {
+    let (actor, rng) = (Actor::local(), Arc::new(OsRng));
+    let answer: Result<String, OpsError> = match ask {
+        Ask::Incidents { all } => console::incidents(store, &actor, all).await,
+        Ask::Show { key } => console::show(store, &Evidence::open(&place.data).map_err(StoreError::from)?, &actor, &key).await,
+        Ask::Act { key, act } => console::act(store, &*rng, &actor, &key, act).await,
+        Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
+    };
+    Ok(answer?)
+}
+
+async fn ask_server(stream: UnixStream, ask: &Ask) -> anyhow::Result<String> {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let (method, path, body) = match ask {
+        Ask::Incidents { all } => ("GET", format!("/config/v1/incidents{}", if *all { "?all=true" } else { "" }), Bytes::new()),
+        Ask::Show { key } => ("GET", format!("/config/v1/show/{}", encode(key)), Bytes::new()),
+        Ask::Act { key, act } => {
+            let word = if *act == Act::Acknowledge { "ack" } else { "resolve" };
+            ("POST", format!("/config/v1/incidents/{}/{word}", encode(key)), Bytes::new())
+        }
+        Ask::Token(wish) => ("POST", "/config/v1/tokens".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = hyper::Request::builder().method(method).uri(path).header("host", "localhost").body(Full::new(body))?;
+    let sending = std::pin::pin!(async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        Ok::<_, hyper::Error>((status, response.into_body().collect().await?.to_bytes()))
+    });
+    let (status, body) = match futures::future::select(sending, std::pin::pin!(connection)).await {
+        futures::future::Either::Left((answer, _)) => answer,
+        futures::future::Either::Right((_, sending)) => sending.await,
+    }
+    .context("the server did not answer")?;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if status.is_success() {
+        return Ok(text);
+    }
+    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let reason = problem["error"]["errors"][0].as_str().or(problem["error"]["message"].as_str()).unwrap_or(&text);
+    bail!("{reason}")
+}

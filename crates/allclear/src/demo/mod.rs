@@ -1,0 +1,137 @@
+//! `allclear demo`: the product with a small world around it. AllClear's side is the product itself; only the
+//! outside (the API under test, the telephone, Slack) is the stage's.
+
+mod script;
+mod seen;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use allclear_base::{Secret, Secrets};
+use allclear_domain::catalog::Document;
+use allclear_stage::live::LiveStreaming;
+use allclear_stage::phone::Telephone;
+use allclear_stage::slack::Workspace;
+use allclear_stage::{Player, Stage};
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+
+use crate::cli::{DataArgs, DemoArgs};
+use crate::server::{Server, Settings};
+
+const API_KEY: &str = "demo-api-key-4711";
+const SLACK_TOKEN: &str = "xoxb-demo-token-4711";
+const SLACK_SIGNING: &str = "demo-signing-secret-4711";
+const TWILIO_ACCOUNT: &str = "ACdemo";
+const TWILIO_TOKEN: &str = "demo-auth-token-4711";
+
+/// Streams that the API has room for.
+const CAPACITY: usize = 8;
+
+/// Where the parts of the stage listen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct World {
+    pub(crate) live: SocketAddr,
+    pub(crate) phone: SocketAddr,
+    pub(crate) slack: SocketAddr,
+}
+
+pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("rest").build().context("no runtime")?;
+    runtime.block_on(play(args))
+}
+
+async fn play(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let kept;
+    let folder = match &args.data {
+        Some(folder) => folder.as_path(),
+        None => {
+            kept = tempfile::Builder::new().prefix("allclear-demo-").tempdir().context("no temporary folder")?;
+            kept.path()
+        }
+    };
+    let world = set_up().await?;
+    let server = start(args, folder, &world).await?;
+    connect_callbacks(&server, &world).await?;
+    let outcome = if args.script { script::run(&server, &world).await } else { attend(&server, &world).await };
+    server.stop().await;
+    outcome
+}
+
+async fn set_up() -> anyhow::Result<World> {
+    Ok(World {
+        live: put_on_stage(LiveStreaming::new(API_KEY, CAPACITY)).await?,
+        phone: put_on_stage(Telephone::new(TWILIO_ACCOUNT, TWILIO_TOKEN)).await?,
+        slack: put_on_stage(Workspace::new(SLACK_TOKEN, SLACK_SIGNING)).await?,
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+async fn put_on_stage(player: impl Player) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(Stage::new(player).serve(listener));
+    Ok(addr)
+}
+
+async fn start(args: &DemoArgs, folder: &Path, world: &World) -> anyhow::Result<Server> {
+    let secret = |name: &str, value: &str| (name.to_owned(), Secret::new(value));
+    let settings = Settings {
+        place: DataArgs { data: folder.to_owned(), database: None },
+        listen: args.listen,
+        public_url: None,
+        secrets: Secrets::new([
+            secret("SYNQ_KEY", API_KEY),
+            secret("SLACK_TOKEN", SLACK_TOKEN),
+            secret("SLACK_SIGNING_SECRET", SLACK_SIGNING),
+            secret("TWILIO_TOKEN", TWILIO_TOKEN),
+        ]),
+    };
+    Server::start(settings, Some(("demo".to_owned(), documents(include_str!("world.yaml"), world)?))).await
+}
+
+/// The files of the demo, with the addresses of this stage.
+pub(crate) fn documents(text: &str, world: &World) -> anyhow::Result<Vec<Document>> {
+    let filled = [("LIVE_API", world.live), ("PHONE_API", world.phone), ("SLACK_API", world.slack)]
+        .iter()
+        .fold(text.to_owned(), |text, (name, addr)| text.replace(&format!("${name}"), &format!("http://{addr}")));
+    let loaded = allclear_config::load_str("demo.yaml", &filled, &|_, _| true);
+    if !loaded.is_usable() {
+        let shown: String = loaded.diagnostics.iter().map(ToString::to_string).collect();
+        bail!("the demo's own files are wrong:\n{shown}");
+    }
+    Ok(loaded.into_documents())
+}
+
+/// What one does in Slack's and Twilio's consoles: tell them where we are.
+async fn connect_callbacks(server: &Server, world: &World) -> anyhow::Result<()> {
+    use allclear_domain::catalog::Kind;
+    let catalog = server.store.catalog();
+    let hook = |channel: &str, path: &str| {
+        let id = catalog.id_of(Kind::Channel, channel).unwrap_or_default();
+        serde_json::json!({ "url": format!("http://{}/hooks/{}", server.addr, path.replace("ID", id)) })
+    };
+    let eyes = seen::Eyes::new(server, world);
+    eyes.post(world.slack, "/_stage/webhook", &hook("Slack", "slack/ID")).await?;
+    eyes.post(world.phone, "/_stage/webhook", &hook("Twilio", "twilio/ID/sms")).await?;
+    Ok(())
+}
+
+/// Leaves the world to the visitor.
+async fn attend(server: &Server, world: &World) -> anyhow::Result<ExitCode> {
+    let World { live, phone, slack } = world;
+    let addr = server.addr;
+    println!("AllClear tests a live-streaming API every second. Break it, and watch:\n");
+    println!("  what customers see   curl -s http://{addr}/status/synq/api/v2/summary.json");
+    println!("  the telephone        curl -s http://{phone}/_stage/messages");
+    println!("  Slack                curl -s http://{slack}/_stage/messages\n");
+    println!("  break the API        curl -s http://{live}/_stage/switch -d '{{\"to\":\"out_of_capacity\"}}'");
+    println!("                       (also slow, wrong_json, down)");
+    println!("  answer the text      curl -s http://{phone}/_stage/reply -d '{{\"from\":\"+4520000001\",\"body\":\"4\"}}'");
+    println!("  press in Slack       curl -s http://{slack}/_stage/press -d '{{\"user\":\"U0ADA\",\"action\":\"acknowledge\"}}'");
+    println!("  mend the API         curl -s http://{live}/_stage/switch -d '{{\"to\":\"healthy\"}}'\n");
+    println!("Or let it play by itself: allclear demo --script. Stop with Ctrl-C.");
+    tokio::signal::ctrl_c().await?;
+    Ok(ExitCode::SUCCESS)
+}

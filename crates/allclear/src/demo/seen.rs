@@ -1,0 +1,124 @@
+//! The world as seen from outside: public JSON, the telephone, Slack. Nothing here looks into AllClear.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_base::{Runtime, SystemClock};
+use allclear_egress::{Client, Guard, Request, TcpConnect};
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use hyper::{HeaderMap, Method};
+use serde_json::Value;
+
+use super::World;
+use crate::server::Server;
+
+pub(crate) struct Eyes {
+    client: Client,
+    runtime: Runtime,
+    addr: SocketAddr,
+    world: World,
+}
+
+/// How often a visitor looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl Eyes {
+    pub(crate) fn new(server: &Server, world: &World) -> Self {
+        let clock = Arc::new(SystemClock::start());
+        let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), clock as _);
+        Self { client, runtime: server.runtime.clone(), addr: server.addr, world: *world }
+    }
+
+    pub(crate) fn now_us(&self) -> i64 {
+        self.runtime.clock.now_us()
+    }
+
+    async fn call(&self, method: Method, addr: SocketAddr, path: &str, body: String) -> anyhow::Result<Value> {
+        let request = Request {
+            method,
+            url: format!("http://{addr}{path}"),
+            headers: HeaderMap::new(),
+            body: Bytes::from(body),
+            timeout: Duration::from_secs(5),
+            largest_body: 16 << 20,
+            follow_redirects: false,
+        };
+        let response = self.client.send(request, &Guard::with_private()).await.with_context(|| format!("http://{addr}{path}"))?;
+        if !response.status.is_success() {
+            bail!("http://{addr}{path} answered {}", response.status);
+        }
+        Ok(serde_json::from_slice(&response.body).unwrap_or(Value::Null))
+    }
+
+    pub(crate) async fn get(&self, addr: SocketAddr, path: &str) -> anyhow::Result<Value> {
+        self.call(Method::GET, addr, path, String::new()).await
+    }
+
+    pub(crate) async fn post(&self, addr: SocketAddr, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::POST, addr, path, body.to_string()).await
+    }
+
+    /// The page's phrase, and the status of a component.
+    pub(crate) async fn page(&self, component: &str) -> anyhow::Result<(String, String)> {
+        let summary = self.get(self.addr, "/status/synq/api/v2/summary.json").await?;
+        let phrase = summary["status"]["description"].as_str().unwrap_or_default().to_owned();
+        let found = summary["components"].as_array().into_iter().flatten().find(|c| c["name"] == component);
+        Ok((phrase, found.and_then(|c| c["status"].as_str()).unwrap_or_default().to_owned()))
+    }
+
+    /// The first text that arrived after the first `skip` and contains `part`.
+    pub(crate) async fn text(&self, skip: usize, part: &str) -> anyhow::Result<Option<String>> {
+        let messages = self.get(self.world.phone, "/_stage/messages").await?;
+        Ok(containing(&messages["texts"], "body", skip, part))
+    }
+
+    /// What AllClear answered to a reply by text.
+    pub(crate) async fn answer(&self, part: &str) -> anyhow::Result<Option<String>> {
+        let messages = self.get(self.world.phone, "/_stage/messages").await?;
+        Ok(containing(&messages["answers"], "body", 0, part))
+    }
+
+    /// How many texts and Slack messages there are.
+    pub(crate) async fn counts(&self) -> anyhow::Result<(usize, usize)> {
+        let texts = self.get(self.world.phone, "/_stage/messages").await?;
+        let slack = self.get(self.world.slack, "/_stage/messages").await?;
+        Ok((texts["texts"].as_array().map_or(0, Vec::len), slack["messages"].as_array().map_or(0, Vec::len)))
+    }
+
+    /// The first Slack message after the first `skip` that contains `part`.
+    pub(crate) async fn slack(&self, skip: usize, part: &str) -> anyhow::Result<Option<String>> {
+        let messages = self.get(self.world.slack, "/_stage/messages").await?;
+        Ok(containing(&messages["messages"], "text", skip, part))
+    }
+
+    /// How many streams the API holds.
+    pub(crate) async fn streams(&self) -> anyhow::Result<u64> {
+        let state = self.get(self.world.live, "/_stage/state").await?;
+        Ok(state["streams"].as_u64().unwrap_or(0))
+    }
+
+    /// Looks until `what` is seen, or the deadline.
+    pub(crate) async fn watch<T, F>(&self, deadline_us: i64, mut what: impl FnMut() -> F) -> Option<T>
+    where
+        F: Future<Output = anyhow::Result<Option<T>>>,
+    {
+        loop {
+            match what().await {
+                Ok(Some(seen)) => return Some(seen),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "a look failed"),
+            }
+            if self.now_us() >= deadline_us {
+                return None;
+            }
+            self.runtime.sleep(LOOK).await;
+        }
+    }
+}
+
+fn containing(list: &Value, field: &str, skip: usize, part: &str) -> Option<String> {
+    let texts = list.as_array()?.iter().skip(skip).filter_map(|item| item[field].as_str());
+    texts.filter(|text| text.contains(part)).map(str::to_owned).next()
+}

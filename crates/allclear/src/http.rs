@@ -1,0 +1,95 @@
+//! Listeners: bounded in connections, patient only so long with a head that does not come, and ended gently.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_base::Runtime;
+use allclear_base::runtime::Switch;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+/// Connections at the same time; more wait in the system's queue.
+const MOST_CONNECTIONS: usize = 4_096;
+
+/// How long a request's head may take: a client that sends a byte a minute holds nothing for long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The head of a request.
+const LARGEST_HEAD: usize = 32 * 1024;
+
+/// Serves until `stop` is turned, then lets each connection finish its request.
+pub(crate) async fn serve_tcp(listener: TcpListener, router: Router, runtime: Runtime, stop: Switch) {
+    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let accepted = std::pin::pin!(accept(&permits, listener.accept()));
+        let stopped = std::pin::pin!(stop.turned());
+        match futures::future::select(accepted, stopped).await {
+            futures::future::Either::Left((Some((permit, (stream, _))), _)) => {
+                // A small answer must not wait for a full packet.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection without TCP_NODELAY");
+                }
+                start(stream, &router, &runtime, &stop, permit);
+            }
+            futures::future::Either::Left((None, _)) => runtime.sleep(Duration::from_millis(50)).await,
+            futures::future::Either::Right(_) => return,
+        }
+    }
+}
+
+/// The same for a socket in the file system.
+pub(crate) async fn serve_unix(listener: UnixListener, router: Router, runtime: Runtime, stop: Switch) {
+    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let accepted = std::pin::pin!(accept(&permits, listener.accept()));
+        let stopped = std::pin::pin!(stop.turned());
+        match futures::future::select(accepted, stopped).await {
+            futures::future::Either::Left((Some((permit, (stream, _))), _)) => start(stream, &router, &runtime, &stop, permit),
+            futures::future::Either::Left((None, _)) => runtime.sleep(Duration::from_millis(50)).await,
+            futures::future::Either::Right(_) => return,
+        }
+    }
+}
+
+type Permit = tokio::sync::OwnedSemaphorePermit;
+
+/// A connection with its place; nothing where the system could not give one (it may be out of descriptors).
+async fn accept<T>(permits: &Arc<Semaphore>, accept: impl Future<Output = std::io::Result<T>>) -> Option<(Permit, T)> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match accept.await {
+        Ok(accepted) => Some((permit, accepted)),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            None
+        }
+    }
+}
+
+fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: &Router, runtime: &Runtime, stop: &Switch, permit: Permit) {
+    let (service, stop) = (TowerToHyperService::new(router.clone()), stop.clone());
+    runtime.spawn(async move {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(LARGEST_HEAD)
+            .serve_connection(TokioIo::new(io), service);
+        let mut connection = std::pin::pin!(connection);
+        let stopped = std::pin::pin!(stop.turned());
+        let ended = match futures::future::select(connection.as_mut(), stopped).await {
+            futures::future::Either::Left((ended, _)) => ended,
+            futures::future::Either::Right(_) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection broke");
+        }
+        drop(permit);
+    });
+}

@@ -1,0 +1,225 @@
+//! The running server: start and stop in their order.
+//!
+//! Start: lock, open, migrate, catalog (the store) → published pages, timers and outbox → listeners → probe.
+//! Stop: not ready → no new runs → finish HTTP → no new claims, finish calls → drain the writer, checkpoint, unlock.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_api::{App, PublicPages, Ready};
+use allclear_base::runtime::{HandleSpawn, Health, Switch};
+use allclear_base::{OsRng, Runtime, Secrets, SystemClock, crash};
+use allclear_channels::Channels;
+use allclear_domain::catalog::Document;
+use allclear_egress::{Client, TcpConnect};
+use allclear_engine::{Engine, Parts};
+use allclear_ops::Actor;
+use allclear_ops::config::Plan;
+use allclear_probe::{DebtJournal, Runner};
+use allclear_store::evidence::Evidence;
+use allclear_store::{Backend, Options, Store};
+use anyhow::{Context, bail};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::cli::{DataArgs, UpArgs};
+use crate::{UNUSABLE, check, http, secrets};
+
+/// What a server is started with.
+pub(crate) struct Settings {
+    pub(crate) place: DataArgs,
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_url: Option<String>,
+    pub(crate) secrets: Secrets,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) runtime: Runtime,
+    engine: Engine,
+    ready: Ready,
+    no_http: Switch,
+    socket: PathBuf,
+    pager: tokio::runtime::Runtime,
+}
+
+/// Which database, by the command line.
+pub(crate) fn backend(place: &DataArgs) -> Backend {
+    match &place.database {
+        Some(url) => Backend::Postgres { url: url.clone(), folder: place.data.clone() },
+        None => Backend::sqlite(&place.data),
+    }
+}
+
+/// Opens the database. Blocks.
+pub(crate) fn open_store(place: &DataArgs) -> anyhow::Result<Store> {
+    let options = Options { backend: backend(place), clock: Arc::new(SystemClock::start()), rng: Arc::new(OsRng) };
+    Ok(Store::open(&options)?)
+}
+
+/// Where the command line finds the running server.
+pub(crate) fn socket_path(data: &Path) -> PathBuf {
+    data.join("allclear.sock")
+}
+
+pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let documents = match &args.config {
+        Some(path) => {
+            let loaded = check::load(std::slice::from_ref(path));
+            check::show(&loaded);
+            if !loaded.is_usable() {
+                return Ok(ExitCode::from(UNUSABLE));
+            }
+            Some((source_name(path), loaded.into_documents()))
+        }
+        None => None,
+    };
+    let settings = Settings {
+        place: args.place.clone(),
+        listen: args.listen,
+        public_url: args.public_url.clone(),
+        secrets: secrets::from_environment(),
+    };
+    let rest = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("rest").build().context("no runtime")?;
+    rest.block_on(async {
+        let server = Server::start(settings, documents).await?;
+        println!("AllClear is up at http://{}", server.addr);
+        wait_for_signal().await?;
+        server.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The name under which `apply` remembers what these files own: the folder's.
+fn source_name(path: &Path) -> String {
+    let folder = if path.is_dir() { Some(path) } else { path.parent() };
+    let name = folder.and_then(|folder| folder.canonicalize().ok()).and_then(|f| f.file_name().map(|n| n.to_string_lossy().into_owned()));
+    name.unwrap_or_else(|| "files".to_owned())
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let terminated = std::pin::pin!(terminate.recv());
+    futures::future::select(interrupt, terminated).await;
+    Ok(())
+}
+
+fn phase(name: &'static str) {
+    tracing::info!(phase = name, "{name}");
+}
+
+impl Server {
+    /// Starts everything in order; `documents` are applied before the first test runs.
+    pub(crate) async fn start(settings: Settings, documents: Option<(String, Vec<Document>)>) -> anyhow::Result<Self> {
+        phase("start: open");
+        let place = settings.place.clone();
+        let store = tokio::task::spawn_blocking(move || open_store(&place)).await.context("the start was interrupted")??;
+        crash::point("start.after_migrate");
+        let folder = &settings.place.data;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let evidence = Evidence::open(folder)?;
+        let pager = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("pager").build()?;
+        let clock = Arc::new(SystemClock::start());
+        let on = |handle: tokio::runtime::Handle| Runtime {
+            clock: Arc::clone(&clock) as _,
+            rng: Arc::new(OsRng),
+            spawner: Arc::new(HandleSpawn(handle)),
+        };
+        let (pager_runtime, runtime) = (on(pager.handle().clone()), on(tokio::runtime::Handle::current()));
+        // The port is taken before anything runs, so that a port in use stops the start and nothing else.
+        let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+        let addr = listener.local_addr()?;
+        let public_url = settings.public_url.unwrap_or_else(|| format!("http://{addr}"));
+        let secrets = Arc::new(settings.secrets);
+        let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), Arc::clone(&clock) as _);
+        let channels = Channels::new(client.clone(), Arc::clone(&secrets), &public_url);
+        let journal = DebtJournal::open(&folder.join("probe")).context("cannot open the journal of what tests owe")?;
+        let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
+        let (pages, health, ready) = (PublicPages::new(&public_url), Arc::new(Health::default()), Ready::default());
+        phase("start: catalog");
+        if let Some((source, documents)) = documents {
+            let plan = allclear_ops::config::apply(&store, &*runtime.rng, &Actor::files(), &source, documents).await?;
+            report_plan(&plan);
+        }
+        crash::point("start.after_catalog");
+        phase("start: pages, timers, outbox");
+        let shown = pages.clone();
+        let parts = Parts {
+            pager: pager_runtime.clone(),
+            rest: runtime.clone(),
+            store: store.clone(),
+            evidence: evidence.clone(),
+            channels: channels.clone(),
+            runner,
+            health: Arc::clone(&health),
+            on_publish: Arc::new(move |published| shown.replace(published)),
+        };
+        let engine = Engine::start(parts).await?;
+        phase("start: listeners");
+        let app = App { store: store.clone(), evidence, rng: Arc::new(OsRng), channels, pages, health, ready: ready.clone(), local: false };
+        let no_http = Switch::default();
+        let socket = socket_path(folder);
+        let local = bind_socket(&socket)?;
+        // Callbacks bring acknowledgements: they are served where paging is, so that nothing else holds them up.
+        runtime.spawn(http::serve_tcp(listener, allclear_api::router(app.clone()), runtime.clone(), no_http.clone()));
+        runtime.spawn(http::serve_unix(local, allclear_api::local_router(app), runtime.clone(), no_http.clone()));
+        phase("start: probe");
+        engine.start_probe().await?;
+        ready.set(true);
+        phase("start: ready");
+        Ok(Self { addr, store, runtime, engine, ready, no_http, socket, pager })
+    }
+
+    /// Stops everything in order.
+    pub(crate) async fn stop(self) {
+        phase("stop: not ready");
+        self.ready.set(false);
+        phase("stop: no new runs");
+        self.engine.stop_probe().await;
+        phase("stop: finish HTTP");
+        self.no_http.turn();
+        self.runtime.sleep(Duration::from_millis(50)).await;
+        phase("stop: no new claims");
+        self.engine.stop_dispatch().await;
+        phase("stop: drain and unlock");
+        let (store, pager) = (self.store, self.pager);
+        let drained = tokio::task::spawn_blocking(move || {
+            pager.shutdown_timeout(Duration::from_secs(2));
+            store.close();
+        });
+        if drained.await.is_err() {
+            tracing::error!("the database could not be closed in order");
+        }
+        if let Err(error) = std::fs::remove_file(&self.socket) {
+            tracing::debug!(%error, "the socket was gone already");
+        }
+        phase("stop: done");
+    }
+}
+
+fn report_plan(plan: &Plan) {
+    for step in &plan.steps {
+        tracing::info!(action = ?step.action, kind = step.kind.word(), name = step.name, "configuration");
+    }
+    tracing::info!(rev = plan.rev, changes = plan.steps.len(), "the configuration is applied");
+}
+
+/// A socket that only this user may use; one left behind by a killed process is replaced.
+fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
+    const LONGEST_PATH: usize = 100;
+    if path.as_os_str().len() > LONGEST_PATH {
+        bail!("the data folder's path is too long for a socket: {}", path.display());
+    }
+    if path.exists() {
+        std::fs::remove_file(path).with_context(|| format!("cannot replace {}", path.display()))?;
+    }
+    let listener = UnixListener::bind(path).with_context(|| format!("cannot make {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
