@@ -1,1 +1,87 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask test | bench | crash | sim`.
+//!
+//! What a task needs of the system (PostgreSQL's server programs, a benchmark's peer) it finds, or installs through
+//! the system's package manager, saying so.
+
+mod packages;
+mod postgres;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+
+const HELP: &str = "cargo xtask TASK
+
+  test          format, lints, all tests on both databases, short crash and simulation runs, the demo's script
+  crash         the long crash run (at least 300 kills)
+  sim           the simulation: --seed N --runs M, or --planted
+  bench         the figures of docs/benchmarks.md";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let task = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let outcome = match task.as_str() {
+        "test" => test(),
+        "crash" => acceptance(&["crash", "--kills", "300"], &rest),
+        "sim" => acceptance(&["sim"], &rest),
+        "bench" => bench(&rest),
+        _ => {
+            println!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {task}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> anyhow::Result<()> {
+    step("format");
+    run(Command::new("cargo").args(["fmt", "--all", "--check"]))?;
+    step("lints");
+    run(Command::new("cargo").args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("PostgreSQL");
+    let server = postgres::Server::start()?;
+    println!("a cluster of our own listens on {}", server.url());
+    step("build");
+    run(Command::new("cargo").args(["build", "--workspace", "--all-targets"]))?;
+    step("tests");
+    run(Command::new("cargo").args(["test", "--workspace"]).env("ALLCLEAR_TEST_POSTGRES", server.url()))?;
+    step("the story, from outside");
+    run(Command::new("cargo").args(["run", "--quiet", "-p", "allclear", "--", "demo", "--script"]))?;
+    step("short crash run");
+    acceptance(&["crash", "--kills", "30"], &[])?;
+    step("short simulation");
+    acceptance(&["sim", "--runs", "200"], &[])?;
+    acceptance(&["sim", "--runs", "5", "--database", &server.url()], &[])
+}
+
+/// Runs a task of the acceptance crate on a freshly built binary.
+fn acceptance(fixed: &[&str], more: &[String]) -> anyhow::Result<()> {
+    run(Command::new("cargo").args(["build", "--quiet", "-p", "allclear", "-p", "allclear-acceptance"]))?;
+    run(Command::new("cargo").args(["run", "--quiet", "-p", "allclear-acceptance", "--"]).args(fixed).args(more))
+}
+
+fn bench(more: &[String]) -> anyhow::Result<()> {
+    packages::ensure("prometheus-blackbox-exporter", "prometheus-blackbox-exporter")?;
+    run(Command::new("cargo").args(["build", "--release", "-p", "allclear", "-p", "allclear-acceptance"]))?;
+    run(Command::new("cargo").args(["run", "--release", "--quiet", "-p", "allclear-acceptance", "--", "bench"]).args(more))
+}
+
+fn step(name: &str) {
+    println!("\n== {name}");
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    if !status.success() {
+        let words: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        bail!("{} {} ended with {status}", command.get_program().to_string_lossy(), words.join(" "));
+    }
+    Ok(())
+}

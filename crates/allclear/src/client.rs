@@ -8,8 +8,8 @@ use allclear_api::console::{self, TokenWish};
 use allclear_base::OsRng;
 use allclear_ops::incident::Act;
 use allclear_ops::{Actor, OpsError};
+use allclear_store::Store;
 use allclear_store::evidence::Evidence;
-use allclear_store::{Store, StoreError};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -72,7 +72,7 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
     let (actor, rng) = (Actor::local(), Arc::new(OsRng));
     let answer: Result<String, OpsError> = match ask {
         Ask::Incidents { all } => console::incidents(store, &actor, all).await,
-        Ask::Show { key } => console::show(store, &Evidence::open(&place.data).map_err(StoreError::from)?, &actor, &key).await,
+        Ask::Show { key } => console::show(store, &Evidence::open(&place.data)?, &actor, &key).await,
         Ask::Act { key, act } => console::act(store, &*rng, &actor, &key, act).await,
         Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
     };

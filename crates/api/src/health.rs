@@ -14,7 +14,7 @@ pub(crate) async fn healthz() -> &'static str {
 
 /// It is up, its loops are well, and its database answers.
 pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) {
-    let database = app.store.read("ready", |tx| allclear_store::record::delivery::backlog(tx)).await;
+    let database = app.store.read("ready", allclear_store::record::delivery::backlog).await;
     let mut problems = Vec::new();
     if !app.ready.get() {
         problems.push("starting or stopping".to_owned());

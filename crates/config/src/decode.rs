@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::str::FromStr;
 
 use allclear_domain::Span;
@@ -195,10 +196,13 @@ pub(crate) fn mapping<T>(sink: &Sink, node: &Node, read: Read<T>) -> Option<BTre
     };
     let mut found = BTreeMap::new();
     for (key, value) in pairs {
-        if found.contains_key(&key.text()) {
-            sink.error(key.pos, format!("{:?} is written twice", key.text()), None);
-        } else if let Some(value) = read(sink, value) {
-            found.insert(key.text(), value);
+        let value = read(sink, value);
+        match (found.entry(key.text()), value) {
+            (Entry::Occupied(_), _) => sink.error(key.pos, format!("{:?} is written twice", key.text()), None),
+            (Entry::Vacant(place), Some(value)) => {
+                place.insert(value);
+            }
+            (Entry::Vacant(_), None) => {}
         }
     }
     Some(found)

@@ -6,7 +6,7 @@ use allclear_domain::incident::{self, Agent, Event, Incident};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::timer::{self, Timer};
 use allclear_store::record::{alert, component};
-use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+use allclear_store::{Lane, Lock, Store, Tx, Write};
 
 use crate::apply::{ALARM, Pending, apply};
 use crate::draw::Ids;
@@ -25,7 +25,7 @@ const MOST_AT_ONCE: u32 = 64;
 /// # Errors
 /// Errors of the store.
 pub async fn fire_due(store: &Store, rng: &dyn Rng) -> Result<usize, OpsError> {
-    let due: Vec<Timer> = store.read("due timers", |tx| Ok::<_, StoreError>(timer::due_timers(tx, MOST_AT_ONCE)?)).await?;
+    let due: Vec<Timer> = store.read("due timers", |tx| timer::due_timers(tx, MOST_AT_ONCE)).await?;
     for timer in &due {
         crash::point("timer.before_fire");
         fire(store, rng, timer.clone()).await?;

@@ -4,7 +4,7 @@ use allclear_base::{Rng, id};
 use allclear_domain::catalog::Kind;
 use allclear_domain::{PersonId, Timestamp};
 use allclear_store::record::token::{self, Token};
-use allclear_store::{Lane, Store, StoreError, Write};
+use allclear_store::{Lane, Store, Write};
 use sha2::{Digest, Sha256};
 
 use crate::{Actor, OpsError, Permission};
@@ -90,7 +90,7 @@ fn hash(value: &str) -> String {
 /// Errors of the store.
 pub async fn authenticate(store: &Store, value: &str) -> Result<Option<Actor>, OpsError> {
     let hash = hash(value);
-    let found = store.read("authenticate", move |tx| Ok::<_, StoreError>(token::find_token(tx, &hash)?)).await?;
+    let found = store.read("authenticate", move |tx| token::find_token(tx, &hash)).await?;
     Ok(found.map(|token| {
         let permissions = token.scopes.split(' ').filter_map(Permission::from_scope).collect();
         Actor::token(&token.name, token.person, permissions)

@@ -12,7 +12,7 @@ use allclear_store::record::delivery::{self as outbox, Stored};
 use allclear_store::record::incident::{self as incidents, LogEntry};
 use allclear_store::record::page;
 use allclear_store::record::run::{self, Run};
-use allclear_store::{Store, StoreError, Tx};
+use allclear_store::{Store, Tx};
 
 use crate::delivery::agent_name;
 use crate::{Actor, OpsError, Permission};
@@ -99,7 +99,7 @@ pub struct RunView {
 pub async fn show_run(store: &Store, evidence: &Evidence, actor: &Actor, id: &RunId) -> Result<RunView, OpsError> {
     actor.require(Permission::IncidentsRead)?;
     let key = id.clone();
-    let found = store.read("show run", move |tx| Ok::<_, StoreError>(run::find_run(tx, &key)?)).await?;
+    let found = store.read("show run", move |tx| run::find_run(tx, &key)).await?;
     let run = found.ok_or_else(|| OpsError::NotFound { what: "run", id: id.0.clone() })?;
     let report = match &run.evidence {
         Some(place) => Some(evidence.read(place)?),

@@ -126,7 +126,7 @@ impl LiveStreaming {
             ("POST", "/v1/streams") => self.create(request),
             ("GET", "/v1/streams") => Response::json(200, &json!({ "total": self.streams.len() })),
             ("DELETE", "/v1/streams") => match request.param("name") {
-                Some(name) => self.delete_by_name(&name.to_owned()),
+                Some(name) => self.delete_by_name(name),
                 None => Response::json(400, &json!({ "error": "name is missing" })),
             },
             ("GET", _) if self.streams.contains_key(id) => Response::json(200, &self.view(id)),

@@ -81,7 +81,7 @@ impl Workspace {
     fn post(&mut self, body: &Value, now_ms: u64) -> Response {
         let Some(name) = body["channel"].as_str().filter(|name| !name.is_empty()) else { return refused("channel_not_found") };
         let known = self.channels.values().any(|id| id == name);
-        let channel = if known { name.to_owned() } else { self.channel(&name.to_owned()) };
+        let channel = if known { name.to_owned() } else { self.channel(name) };
         let ts = format!("{}.{:06}", now_ms / 1_000, self.messages.len() + 1);
         self.messages.push(Posted {
             channel: channel.clone(),

@@ -252,8 +252,8 @@ pub struct Store {
 }
 
 enum Engine {
-    Sqlite(sqlite::Sqlite),
-    Postgres(postgres::Postgres),
+    Sqlite(Box<sqlite::Sqlite>),
+    Postgres(Box<postgres::Postgres>),
     Inline(inline::Inline),
 }
 
@@ -267,9 +267,9 @@ impl Store {
         let engine = match &options.backend {
             Backend::Sqlite { folder, synchronous_normal, max_pages } => {
                 let settings = sqlite::Settings { synchronous_normal: *synchronous_normal, max_pages: *max_pages };
-                Engine::Sqlite(sqlite::Sqlite::open(folder, &settings, &shared)?)
+                Engine::Sqlite(Box::new(sqlite::Sqlite::open(folder, &settings, &shared)?))
             }
-            Backend::Postgres { url, .. } => Engine::Postgres(postgres::Postgres::open(url, &shared)?),
+            Backend::Postgres { url, .. } => Engine::Postgres(Box::new(postgres::Postgres::open(url, &shared)?)),
         };
         Ok(Self { shared, engine: Arc::new(engine), folder: options.backend.folder().to_owned() })
     }

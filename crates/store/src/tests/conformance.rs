@@ -1,0 +1,428 @@
+//! Every store function does the same on both engines.
+
+use allclear_domain::apitest::judge::Standing;
+use allclear_domain::apitest::report::Teardown;
+use allclear_domain::catalog::{Document, Kind, Location, Resource};
+use allclear_domain::delivery::{Delivery, Purpose, Recipient, Status};
+use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, ResolveReason, ResolvedState, State, Urgency};
+use allclear_domain::status::published::PublishedPage;
+use allclear_domain::status::{ComponentStatus, Owner};
+use allclear_domain::{IncidentId, Span, Timestamp};
+
+use super::{NOON, on_both, wait};
+use crate::evidence::{Evidence, Place};
+use crate::record::standing::Located;
+use crate::record::{alert, component, delivery, incident, page, resource, run, slot, standing, timer, token};
+use crate::{Lane, Lock, StoreError, Tx, Write};
+
+fn write() -> Write {
+    Write::new("test", Lane::Act)
+}
+
+fn an_incident(id: &str, number: i64) -> Incident {
+    Incident {
+        id: id.into(),
+        number,
+        service: "P1".into(),
+        title: "Live fails\u{0}\u{1F525}".replace('\u{0}', ""),
+        urgency: Urgency::High,
+        opened_at: Timestamp(NOON),
+        state: State::Triggered(Paging::Nobody { look_again_at: Timestamp(NOON) }),
+        levels: vec![],
+        repeat: 0,
+        run: None,
+        version: 0,
+    }
+}
+
+fn a_delivery(id: &str, incident: &str, purpose: Purpose) -> Delivery {
+    Delivery {
+        id: id.into(),
+        incident: incident.into(),
+        recipient: Recipient::Person { person: "Ada".into() },
+        channel: "C".into(),
+        address: "+4520000001".into(),
+        purpose,
+        why: None,
+        position: Some((0, 0)),
+        due_at: Timestamp(NOON),
+        attempts: 0,
+    }
+}
+
+fn insert_one(tx: &mut Tx<'_>, id: &str) -> Result<(), StoreError> {
+    tx.adopt(Lock::Incident(id.into()));
+    let number = incident::next_number(tx, "incident")?;
+    incident::insert_incident(tx, &an_incident(id, number))
+}
+
+on_both! {
+    fn an_incident_is_kept_and_changed_only_at_its_version(db) {
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        let resolve = |tx: &mut Tx<'_>| {
+            tx.lock([Lock::Incident("Q1".into())])?;
+            let mut found = incident::load_incident(tx, &"Q1".into())?;
+            found.version += 1;
+            found.state = State::Resolved(ResolvedState { at: tx.now(), by: Agent::System, why: ResolveReason::ByHand });
+            incident::update_incident(tx, &found)?;
+            incident::update_incident(tx, &found)
+        };
+        let twice = wait(db.store.write(write(), resolve));
+        assert!(matches!(twice, Err(StoreError::Changed(_))), "{twice:?}");
+        let still = wait(db.store.read("r", |tx| incident::load_incident(tx, &"Q1".into()))).expect("there");
+        assert!(still.is_open(), "a closure that fails leaves nothing behind");
+        let missing = wait(db.store.read("r", |tx| incident::load_incident(tx, &"Q2".into())));
+        assert!(matches!(missing, Err(StoreError::NotFound { .. })));
+    }
+
+    fn numbers_have_no_gap_and_lists_are_newest_first(db) {
+        for n in 1..=5 {
+            let id = format!("Q{n}");
+            wait(db.store.write(write(), move |tx| insert_one(tx, &id))).expect("kept");
+        }
+        let failed = wait(db.store.write(write(), |tx| insert_one(tx, "Q6").and(Err::<(), _>(StoreError::Changed("x")))));
+        assert!(failed.is_err());
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q6"))).expect("kept");
+        let numbers = |before, most| {
+            let found = wait(db.store.read("r", move |tx| incident::list_incidents(tx, Some("triggered"), before, most))).expect("a list");
+            found.iter().map(|i| i.number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(i64::MAX, 4), [6, 5, 4, 3]);
+        assert_eq!(numbers(3, 4), [2, 1]);
+    }
+
+    fn a_timeline_keeps_its_order_and_its_words(db) {
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        for round in 0..2 {
+            let append = move |tx: &mut Tx<'_>| {
+                tx.lock([Lock::Incident("Q1".into())])?;
+                let draft = |n: i64| LogDraft { at: Timestamp(NOON + n), agent: Agent::Timer, kind: LogKind::Triggered { why: format!("w{n} ' \" \u{1F525}") } };
+                let ids = [format!("A{round}"), format!("B{round}")];
+                incident::append_log(tx, &"Q1".into(), &ids, &[draft(round * 2), draft(round * 2 + 1)])
+            };
+            wait(db.store.write(write(), append)).expect("kept");
+        }
+        let log = wait(db.store.read("r", |tx| incident::log_of(tx, &"Q1".into(), 0, 10))).expect("a log");
+        assert_eq!(log.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(log[3].draft.kind, LogKind::Triggered { why: "w3 ' \" \u{1F525}".into() });
+        let rest = wait(db.store.read("r", |tx| incident::log_of(tx, &"Q1".into(), 3, 10))).expect("a log");
+        assert_eq!(rest.len(), 1);
+    }
+
+    fn at_most_one_alert_is_open_per_key(db) {
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        let make = |id: &'static str| move |tx: &mut Tx<'_>| {
+            tx.lock([Lock::Incident("Q1".into())])?;
+            let opened = alert::Alert {
+                id: id.into(), incident: "Q1".into(), service: "P1".into(), dedup_key: "k".into(),
+                test: Some(("t".into(), "production".into())), why: "w".into(), opened_at: tx.now(), resolved_at: None, triggers: 1,
+                first_run: Some("r1".into()), last_run: None,
+            };
+            alert::insert_alert(tx, &opened)
+        };
+        wait(db.store.write(write(), make("a1"))).expect("kept");
+        let second = wait(db.store.write(write(), make("a2")));
+        assert!(matches!(&second, Err(StoreError::Taken(conflict)) if conflict.table == "alert" && conflict.columns == "dedup_key"), "{second:?}");
+        wait(db.store.write(write(), |tx| alert::trigger_again(tx, &"a1".into(), Some(&"r2".into())))).expect("counted");
+        let open = wait(db.store.read("r", |tx| alert::open_alert(tx, "k"))).expect("read").expect("open");
+        assert_eq!((open.triggers, open.last_run.clone(), open.test.clone()), (2, Some("r2".into()), Some(("t".into(), "production".to_owned()))));
+        assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alert(tx, &"a1".into()))).ok(), Some(true));
+        assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alert(tx, &"a1".into()))).ok(), Some(false));
+        wait(db.store.write(write(), make("a3"))).expect("a resolved one does not count");
+        let of_test = wait(db.store.read("r", |tx| alert::open_alerts_of_test(tx, &"t".into()))).expect("read");
+        assert_eq!(of_test.len(), 1);
+        assert_eq!(wait(db.store.read("r", |tx| alert::open_test_alerts(tx, 10))).expect("read").len(), 1);
+        assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alerts_of(tx, &"Q1".into()))).ok(), Some(1));
+        assert_eq!(wait(db.store.read("r", |tx| alert::alerts_of(tx, &"Q1".into()))).expect("read").len(), 2);
+    }
+
+    fn only_the_oldest_unfinished_delivery_of_a_lane_can_be_claimed_and_only_its_claimer_can_finish_it(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        wait(db.store.write(lock(), |tx| {
+            delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms")?;
+            delivery::insert_delivery(tx, &a_delivery("d2", "Q1", Purpose::AllClear), "sms")
+        })).expect("kept");
+        let claimable = || wait(db.store.read("r", |tx| delivery::claimable(tx, "sms", 10))).expect("a list");
+        let first = claimable();
+        assert_eq!(first.iter().map(|d| d.delivery.id.as_str()).collect::<Vec<_>>(), ["d1"]);
+        let one = first[0].clone();
+        let claim = move |tx: &mut Tx<'_>| {
+            delivery::insert_attempt(tx, "b1").ok();
+            delivery::claim(tx, &one, "b1", tx.now().plus(Span::from_secs(30)))
+        };
+        assert_eq!(wait(db.store.write(lock(), claim.clone())).ok(), Some(true));
+        assert!(claimable().is_empty(), "the lane is held");
+        let one = first[0].clone();
+        let again = move |tx: &mut Tx<'_>| delivery::claim(tx, &one, "b2", tx.now());
+        assert_eq!(wait(db.store.write(lock(), again)).ok(), Some(false));
+        let finish = |fence| move |tx: &mut Tx<'_>| delivery::finish(tx, &"d1".into(), fence, Status::Accepted, None, Some("SM1"));
+        assert_eq!(wait(db.store.write(lock(), finish(0))).ok(), Some(false), "an old fence");
+        assert_eq!(wait(db.store.write(lock(), finish(1))).ok(), Some(true));
+        assert_eq!(claimable().iter().map(|d| d.delivery.id.as_str()).collect::<Vec<_>>(), ["d2"]);
+        let last = wait(db.store.read("r", |tx| delivery::last_bundle_to(tx, &"C".into(), "+4520000001"))).expect("read");
+        assert_eq!(last.as_deref(), Some("b1"));
+        assert_eq!(wait(db.store.write(write(), |tx| delivery::receipt(tx, &"d1".into(), Status::Delivered, None))).ok(), Some(true));
+        assert_eq!(wait(db.store.write(write(), |tx| delivery::receipt(tx, &"d1".into(), Status::Delivered, None))).ok(), Some(false));
+        assert_eq!(wait(db.store.write(lock(), |tx| delivery::cancel_pending(tx, &"Q1".into(), "all_clear", "w"))).ok(), Some(1));
+        let all = wait(db.store.read("r", |tx| delivery::deliveries_of(tx, &"Q1".into()))).expect("read");
+        assert_eq!(all.iter().map(|d| d.status).collect::<Vec<_>>(), [Status::Delivered, Status::Cancelled]);
+        assert_eq!(all[0].provider_id.as_deref(), Some("SM1"));
+        assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((0, None)));
+    }
+
+    fn a_claim_whose_lease_is_over_is_found_and_put_back(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        wait(db.store.write(lock(), |tx| delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms"))).expect("kept");
+        let one = wait(db.store.read("r", |tx| delivery::claimable(tx, "sms", 10))).expect("a list").remove(0);
+        wait(db.store.write(lock(), move |tx| delivery::claim(tx, &one, "b1", tx.now().plus(Span::from_secs(30))))).expect("claimed");
+        assert!(wait(db.store.read("r", |tx| delivery::expired(tx, 10))).expect("read").is_empty());
+        wait(db.store.write(write(), |tx| delivery::end_leases(tx))).expect("ended");
+        let expired = wait(db.store.read("r", |tx| delivery::expired(tx, 10))).expect("read");
+        assert_eq!(expired.len(), 1);
+        let back = wait(db.store.write(lock(), |tx| delivery::put_back(tx, &"d1".into(), 1, tx.now(), "lost", true)));
+        assert_eq!(back.ok(), Some(true));
+        let found = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there");
+        assert!(found.possible_repeat && found.status == Status::Pending && found.delivery.attempts == 1);
+        assert_eq!(wait(db.store.read("r", |tx| delivery::next_due(tx, "sms"))).expect("read"), Some(found.delivery.due_at));
+        assert_eq!(wait(db.store.write(lock(), |tx| delivery::hurry(tx, &"Q1".into(), "person:Ada"))).ok(), Some(0));
+        assert_eq!(wait(db.store.read("r", |tx| delivery::deliveries_of_bundle(tx, "b1"))).expect("read").len(), 1);
+        wait(db.store.write(write(), |tx| delivery::settle_attempt(tx, "b1", "unknown"))).expect("settled");
+        assert_eq!(wait(db.store.write(lock(), |tx| delivery::cancel(tx, &"d1".into(), "w"))).ok(), Some(true));
+    }
+
+    fn a_timer_is_replaced_by_kind_and_taken_once(db) {
+        let set = |due: i64| move |tx: &mut Tx<'_>| {
+            timer::set_timer(tx, &timer::Timer { subject: "incident:Q1".into(), kind: "escalate".into(), due_at: Timestamp(due), body: "{}".into() })
+        };
+        wait(db.store.write(write(), set(NOON + 5))).expect("set");
+        wait(db.store.write(write(), set(NOON - 5))).expect("set");
+        assert_eq!(wait(db.store.read("r", timer::next_due)).expect("read"), Some(Timestamp(NOON - 5)));
+        let due = wait(db.store.read("r", |tx| timer::due_timers(tx, 10))).expect("read");
+        assert_eq!(due.len(), 1);
+        let take = |timer: timer::Timer| wait(db.store.write(write(), move |tx| timer::take_timer(tx, &timer))).expect("asked");
+        assert!(take(due[0].clone()));
+        assert!(!take(due[0].clone()));
+        wait(db.store.write(write(), set(NOON + 9))).expect("set");
+        wait(db.store.write(write(), |tx| timer::clear_timer(tx, "incident:Q1", "escalate"))).expect("cleared");
+        assert!(wait(db.store.read("r", |tx| timer::timers_of(tx, "incident:Q1"))).expect("read").is_empty());
+    }
+
+    fn the_worst_pressure_can_be_read_back_and_history_is_newest_first(db) {
+        let lock = || write().lock(Lock::Component("c1".into()));
+        wait(db.store.write(lock(), |tx| {
+            component::press(tx, &"c1".into(), &"Q1".into(), &"R".into(), ComponentStatus::DegradedPerformance)?;
+            component::press(tx, &"c1".into(), &"Q2".into(), &"R".into(), ComponentStatus::MajorOutage)?;
+            component::press(tx, &"c1".into(), &"Q1".into(), &"R".into(), ComponentStatus::PartialOutage)?;
+            let state = component::ComponentState { status: ComponentStatus::MajorOutage, owner: Owner::Person, changed_at: tx.now() };
+            component::put_component_state(tx, &"c1".into(), state)?;
+            for n in 0..3_i64 {
+                let change = component::ComponentChange {
+                    id: format!("h{n}"), component: "c1".into(), at: Timestamp(NOON + n), before: ComponentStatus::Operational,
+                    after: ComponentStatus::MajorOutage, cause: serde_json::json!({ "n": n }),
+                };
+                component::insert_change(tx, &change)?;
+            }
+            component::release(tx, &"c1".into(), &"Q1".into())
+        })).expect("kept");
+        let pressures = wait(db.store.read("r", |tx| component::pressures(tx, &"c1".into()))).expect("read");
+        assert_eq!(pressures, [(IncidentId::from("Q2"), ComponentStatus::MajorOutage)]);
+        assert_eq!(wait(db.store.read("r", |tx| component::pressed_by(tx, &"Q2".into()))).expect("read").len(), 1);
+        let state = wait(db.store.read("r", |tx| component::component_state(tx, &"c1".into()))).expect("read");
+        assert_eq!((state.status, state.owner), (ComponentStatus::MajorOutage, Owner::Person));
+        let changes = wait(db.store.read("r", |tx| component::changes_of(tx, &"c1".into(), 2))).expect("read");
+        assert_eq!(changes.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["h2", "h1"]);
+        let unknown = wait(db.store.read("r", |tx| component::component_state(tx, &"c9".into()))).expect("read");
+        assert_eq!(unknown, component::ComponentState::default());
+    }
+
+    fn a_page_is_published_with_a_rising_number(db) {
+        let published = PublishedPage {
+            id: "p1".into(), name: "SYNQ".into(), slug: "synq".into(), host: None, time_zone: "Etc/UTC".into(), updated_at: Timestamp(NOON),
+            components: vec![], incidents: vec![],
+        };
+        for expected in 1..=3 {
+            let one = published.clone();
+            let seq = wait(db.store.write(write().lock(Lock::Page("p1".into())), move |tx| page::publish(tx, &one)));
+            assert_eq!(seq.ok(), Some(expected));
+        }
+        assert_eq!(wait(db.store.read("r", page::published_pages)).expect("read"), [(3, published)]);
+        wait(db.store.write(write().lock(Lock::Page("p1".into())), |tx| page::unpublish(tx, &"p1".into()))).expect("gone");
+        assert!(wait(db.store.read("r", page::published_pages)).expect("read").is_empty());
+    }
+
+    fn runs_are_kept_listed_and_pruned_in_small_steps(db) {
+        let one = |n: i64| run::Run {
+            id: format!("r{n:03}").into(), test: "t".into(), environment: "e".into(), location: "local".into(),
+            slot: (n % 2 == 0).then_some(Timestamp(NOON + n)), attempt: 1, started_at: Timestamp(NOON + n), finished_at: Timestamp(NOON + n + 1),
+            verdict: "pass".into(), why: None, judged: "counted".into(), teardown: Teardown::Done, catalog_rev: 0, evidence: None,
+        };
+        let rows: Vec<run::Run> = (0..120).map(one).collect();
+        wait(db.store.write(write(), move |tx| run::insert_runs(tx, &rows))).expect("kept");
+        let latest = wait(db.store.read("r", |tx| run::latest_runs(tx, &"t".into(), 2))).expect("read");
+        assert_eq!(latest, [one(119), one(118)]);
+        let place = Place { day: "2026-05-28".into(), at: 7, len: 9 };
+        let named = place.clone();
+        wait(db.store.write(write(), move |tx| run::attach_evidence(tx, &"r003".into(), &named))).expect("named");
+        let found = wait(db.store.read("r", |tx| run::find_run(tx, &"r003".into()))).expect("read").expect("there");
+        assert_eq!(found.evidence, Some(place));
+        let prune = || wait(db.store.write(write(), |tx| run::prune_runs(tx, Timestamp(NOON + 60), 50))).expect("pruned");
+        assert_eq!((prune(), prune(), prune()), (50, 10, 0));
+        assert_eq!(wait(db.store.read("r", run::count_runs)).ok(), Some(60));
+    }
+
+    fn standings_tokens_and_slots_are_kept(db) {
+        let located = Located { location: "local".into(), standing: Standing { failures: 3, failing: true, ..Standing::default() } };
+        let put = located.clone();
+        wait(db.store.write(write().lock(Lock::Test("t".into())), move |tx| standing::put_standing(tx, &"t".into(), "e", &put))).expect("kept");
+        assert_eq!(wait(db.store.read("r", |tx| standing::standings(tx, &"t".into(), "e"))).expect("read"), [located]);
+        wait(db.store.write(write().lock(Lock::Test("t".into())), |tx| standing::forget_standings(tx, &"t".into(), None))).expect("gone");
+        assert!(wait(db.store.read("r", |tx| standing::standings(tx, &"t".into(), "e"))).expect("read").is_empty());
+        let made = token::Token { id: "k".into(), name: "n".into(), scopes: "a b".into(), person: Some("P".into()), created_at: Timestamp(NOON), revoked_at: None };
+        let kept = made.clone();
+        wait(db.store.write(write(), move |tx| token::insert_token(tx, &kept, "hash"))).expect("kept");
+        assert_eq!(wait(db.store.read("r", |tx| token::find_token(tx, "hash"))).expect("read"), Some(made));
+        assert_eq!(wait(db.store.write(write(), |tx| token::revoke_token(tx, "k"))).ok(), Some(true));
+        assert_eq!(wait(db.store.read("r", |tx| token::find_token(tx, "hash"))).expect("read"), None);
+        assert_eq!(wait(db.store.read("r", |tx| token::list_tokens(tx, 10))).expect("read").len(), 1);
+        let mark = |through| slot::Watermark { location: "local".into(), probe: "p".into(), boot: "b".into(), seq: 1, through: Timestamp(through) };
+        for through in [NOON, NOON - 10] {
+            wait(db.store.write(write(), move |tx| slot::put_watermark(tx, &mark(through)))).expect("kept");
+        }
+        let found = wait(db.store.write(write(), |tx| slot::watermark(tx, &"local".into(), "p"))).expect("read");
+        assert_eq!(found, Some(mark(NOON)), "a watermark never moves back");
+        let missed = slot::SlotException {
+            test: "t".into(), environment: "e".into(), location: "local".into(), first: Timestamp(NOON), last: Timestamp(NOON), slots: 1, reason: "late".into(),
+        };
+        for _ in 0..2 {
+            let one = missed.clone();
+            wait(db.store.write(write(), move |tx| slot::insert_exceptions(tx, std::slice::from_ref(&one)))).expect("kept");
+        }
+        assert_eq!(wait(db.store.read("r", |tx| slot::exceptions_of(tx, &"t".into(), 10))).expect("read"), [missed]);
+    }
+
+    fn public_incidents_follow_an_incident(db) {
+        use allclear_domain::status::Indicator;
+        use allclear_domain::status::published::{PublishedIncident, Stage};
+        let shown = PublishedIncident {
+            id: "z1".into(), name: "Elevated errors".into(), stage: Stage::Investigating, impact: Indicator::Minor, created_at: Timestamp(NOON),
+            updated_at: Timestamp(NOON), resolved_at: None, components: vec!["c1".into()], updates: vec![],
+        };
+        let made = page::StatusIncident { page: "p1".into(), follows: Some(("Q1".into(), "R1".into())), owner: Owner::Automation, shown };
+        let kept = made.clone();
+        wait(db.store.write(write().lock(Lock::Page("p1".into())), move |tx| page::put_status_incident(tx, &kept))).expect("kept");
+        assert_eq!(wait(db.store.read("r", |tx| page::following(tx, &"Q1".into()))).expect("read"), [made.clone()]);
+        assert_eq!(wait(db.store.read("r", |tx| page::latest_on_page(tx, &"p1".into(), 5))).expect("read"), [made]);
+    }
+
+    fn a_changed_configuration_is_seen_within_its_transaction_and_before_the_answer(db) {
+        let put = |name: &'static str| move |tx: &mut Tx<'_>| {
+            let rev = resource::next_rev(tx)?;
+            let one = Resource { id: name.into(), rev, source: Some("files".into()), created_at: tx.now(), document: Document::Location(Location::named(name)) };
+            resource::change(tx, rev, &[one], &[], "test")?;
+            Ok::<_, StoreError>(tx.catalog().id_of(Kind::Location, name).map(str::to_owned))
+        };
+        let catalog_write = || write().lock(Lock::Catalog);
+        assert_eq!(wait(db.store.write(catalog_write(), put("eu"))).expect("kept").as_deref(), Some("eu"));
+        assert_eq!(db.store.catalog().rev(), 1);
+        assert!(db.store.catalog().get(Kind::Location, "eu").is_some());
+        let failed = wait(db.store.write(catalog_write(), move |tx| put("us")(tx).and(Err::<(), _>(StoreError::Changed("x")))));
+        assert!(failed.is_err());
+        assert!(db.store.catalog().get(Kind::Location, "us").is_none());
+        let remove = |tx: &mut Tx<'_>| {
+            let rev = resource::next_rev(tx)?;
+            resource::change(tx, rev, &[], &[(Kind::Location, "eu".into())], "test")
+        };
+        wait(db.store.write(catalog_write(), remove)).expect("gone");
+        assert!(db.store.catalog().is_empty());
+        assert_eq!(wait(db.store.read("r", |tx| resource::past_id(tx, Kind::Location, "eu"))).expect("read").as_deref(), Some("eu"));
+    }
+
+    fn a_decision_without_its_lock_or_out_of_order_is_refused(db) {
+        let without = wait(db.store.write(write(), |tx| incident::append_log(tx, &"Q1".into(), &[], &[])));
+        assert!(matches!(without, Err(StoreError::Lock(_))), "{without:?}");
+        let backwards = wait(db.store.write(write().lock(Lock::Component("c".into())), |tx| tx.lock([Lock::Incident("Q1".into())])));
+        assert!(matches!(backwards, Err(StoreError::Lock(_))), "{backwards:?}");
+        let forwards = wait(db.store.write(write().lock(Lock::Test("t".into())), |tx| tx.lock([Lock::Incident("Q1".into()), Lock::Page("p".into())])));
+        assert!(forwards.is_ok(), "{forwards:?}");
+    }
+
+    fn a_savepoint_undoes_only_itself(db) {
+        let work = |tx: &mut Tx<'_>| {
+            insert_one(tx, "Q1")?;
+            let inner: Result<(), StoreError> = tx.savepoint(|tx| insert_one(tx, "Q2").and(Err(StoreError::Changed("x"))));
+            assert!(inner.is_err());
+            insert_one(tx, "Q3")
+        };
+        wait(db.store.write(write(), work)).expect("kept");
+        let found = wait(db.store.read("r", |tx| incident::list_incidents(tx, None, i64::MAX, 10))).expect("read");
+        assert_eq!(found.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["Q3", "Q1"]);
+    }
+
+    fn a_panicking_closure_fails_alone(db) {
+        let panicked = wait(db.store.write(write(), |tx| -> Result<(), StoreError> {
+            insert_one(tx, "Q1")?;
+            panic!("on purpose")
+        }));
+        assert!(matches!(panicked, Err(StoreError::Fault { .. })), "{panicked:?}");
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q2"))).expect("the next is fine");
+        let found = wait(db.store.read("r", |tx| incident::list_incidents(tx, None, i64::MAX, 10))).expect("read");
+        assert_eq!(found.len(), 1);
+    }
+
+    fn two_writers_that_want_the_same_aggregates_never_wait_for_each_other(db) {
+        for id in ["Q1", "Q2", "Q3", "Q4"] {
+            wait(db.store.write(write(), move |tx| insert_one(tx, id))).expect("kept");
+        }
+        let threads: Vec<_> = (0..8).map(|n| {
+            let store = db.store.clone();
+            std::thread::spawn(move || {
+                for round in 0..25 {
+                    let mut order = ["Q1", "Q2", "Q3", "Q4"];
+                    order.rotate_left((n + round) % 4);
+                    let locks = order.map(|id| Lock::Incident(id.into()));
+                    let work = move |tx: &mut Tx<'_>| {
+                        for id in order {
+                            let mut found = incident::load_incident(tx, &id.into())?;
+                            found.version += 1;
+                            incident::update_incident(tx, &found)?;
+                        }
+                        Ok::<_, StoreError>(())
+                    };
+                    wait(store.write(write().locks(locks), work)).expect("no deadlock, no lost update");
+                }
+            })
+        }).collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("a writer"));
+        let found = wait(db.store.read("r", |tx| incident::load_incident(tx, &"Q1".into()))).expect("read");
+        assert_eq!(found.version, 200);
+    }
+
+    fn store_time_never_goes_back(db) {
+        let early = wait(db.store.write(write(), |tx| insert_one(tx, "Q1").map(|()| tx.now()))).expect("kept");
+        assert_eq!(early, Timestamp(NOON));
+        db.clock.advance_to(NOON + 1_000);
+        let late = wait(db.store.write(write(), |tx| insert_one(tx, "Q2").map(|()| tx.now()))).expect("kept");
+        assert!(late > early);
+    }
+
+    fn evidence_is_read_back_as_it_was_written(db) {
+        let evidence = Evidence::open(db.folder.path()).expect("a folder");
+        let report = |n: usize| allclear_domain::apitest::report::RunReport {
+            run_id: format!("r{n}").into(), test_id: "t".into(), test_name: "T".into(), environment: "e".into(), location: "local".into(), slot: None,
+            attempt: 1, started_at: Timestamp(NOON), finished_at: Timestamp(NOON), verdict: allclear_domain::apitest::report::Verdict::Passed,
+            steps: vec![], teardown_steps: vec![], teardown: Teardown::None,
+            variables: std::collections::BTreeMap::from([("x".to_owned(), "\u{0}\u{1F525}".repeat(n).into())]), catalog_rev: 0,
+        };
+        let reports: Vec<_> = (0..3).map(report).collect();
+        let places = evidence.append(&reports.iter().collect::<Vec<_>>(), Timestamp(NOON)).expect("written");
+        for (report, place) in reports.iter().zip(&places) {
+            assert_eq!(&evidence.read(place).expect("read"), report);
+        }
+        assert_eq!(evidence.drop_days_before(Timestamp(NOON + 86_400_000_000)).ok(), Some(1));
+        assert!(evidence.read(&places[0]).is_err());
+        let escape = Place { day: "../../etc/passwd".into(), at: 0, len: 1 };
+        assert!(evidence.read(&escape).is_err());
+    }
+}
