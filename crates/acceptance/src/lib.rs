@@ -1,1 +1,8 @@
-//! placeholder
+//! Development only: the whole product under fire. A crash harness on the real binary, a seeded simulation, the
+//! figures, and the invariants that all of them check.
+
+pub mod bench;
+pub mod binary;
+pub mod crash;
+pub mod invariants;
+pub mod sim;

@@ -105,10 +105,10 @@ fn names_of_step(step: &RequestStep, used: &mut BTreeSet<String>) {
     names_in(&request.url, used);
     request.query.values().chain(request.headers.values()).for_each(|value| names_in(value, used));
     match &request.body {
-        Body::None => {}
-        Body::Json(value) => names_in(&value.to_string(), used),
-        Body::Form(fields) => fields.values().for_each(|value| names_in(value, used)),
-        Body::Text(text) => names_in(text, used),
+        None => {}
+        Some(Body::Json(value)) => names_in(&value.to_string(), used),
+        Some(Body::Form(fields)) => fields.values().for_each(|value| names_in(value, used)),
+        Some(Body::Text(text)) => names_in(text, used),
     }
     step.assertions.iter().filter_map(|a| a.value.as_ref()).for_each(|value| names_in(&value.to_string(), used));
 }

@@ -200,7 +200,7 @@ fn request_in_short(sink: &Sink, node: &Node) -> Option<Request> {
         url: url.trim().to_owned(),
         query: BTreeMap::new(),
         headers: BTreeMap::new(),
-        body: Body::None,
+        body: None,
         auth: None,
         timeout: REQUEST_TIMEOUT,
         follow_redirects: false,
@@ -226,7 +226,7 @@ fn timeout(sink: &Sink, node: &Node) -> Option<Span> {
     Some(timeout)
 }
 
-fn body(fields: &Fields<'_>) -> Option<Body> {
+fn body(fields: &Fields<'_>) -> Option<Option<Body>> {
     let json = fields.node("json");
     let form = fields.node("form");
     let text = fields.node("text");
@@ -237,14 +237,14 @@ fn body(fields: &Fields<'_>) -> Option<Body> {
     }
     if let Some(node) = json {
         check_template(fields.sink, node, "the body", &node.to_json().to_string());
-        return Some(Body::Json(node.to_json()));
+        return Some(Some(Body::Json(node.to_json())));
     }
     if let Some(node) = form {
-        return decode::texts(fields.sink, node).map(Body::Form);
+        return decode::texts(fields.sink, node).map(|form| Some(Body::Form(form)));
     }
     match text {
-        Some(node) => decode::text(fields.sink, node).map(Body::Text),
-        None => Some(Body::None),
+        Some(node) => decode::text(fields.sink, node).map(|text| Some(Body::Text(text))),
+        None => Some(None),
     }
 }
 

@@ -82,6 +82,57 @@ fn a_syntax_error_has_its_place() {
     assert!(shown.contains("this is not YAML"), "{shown}");
 }
 
+#[test]
+fn every_document_is_read_back_from_its_stored_form() {
+    let text = r##"
+kind: test
+name: All of it
+environments: { e: { variables: { a: 1 }, headers: { X: y }, notify: { service: S, on: false, after_failures: 2, after_passes: 3 } } }
+schedules: [{ every: 5m, environment: e, locations: [local, eu] }]
+retry: true
+quorum: 2
+steps:
+  - request: GET https://a.example
+  - { pause: 2s }
+  - name: b
+    request: { method: post, url: "https://a.example", json: { a: "{{a}}" }, auth: { basic: { username: u, password: "{{secret.P}}" } }, query: { q: "1" } }
+    assert: [{ source: header, property: X, comparison: contains, value: y }]
+    save: [{ source: json, property: a, name: b }]
+  - { request: { url: "https://a.example", form: { f: "1" }, auth: { bearer: "{{secret.T}}" }, follow_redirects: true, timeout: 1s } }
+teardown: [{ request: { method: PUT, url: "https://a.example", text: hello } }]
+---
+{ kind: service, name: S, escalation_policy: E, urgency: low, acknowledgement_timeout: 30m, auto_resolve: 4h, rooms: [{ channel: C, room: "#r" }] }
+---
+{ kind: escalation_policy, name: E, levels: [{ targets: [Ada, { schedule: N }], escalate_after: 5m }], repeat: 2 }
+---
+{ kind: schedule, name: N, people: [Ada], start: "2026-01-05T09:00", turn: 1w, time_zone: Europe/Copenhagen, overrides: [{ person: Ada, from: "2026-01-06T09:00", to: "2026-01-07T09:00" }] }
+---
+{ kind: person, name: Ada, email: a@b.example, contact_methods: [{ name: m, channel: T, address: "+45 20 00 00 01" }], notification_rules: [{ method: m, after: 1m }] }
+---
+{ kind: channel, name: C, slack: { token: "{{secret.A}}", signing_secret: "{{secret.B}}" }, allow: [10.0.0.0/8] }
+---
+{ kind: channel, name: T, twilio: { account_sid: AC1, auth_token: "{{secret.A}}", from: "+4570000000" } }
+---
+{ kind: page, name: P, host: status.example.com, time_zone: Europe/Copenhagen }
+---
+{ kind: component, name: K, page: P, group: G, description: d, position: 3 }
+---
+{ kind: rule, service: S, component: K, high: major_outage, delay: 1m, incident: { name: n } }
+---
+{ kind: location, name: eu, allow: ["127.0.0.1"], canaries: ["example.com:443"] }
+---
+{ kind: settings, operators: S }
+"##;
+    let loaded = load_str("x.yaml", text, &nothing_known);
+    assert!(loaded.is_usable(), "{}", loaded.diagnostics.iter().map(ToString::to_string).collect::<String>());
+    assert_eq!(loaded.documents.len(), 12);
+    for Located { document, .. } in loaded.documents {
+        let stored = document.to_json().expect("JSON").to_string();
+        let back = Document::from_json(document.kind(), serde_json::from_str(&stored).expect("JSON"));
+        assert_eq!(back.map_err(|e| format!("{e:?}")), Ok(document));
+    }
+}
+
 mod properties {
     use proptest::prelude::*;
 

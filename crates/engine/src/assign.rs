@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use allclear_domain::catalog::{Catalog, Kind};
-use allclear_domain::{LocationName, TestId};
+use allclear_domain::{LocationName, TestId, Timestamp};
 use allclear_egress::Guard;
 use allclear_ops::OpsError;
-use allclear_probe::{Assignment, Item, Scheduler};
+use allclear_probe::{Assignment, From, Item, Scheduler};
 use allclear_store::record::slot::{self, SlotException, Watermark};
 use allclear_store::{Lane, StoreError, Write};
 
@@ -45,8 +45,9 @@ pub fn assignment(catalog: &Catalog, location: &LocationName) -> Assignment {
 pub(crate) async fn start(parts: &Parts, scheduler: &Scheduler) -> Result<(), OpsError> {
     let location = LocationName::from(LOCAL);
     let first = assignment(&parts.store.catalog(), &location);
-    let mark = account_for_absence(parts, &first).await?;
-    scheduler.assign(first, mark.is_none());
+    let accounted = account_for_absence(parts, &first).await?;
+    // The schedule goes on exactly where the account of the absence ends; a new server runs everything at once.
+    scheduler.assign(first, accounted.map_or(From::AtOnce, From::SlotsSince));
     pay_debts(parts);
     let (parts, scheduler) = (parts.clone(), scheduler.clone());
     parts.rest.clone().supervise("assign", Arc::clone(&parts.health), move || follow(parts.clone(), scheduler.clone()));
@@ -63,38 +64,41 @@ async fn follow(parts: Parts, scheduler: Scheduler) {
         let catalog = parts.store.catalog();
         if catalog.rev() != known {
             known = catalog.rev();
-            scheduler.assign(assignment(&catalog, &location), true);
+            scheduler.assign(assignment(&catalog, &location), From::AtOnce);
         }
     }
 }
 
-/// Slots since the last watermark did not run: that is written down, with the reason.
-async fn account_for_absence(parts: &Parts, assignment: &Assignment) -> Result<Option<Watermark>, OpsError> {
+/// Slots since the last watermark did not run: that is written down, with the reason, and the watermark moves up
+/// to the present, which is returned. Nothing for a server that never ran.
+async fn account_for_absence(parts: &Parts, assignment: &Assignment) -> Result<Option<Timestamp>, OpsError> {
     let items = assignment.items.clone();
     let write = Write::new("account for absence", Lane::Results);
     let work = move |tx: &mut allclear_store::Tx<'_>| {
         let location = LocationName::from(LOCAL);
         let Some(mark) = slot::watermark(tx, &location, LOCAL)? else { return Ok::<_, StoreError>(None) };
         let now = tx.now();
+        let since = Timestamp(mark.through.0 + 1);
         let mut missed = Vec::new();
         for item in &items {
             let slots = item.slots();
-            let count = slots.count(mark.through, now);
+            let count = slots.count(since, now);
             if count > 0 {
-                let first = slots.at_or_after(mark.through);
+                let first = slots.at_or_after(since);
                 missed.push(SlotException {
                     test: item.test_id.clone(),
                     environment: item.environment.clone(),
                     location: location.clone(),
                     first,
-                    last: allclear_domain::Timestamp(first.0 + (count - 1) * item.every.as_micros()),
+                    last: Timestamp(first.0 + (count - 1) * item.every.as_micros()),
                     slots: count,
                     reason: "AllClear was not running".into(),
                 });
             }
         }
         slot::insert_exceptions(tx, &missed)?;
-        Ok(Some(mark))
+        slot::put_watermark(tx, &Watermark { through: Timestamp(now.0 - 1), ..mark })?;
+        Ok(Some(now))
     };
     Ok(parts.store.write(write, work).await?)
 }

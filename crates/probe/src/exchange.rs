@@ -115,7 +115,7 @@ fn render(
         let value = credentials(auth, variables, secrets)?;
         put_header(&mut headers, AUTHORIZATION.as_str(), &value)?;
     }
-    let (body, content_type) = render_body(&wanted.body, variables)?;
+    let (body, content_type) = render_body(wanted.body.as_ref(), variables)?;
     if let Some(content_type) = content_type.filter(|_| !headers.contains_key(CONTENT_TYPE)) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
@@ -166,12 +166,12 @@ fn credentials(auth: &Auth, variables: &mut Variables, secrets: &mut Vec<Secret>
     }
 }
 
-fn render_body(body: &Body, variables: &mut Variables) -> Result<(Bytes, Option<&'static str>), Unrenderable> {
+fn render_body(body: Option<&Body>, variables: &mut Variables) -> Result<(Bytes, Option<&'static str>), Unrenderable> {
     Ok(match body {
-        Body::None => (Bytes::new(), None),
-        Body::Json(value) => (Bytes::from(template::render_json(value, variables)?.to_string()), Some("application/json")),
-        Body::Text(text) => (Bytes::from(template::render(text, variables)?), Some("text/plain; charset=utf-8")),
-        Body::Form(fields) => {
+        None => (Bytes::new(), None),
+        Some(Body::Json(value)) => (Bytes::from(template::render_json(value, variables)?.to_string()), Some("application/json")),
+        Some(Body::Text(text)) => (Bytes::from(template::render(text, variables)?), Some("text/plain; charset=utf-8")),
+        Some(Body::Form(fields)) => {
             let mut pairs = Vec::new();
             for (name, value) in fields {
                 pairs.push(format!("{}={}", encode(&template::render(name, variables)?), encode(&template::render(value, variables)?)));

@@ -11,4 +11,4 @@ mod variables;
 
 pub use debt::{Debt, DebtJournal};
 pub use run::{Job, Runner};
-pub use schedule::{Assignment, Finished, Item, Missed, Scheduler};
+pub use schedule::{Assignment, Finished, From, Item, Missed, Scheduler};

@@ -62,6 +62,15 @@ pub struct Assignment {
     pub items: Vec<Item>,
 }
 
+/// When a test that is new or changed runs first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At once, and then at its slots.
+    AtOnce,
+    /// At its slots from this instant on; those before are accounted for.
+    SlotsSince(Timestamp),
+}
+
 /// A slot that did not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missed {
@@ -138,8 +147,8 @@ impl Scheduler {
         Timestamp(self.runtime.clock.now_us())
     }
 
-    /// Takes a new assignment. With `at_once`, a test that is new or changed runs at once as well.
-    pub fn assign(&self, assignment: Assignment, at_once: bool) {
+    /// Takes a new assignment; what was assigned before and did not change goes on undisturbed.
+    pub fn assign(&self, assignment: Assignment, from: From) {
         let now = self.now();
         let mut state = self.lock();
         state.rev = assignment.rev;
@@ -155,7 +164,10 @@ impl Scheduler {
             }
             state.generation += 1;
             let generation = state.generation;
-            let first = if at_once { now } else { item.slots().after(now) };
+            let first = match from {
+                From::AtOnce => now,
+                From::SlotsSince(since) => item.slots().at_or_after(since),
+            };
             state.due.push(Reverse((first, generation, key.clone())));
             state.items.insert(key, Planned { item, running, generation });
         }

@@ -161,8 +161,8 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// The body; none by default.
-    #[serde(default, skip_serializing_if = "Body::is_none", flatten)]
-    pub body: Body,
+    #[serde(flatten)]
+    pub body: Option<Body>,
     /// Credentials; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
@@ -179,12 +179,8 @@ const fn request_timeout() -> Span {
 }
 
 /// A request's body.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Body {
-    /// No body.
-    #[default]
-    #[serde(skip)]
-    None,
     /// A JSON document; a string that is exactly `{{x}}` becomes that variable with its type.
     #[serde(rename = "json")]
     Json(Value),
@@ -194,12 +190,6 @@ pub enum Body {
     /// Text as it stands.
     #[serde(rename = "text")]
     Text(String),
-}
-
-impl Body {
-    fn is_none(&self) -> bool {
-        matches!(self, Self::None)
-    }
 }
 
 /// Credentials of a request.

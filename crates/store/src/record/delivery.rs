@@ -328,3 +328,26 @@ pub fn backlog(tx: &mut Tx<'_>) -> Result<(i64, Option<Timestamp>), StoreError> 
     let row = tx.query_opt("SELECT count(*), min(due_at) FROM delivery WHERE status IN ('pending', 'claimed')", params![])?;
     row.map_or(Ok((0, None)), |row| Ok((row.int(0)?, row.int_or_null(1)?.map(Timestamp))))
 }
+
+/// An attempt with what it carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempted {
+    /// The attempt.
+    pub bundle: String,
+    /// When its intent was committed.
+    pub intent_at: Timestamp,
+    /// How it ended; nothing while it is under way.
+    pub outcome: Option<String>,
+}
+
+/// An attempt by its id.
+///
+/// # Errors
+/// Errors of the store.
+pub fn find_attempt(tx: &mut Tx<'_>, bundle: &str) -> Result<Option<Attempted>, StoreError> {
+    let row = tx.query_opt("SELECT bundle_id, intent_at, outcome FROM attempt WHERE bundle_id = $1", params![bundle])?;
+    let read = |row: Row| {
+        Ok(Attempted { bundle: row.text(0)?.to_owned(), intent_at: row.time(1)?, outcome: row.text_or_null(2)?.map(str::to_owned) })
+    };
+    row.map(read).transpose()
+}

@@ -1,0 +1,214 @@
+//! The real binary as a process, and the stage around it in this one.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use allclear_stage::live::LiveStreaming;
+use allclear_stage::phone::Telephone;
+use allclear_stage::slack::Workspace;
+use allclear_stage::{Player, Stage};
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+
+/// The secrets that the world's files name.
+pub const SECRETS: &[(&str, &str)] = &[
+    ("SYNQ_KEY", "canary-api-key-81723"),
+    ("SLACK_TOKEN", "xoxb-canary-81723"),
+    ("SLACK_SIGNING_SECRET", "canary-signing-81723"),
+    ("TWILIO_TOKEN", "canary-auth-81723"),
+];
+
+/// The world outside, with its players at hand.
+pub struct World {
+    /// The API under test.
+    pub live: Stage<LiveStreaming>,
+    /// The telephone.
+    pub phone: Stage<Telephone>,
+    /// Slack.
+    pub slack: Stage<Workspace>,
+    live_addr: SocketAddr,
+    phone_addr: SocketAddr,
+    slack_addr: SocketAddr,
+}
+
+impl World {
+    /// Puts the players on real sockets of the current runtime.
+    ///
+    /// # Errors
+    /// A socket that cannot be opened.
+    pub async fn on_sockets() -> anyhow::Result<Self> {
+        let live = Stage::new(LiveStreaming::new(SECRETS[0].1, 10_000));
+        let slack = Stage::new(Workspace::new(SECRETS[1].1, SECRETS[2].1));
+        let phone = Stage::new(Telephone::new("ACdemo", SECRETS[3].1));
+        Ok(Self { live_addr: serve(&live).await?, phone_addr: serve(&phone).await?, slack_addr: serve(&slack).await?, live, phone, slack })
+    }
+
+    /// The configuration of the tests, with this world's addresses.
+    #[must_use]
+    pub fn files(&self, text: &str) -> String {
+        let addresses = [("$LIVE_API", self.live_addr), ("$PHONE_API", self.phone_addr), ("$SLACK_API", self.slack_addr)];
+        addresses.iter().fold(text.to_owned(), |text, (name, addr)| text.replace(name, &format!("http://{addr}")))
+    }
+
+    /// Tells Slack and Twilio where AllClear is. The channels' ids come from its database.
+    pub fn call_back_to(&self, addr: SocketAddr, slack_channel: &str, twilio_channel: &str) {
+        self.slack.player().set_webhook(&format!("http://{addr}/hooks/slack/{slack_channel}"));
+        self.phone.player().set_webhook(&format!("http://{addr}/hooks/twilio/{twilio_channel}/sms"));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+async fn serve<P: Player>(stage: &Stage<P>) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(stage.clone().serve(listener));
+    Ok(addr)
+}
+
+/// The built binary, beside this program.
+///
+/// # Errors
+/// A binary that was not built.
+pub fn path() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let folders = own.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join("allclear")).find(|file| file.is_file());
+    found.context("the binary is not built: cargo build -p allclear")
+}
+
+/// A running AllClear.
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Its log.
+    pub log: PathBuf,
+}
+
+/// How it is started.
+pub struct Start<'a> {
+    /// The configuration folder.
+    pub config: &'a Path,
+    /// The data folder.
+    pub data: &'a Path,
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// `point:passage` at which it ends by itself.
+    pub crash_at: Option<String>,
+}
+
+impl Process {
+    /// Starts it, without waiting.
+    ///
+    /// # Errors
+    /// A program that cannot be started.
+    pub fn spawn(start: &Start<'_>) -> anyhow::Result<Self> {
+        let log = start.data.with_extension("log");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
+        let mut command = Command::new(path()?);
+        command.arg("up").arg("--config").arg(start.config).arg("--data").arg(start.data).args(["--listen", &start.listen.to_string()]);
+        command.envs(SECRETS.iter().map(|(name, value)| (format!("ALLCLEAR_SECRET_{name}"), value)));
+        command.env("RUST_BACKTRACE", "0").stdout(Stdio::null()).stderr(file);
+        if let Some(point) = &start.crash_at {
+            command.env("ALLCLEAR_CRASH", point);
+        }
+        Ok(Self { child: command.spawn()?, addr: start.listen, log })
+    }
+
+    /// Kills it: no destructor runs, nothing is flushed.
+    pub fn kill(&mut self) {
+        if let Err(error) = self.child.kill() {
+            eprintln!("the process was gone already: {error}");
+        }
+        let _status = self.child.wait();
+    }
+
+    /// Asks it to stop, as a service manager does.
+    ///
+    /// # Errors
+    /// A process that does not stop within its time.
+    pub fn terminate(&mut self) -> anyhow::Result<()> {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        if !sent.success() {
+            bail!("the process was gone");
+        }
+        match self.wait_for_end(Duration::from_secs(25)) {
+            true => Ok(()),
+            false => bail!("it did not stop within 25 s of SIGTERM"),
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Waits for its end; whether it came.
+    pub fn wait_for_end(&mut self, patience: Duration) -> bool {
+        wait(patience, || self.has_ended())
+    }
+
+    /// Waits until it says that it is ready; whether it does.
+    pub fn wait_until_ready(&mut self, patience: Duration) -> bool {
+        let addr = self.addr;
+        wait(patience, || self.has_ended() || get(addr, "/readyz").is_some_and(|(status, _)| status == 200)) && !self.has_ended()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            self.kill();
+        }
+    }
+}
+
+/// Looks until `done`, or the patience is over; the only waits here are on other processes.
+#[expect(clippy::disallowed_methods, reason = "another process is waited for; no clock of ours can stand in for it")]
+pub fn wait(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + patience;
+    while !done() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+/// Lets another process go on for a while.
+#[expect(clippy::disallowed_methods, reason = "another process is waited for; no clock of ours can stand in for it")]
+pub fn pause(span: Duration) {
+    std::thread::sleep(span);
+}
+
+/// A plain GET; the status and body, if something answers.
+#[expect(clippy::disallowed_methods, reason = "a test looks at the product from outside")]
+pub fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    request(addr, &format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n"))
+}
+
+/// A raw request; the status and body, if something answers.
+#[expect(clippy::disallowed_methods, reason = "a test looks at the product from outside")]
+pub fn request(addr: SocketAddr, raw: &str) -> Option<(u16, String)> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(addr).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    stream.write_all(raw.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    let body = text.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned());
+    Some((status, body))
+}
+
+/// A port that was free a moment ago.
+///
+/// # Errors
+/// No free port.
+pub fn free_addr() -> anyhow::Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}

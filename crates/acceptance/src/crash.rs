@@ -1,0 +1,242 @@
+//! Kills the real binary, at every named crash point and at random, while tests flip and providers misbehave; after
+//! each kill the database is opened and must make sense, and in the end everything must be as if nothing happened.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use allclear_base::{OsRng, Rng, SeededRng, SystemClock, crash};
+use allclear_domain::catalog::Kind;
+use allclear_stage::Player;
+use allclear_stage::live::Switch;
+use allclear_stage::wire::Request;
+use allclear_store::{Backend, Options, Store};
+use anyhow::bail;
+
+use crate::binary::{Process, Start, World, free_addr, pause, wait};
+use crate::invariants;
+
+/// How long and from which seed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Random kills, besides one at every named point.
+    #[arg(long, default_value_t = 30)]
+    pub kills: usize,
+    /// The seed of the random ones; drawn and printed when absent.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// One named point only.
+    #[arg(long)]
+    pub point: Option<String>,
+}
+
+/// Points that only the start passes; they end a start.
+const OF_START: &[&str] = &["start.after_migrate", "start.after_catalog", "apply.after_commit"];
+
+/// Runs the harness.
+///
+/// # Errors
+/// The first violation, with the seed.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let seed = args.seed.unwrap_or_else(|| OsRng.next_u64() % 1_000_000);
+    println!("crash run with seed {seed}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let world = runtime.block_on(World::on_sockets())?;
+    let folder = tempfile::tempdir()?;
+    let harness = Harness::new(folder.path(), world, seed)?;
+    let outcome = harness.play(args, &runtime);
+    if outcome.is_err() {
+        let kept = folder.keep();
+        eprintln!("seed {seed}; the data and the log are kept in {}", kept.display());
+    }
+    outcome
+}
+
+struct Harness {
+    config: std::path::PathBuf,
+    data: std::path::PathBuf,
+    addr: std::net::SocketAddr,
+    world: World,
+    rng: SeededRng,
+}
+
+impl Harness {
+    fn new(folder: &Path, world: World, seed: u64) -> anyhow::Result<Self> {
+        let (config, data) = (folder.join("config"), folder.join("data"));
+        std::fs::create_dir_all(&config)?;
+        std::fs::write(config.join("world.yaml"), world.files(include_str!("world.yaml")))?;
+        Ok(Self { config, data, addr: free_addr()?, world, rng: SeededRng::new(seed) })
+    }
+
+    fn play(&self, args: &Args, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+        let points: Vec<&str> = match &args.point {
+            Some(point) => vec![point],
+            None => crash::POINTS.to_vec(),
+        };
+        let mut reached = 0;
+        for (n, point) in points.iter().enumerate() {
+            reached += usize::from(self.at_point(point)?);
+            self.check_between(runtime, &format!("the point {point}"))?;
+            if n == 0 {
+                self.learn_channels()?;
+            }
+        }
+        println!("{reached} of {} named points ended the process", points.len());
+        if reached < points.len() {
+            bail!("a named point was not reached");
+        }
+        let kills = if args.point.is_some() { 0 } else { args.kills };
+        for n in 0..kills {
+            self.at_random()?;
+            self.check_between(runtime, &format!("random kill {n}"))?;
+        }
+        println!("{kills} random kills");
+        self.calm_down(runtime)
+    }
+
+    fn start(&self, crash_at: Option<String>) -> anyhow::Result<Process> {
+        Process::spawn(&Start { config: &self.config, data: &self.data, listen: self.addr, crash_at })
+    }
+
+    /// Ends the process at a named point; whether it was reached.
+    fn at_point(&self, point: &str) -> anyhow::Result<bool> {
+        const PATIENCE: Duration = Duration::from_secs(25);
+        self.upset();
+        if point == "apply.after_commit" {
+            let mark = self.rng.next_u64();
+            std::fs::write(self.config.join("extra.yaml"), format!("kind: location\nname: extra-{mark}\n"))?;
+        }
+        let passage = if OF_START.contains(&point) { 1 } else { 1 + self.rng.below(3) };
+        let mut process = self.start(Some(format!("{point}:{passage}")))?;
+        let ended = wait(PATIENCE, || {
+            self.stir();
+            process.has_ended()
+        });
+        if !ended {
+            eprintln!("the point {point} was not reached");
+            process.kill();
+        }
+        Ok(ended)
+    }
+
+    fn at_random(&self) -> anyhow::Result<()> {
+        self.upset();
+        let mut process = self.start(None)?;
+        let life = Duration::from_millis(50 + self.rng.below(2_500));
+        let _ended = wait(life, || {
+            self.stir();
+            process.has_ended()
+        });
+        if process.has_ended() {
+            bail!("the process ended by itself");
+        }
+        process.kill();
+        Ok(())
+    }
+
+    /// Providers misbehave in ways of their own.
+    fn upset(&self) {
+        let faults = |rng: &SeededRng| {
+            serde_json::json!({
+                "drop_answers": rng.below(2), "refuse": rng.below(2), "limit": rng.below(2), "delay_ms": rng.below(40),
+                "duplicate": rng.below(2) == 1,
+            })
+        };
+        let set = |faults: serde_json::Value| Request::new("POST", "/_stage/faults", vec![], faults.to_string().into_bytes());
+        self.world.phone.player().handle(&set(faults(&self.rng)), 0);
+        self.world.slack.player().handle(&set(faults(&self.rng)), 0);
+    }
+
+    /// The API flips, people answer.
+    fn stir(&self) {
+        match self.rng.below(60) {
+            0 => self.world.live.player().turn(Switch::OutOfCapacity),
+            1 => self.world.live.player().turn(Switch::WrongJson),
+            2 | 3 => self.world.live.player().turn(Switch::Healthy),
+            4 => self.answer("4"),
+            5 if self.rng.below(4) == 0 => self.answer("6"),
+            _ => {}
+        }
+    }
+
+    /// Somebody answers the last text, over the telephone's own way out.
+    fn answer(&self, digits: &str) {
+        let number = format!("+452000000{}", 1 + self.rng.below(2));
+        let body = serde_json::json!({ "from": number, "body": digits }).to_string();
+        let reply = self.world.phone.player().handle(&Request::new("POST", "/_stage/reply", vec![], body.into_bytes()), 0);
+        for callback in reply.callbacks {
+            let headers: String = callback.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let path = callback.url.split_once("//").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+            let raw = format!(
+                "POST /{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{}",
+                self.addr,
+                callback.body.len(),
+                callback.body
+            );
+            let _answered = crate::binary::request(self.addr, &raw);
+        }
+    }
+
+    fn open(&self) -> anyhow::Result<Store> {
+        let options = Options { backend: Backend::sqlite(&self.data), clock: Arc::new(SystemClock::start()), rng: Arc::new(OsRng) };
+        Ok(Store::open(&options)?)
+    }
+
+    /// The ids that one copies into Slack's and Twilio's consoles.
+    fn learn_channels(&self) -> anyhow::Result<()> {
+        let mut process = self.start(None)?;
+        if !process.wait_until_ready(Duration::from_secs(10)) {
+            bail!("it did not become ready");
+        }
+        process.terminate()?;
+        let store = self.open()?;
+        let catalog = store.catalog();
+        let id = |name: &str| catalog.id_of(Kind::Channel, name).unwrap_or_default().to_owned();
+        self.world.call_back_to(self.addr, &id("Slack"), &id("Twilio"));
+        store.close();
+        Ok(())
+    }
+
+    fn check_between(&self, runtime: &tokio::runtime::Runtime, after: &str) -> anyhow::Result<()> {
+        if !self.data.join("allclear.db").exists() {
+            return Ok(());
+        }
+        let store = self.open()?;
+        let wrong = runtime.block_on(invariants::check(&store))?;
+        store.close();
+        if wrong.is_empty() { Ok(()) } else { bail!("after {after}:\n  {}", wrong.join("\n  ")) }
+    }
+
+    /// The world behaves; AllClear must come to rest with nothing lost.
+    fn calm_down(&self, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+        let calm = Request::new("POST", "/_stage/faults", vec![], b"{}".to_vec());
+        self.world.phone.player().handle(&calm, 0);
+        self.world.slack.player().handle(&calm, 0);
+        self.world.live.player().turn(Switch::Healthy);
+        let mut process = self.start(None)?;
+        if !process.wait_until_ready(Duration::from_secs(10)) {
+            bail!("it did not become ready after the last kill");
+        }
+        // Long enough for the threshold of passes, every lane at its pace, the longest back-off and an owed teardown.
+        pause(Duration::from_secs(45));
+        process.terminate()?;
+        let store = self.open()?;
+        let mut wrong = runtime.block_on(invariants::check_calm(&store))?;
+        store.close();
+        let left = self.world.live.player().stream_count();
+        if left > 0 {
+            wrong.push(format!("{left} streams were left behind"));
+        }
+        let mut per_attempt: BTreeMap<String, usize> = BTreeMap::new();
+        for text in self.world.phone.player().texts() {
+            *per_attempt.entry(text.callback.clone().unwrap_or_default()).or_default() += 1;
+        }
+        wrong.extend(per_attempt.into_iter().filter(|(_, n)| *n > 1).map(|(url, n)| format!("{n} texts for one attempt: {url}")));
+        if !wrong.is_empty() {
+            bail!("after the last kill:\n  {}", wrong.join("\n  "));
+        }
+        println!("nothing lost, nothing left behind: {} texts were sent", self.world.phone.player().texts().len());
+        Ok(())
+    }
+}

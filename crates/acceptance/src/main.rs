@@ -1,0 +1,36 @@
+//! `cargo xtask crash | sim | bench` end up here.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Kills the real binary at every named point and at random.
+    Crash(allclear_acceptance::crash::Args),
+    /// Plays seeded days in virtual time.
+    Sim(allclear_acceptance::sim::Args),
+    /// Measures.
+    Bench(allclear_acceptance::bench::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Crash(args) => allclear_acceptance::crash::run(&args),
+        Task::Sim(args) => allclear_acceptance::sim::run(&args),
+        Task::Bench(args) => allclear_acceptance::bench::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
