@@ -16,7 +16,7 @@ use allclear_base::{OsRng, Runtime, Secrets, SystemClock, crash};
 use allclear_channels::Channels;
 use allclear_domain::catalog::Document;
 use allclear_egress::{Client, TcpConnect};
-use allclear_engine::{Engine, Parts};
+use allclear_engine::{Engine, LOOK_ANYWAY, Parts};
 use allclear_ops::Actor;
 use allclear_ops::config::Plan;
 use allclear_probe::{DebtJournal, Runner};
@@ -159,6 +159,7 @@ impl Server {
             runner,
             health: Arc::clone(&health),
             on_publish: Arc::new(move |published| shown.replace(published)),
+            look_anyway: LOOK_ANYWAY,
         };
         let engine = Engine::start(parts).await?;
         phase("start: listeners");

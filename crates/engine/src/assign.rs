@@ -55,12 +55,11 @@ pub(crate) async fn start(parts: &Parts, scheduler: &Scheduler) -> Result<(), Op
 }
 
 async fn follow(parts: Parts, scheduler: Scheduler) {
-    const LOOK_ANYWAY_US: i64 = 5_000_000;
     let location = LocationName::from(LOCAL);
     let mut known = parts.store.catalog().rev();
     loop {
         let clock = &*parts.rest.clock;
-        parts.store.wakes().catalog.wait_until(clock, clock.now_us() + LOOK_ANYWAY_US).await;
+        parts.store.wakes().catalog.wait_until(clock, parts.look_anyway_at(clock.now_us())).await;
         let catalog = parts.store.catalog();
         if catalog.rev() != known {
             known = catalog.rev();

@@ -23,9 +23,6 @@ const SLOTS: usize = 16;
 /// The pace at which one destination is written to: the providers' own limit.
 const PACE_US: i64 = 1_000_000;
 
-/// Losing a wake-up costs this much at most.
-const LOOK_ANYWAY_US: i64 = 1_000_000;
-
 /// Destinations that were written to within the last second.
 type Paces = Arc<Mutex<BTreeMap<(ChannelId, String), i64>>>;
 
@@ -99,7 +96,7 @@ impl Provider {
                     let due = delivery::next_due(&self.parts.store, self.name).await.ok().flatten().map_or(i64::MAX, |due| due.0);
                     // What is due already waits for a slot, a lane or a pace; each of them wakes this loop.
                     let due = if due <= now { i64::MAX } else { due };
-                    self.wake.wait_until(&*self.parts.pager.clock, due.min(next_pace).min(now + LOOK_ANYWAY_US)).await;
+                    self.wake.wait_until(&*self.parts.pager.clock, due.min(next_pace).min(self.parts.look_anyway_at(now))).await;
                 }
                 Ok(outgoing) => {
                     crash::point("dispatch.after_claim");

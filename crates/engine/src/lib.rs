@@ -45,6 +45,18 @@ pub struct Parts {
     pub health: Arc<Health>,
     /// What becomes of published pages.
     pub on_publish: OnPublish,
+    /// How long a lost wake-up may cost; [`LOOK_ANYWAY`] in the product.
+    pub look_anyway: Duration,
+}
+
+/// How often every loop looks for work that no wake-up told it of.
+pub const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+
+impl Parts {
+    /// When to look for work at the latest.
+    fn look_anyway_at(&self, now_us: i64) -> i64 {
+        now_us.saturating_add(i64::try_from(self.look_anyway.as_micros()).unwrap_or(i64::MAX))
+    }
 }
 
 /// The running loops.

@@ -9,9 +9,6 @@ use allclear_ops::{OpsError, view};
 
 use crate::Parts;
 
-/// Losing a wake-up costs this much at most.
-const LOOK_ANYWAY_US: i64 = 1_000_000;
-
 pub(crate) fn start(parts: &Parts) {
     let parts = parts.clone();
     parts.rest.clone().supervise("publish", Arc::clone(&parts.health), move || run(parts.clone()));
@@ -20,7 +17,7 @@ pub(crate) fn start(parts: &Parts) {
 async fn run(parts: Parts) {
     loop {
         let clock = &*parts.rest.clock;
-        parts.store.wakes().pages.wait_until(clock, clock.now_us() + LOOK_ANYWAY_US).await;
+        parts.store.wakes().pages.wait_until(clock, parts.look_anyway_at(clock.now_us())).await;
         if let Err(error) = hand_over(&parts).await {
             tracing::warn!(%error, "published pages cannot be read; the last known stay");
         }

@@ -7,9 +7,6 @@ use allclear_ops::{delivery, timer};
 
 use crate::Parts;
 
-/// Losing a wake-up costs this much at most.
-const LOOK_ANYWAY_US: i64 = 1_000_000;
-
 /// How often to look for attempts whose lease is over.
 const ORPHANS_EVERY_US: i64 = 5_000_000;
 
@@ -32,7 +29,7 @@ async fn run(parts: Parts, stop: Switch) {
         match timer::fire_due(&parts.store, &*parts.pager.rng).await {
             Ok(0) => {
                 let next = timer::next_due(&parts.store).await.ok().flatten().map_or(i64::MAX, |due| due.0);
-                parts.store.wakes().timers.wait_until(&*clock, next.min(now + LOOK_ANYWAY_US)).await;
+                parts.store.wakes().timers.wait_until(&*clock, next.min(parts.look_anyway_at(now))).await;
             }
             Ok(_) => {}
             Err(error) => {

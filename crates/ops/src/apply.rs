@@ -37,6 +37,14 @@ impl Pending {
 /// The timer by which the operators are told; the engine opens their incident.
 pub(crate) const ALARM: &str = "alarm";
 
+/// The timer by which the operators' incident ends when its cause is taken or over. Its body is the alert.
+pub(crate) const CAUSE_OVER: &str = "cause_over";
+
+/// What ties the operators' incident to the one that nobody answers for.
+pub(crate) fn nobody_key(about: &Incident) -> String {
+    format!("nobody:{}", about.id)
+}
+
 pub(crate) fn incident_subject(incident: &Incident) -> String {
     format!("incident:{}", incident.id)
 }
@@ -74,6 +82,12 @@ fn write_incident(tx: &mut Tx<'_>, ids: &Ids, item: &Pending) -> Result<(), Stor
     }
     let log_ids: Vec<String> = log.iter().map(|_| ids.pagerduty_record()).collect();
     incidents::append_log(tx, &next.id, &log_ids, log)?;
+    if !matches!(next.state, State::Triggered(_))
+        && let Some(alarm) = alert::open_alert(tx, &nobody_key(next))?
+    {
+        let (subject, due_at) = (format!("incident:{}", alarm.incident), tx.now());
+        timer::set_timer(tx, &Timer { subject, kind: CAUSE_OVER.into(), due_at, body: alarm.id.0 })?;
+    }
     let subject = incident_subject(next);
     for effect in effects {
         match effect {

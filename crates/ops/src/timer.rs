@@ -2,15 +2,15 @@
 
 use allclear_base::{Rng, crash};
 use allclear_domain::IncidentId;
-use allclear_domain::incident::{self, Agent, Event, Incident};
+use allclear_domain::incident::{self, Agent, Event, Incident, ResolveReason};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::timer::{self, Timer};
 use allclear_store::record::{alert, component};
 use allclear_store::{Lane, Lock, Store, Tx, Write};
 
-use crate::apply::{ALARM, Pending, apply};
+use crate::apply::{ALARM, CAUSE_OVER, Pending, apply, nobody_key};
 use crate::draw::Ids;
-use crate::incident::{Opening, context_of, opening};
+use crate::incident::{Opening, context_of, ending, opening};
 use crate::status::RULE_DELAY;
 use crate::{Draw, OpsError};
 
@@ -64,6 +64,12 @@ fn fire_within(tx: &mut Tx<'_>, ids: &Ids, id: &IncidentId, timer: &Timer) -> Re
     if timer.kind == ALARM {
         return alarm(tx, ids, &found);
     }
+    if timer.kind == CAUSE_OVER {
+        alert::resolve_alert(tx, &timer.body.as_str().into())?;
+        let ended = ending(tx, id, Agent::System, ResolveReason::AlertsCleared)?;
+        apply(tx, ids, ended.into_iter().collect())?;
+        return Ok(());
+    }
     let Some(event) = event_of(timer) else { return Ok(()) };
     let context = context_of(tx, &found)?;
     // A timer that belongs to an earlier state changes nothing; that is not an error.
@@ -101,8 +107,9 @@ fn alarm(tx: &mut Tx<'_>, ids: &Ids, about: &Incident) -> Result<(), OpsError> {
         tracing::error!(incident.id = %about.id, "nobody can be notified, and there is no operators' service to tell");
         return Ok(());
     };
-    let dedup_key = format!("nobody:{}", about.id);
-    if alert::open_alert(tx, &dedup_key)?.is_some() {
+    let dedup_key = nobody_key(about);
+    let answered = !about.is_open() || incident::acknowledge_by(about).is_some();
+    if answered || alert::open_alert(tx, &dedup_key)?.is_some() {
         return Ok(());
     }
     let opening_about = Opening {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use allclear_domain::apitest::document::{Environment, Step};
-use allclear_domain::{LocationName, RunId, TestId};
+use allclear_domain::{LocationName, RunId, Span, TestId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,10 +36,19 @@ pub struct Debt {
     /// How often it was tried since AllClear started.
     #[serde(skip)]
     pub tries: u32,
+    /// When it is tried next.
+    #[serde(skip)]
+    pub due_at: Timestamp,
 }
 
-/// How often a teardown is tried: with the engine's pace of a try in 15 s, half an hour of an outage.
-const MOST_TRIES: u32 = 120;
+/// How often a teardown is tried: with the pauses below, two days of an outage.
+const MOST_TRIES: u32 = 56;
+
+/// The pause before a second try; it doubles from then on.
+const FIRST_PAUSE: Span = Span::from_secs(15);
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Span = Span::from_mins(60);
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
@@ -79,18 +88,21 @@ impl DebtJournal {
         Ok(Self { path, state: Mutex::new(State { file, owed, active: BTreeSet::new(), lines: 0 }) })
     }
 
-    /// What is owed by runs that are over, oldest first.
+    /// What is owed by runs that are over and due by `now`, oldest first.
     #[must_use]
-    pub fn outstanding(&self) -> Vec<Debt> {
+    pub fn outstanding(&self, now: Timestamp) -> Vec<Debt> {
         let state = self.lock();
-        state.owed.values().filter(|debt| !state.active.contains(&debt.run)).cloned().collect()
+        let payable = |debt: &&Debt| debt.due_at <= now && !state.active.contains(&debt.run);
+        state.owed.values().filter(payable).cloned().collect()
     }
 
     /// A teardown did not succeed: the debt stands, and is tried again until [`MOST_TRIES`]. Whether it stands.
-    pub(crate) fn defer(&self, run: &RunId) -> bool {
+    pub(crate) fn defer(&self, run: &RunId, now: Timestamp) -> bool {
         let mut state = self.lock();
         state.active.remove(run);
         state.owed.get_mut(run).is_some_and(|debt| {
+            let doubled = FIRST_PAUSE.times(1 << debt.tries.min(20));
+            debt.due_at = now.plus(doubled.min(LONGEST_PAUSE));
             debt.tries += 1;
             debt.tries < MOST_TRIES
         })
@@ -201,6 +213,7 @@ mod tests {
             teardown: vec![],
             known: BTreeMap::new(),
             tries: 0,
+            due_at: Timestamp(0),
         }
     }
 
@@ -213,7 +226,7 @@ mod tests {
         journal.learn(&"b".into(), BTreeMap::from([("id".to_owned(), Value::from(7))])).expect("written");
         journal.settle(&"a".into()).expect("written");
         drop(journal);
-        let owed = DebtJournal::open(folder.path()).expect("a journal").outstanding();
+        let owed = DebtJournal::open(folder.path()).expect("a journal").outstanding(Timestamp(0));
         assert_eq!(owed.len(), 1);
         assert_eq!(owed[0].known["id"], Value::from(7));
     }
@@ -228,6 +241,6 @@ mod tests {
         let mut text = std::fs::read(&path).expect("the journal");
         text.extend_from_slice(b"{\"entry\":\"owe\",\"run\":\"b");
         std::fs::write(&path, text).expect("the journal");
-        assert_eq!(DebtJournal::open(folder.path()).expect("a journal").outstanding().len(), 1);
+        assert_eq!(DebtJournal::open(folder.path()).expect("a journal").outstanding(Timestamp(0)).len(), 1);
     }
 }

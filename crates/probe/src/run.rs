@@ -291,6 +291,7 @@ impl Runner {
             teardown: job.test.teardown.clone(),
             known: initial.iter().filter_map(known).collect(),
             tries: 0,
+            due_at: Timestamp(0),
         };
         if let Err(error) = journal.owe(&debt) {
             tracing::error!(run.id = %run, %error, "a teardown could not be written down before its run");
@@ -299,7 +300,7 @@ impl Runner {
 
     fn settle(&self, run: &RunId, outcome: &Teardown) {
         let Some(journal) = &self.journal else { return };
-        if matches!(outcome, Teardown::Failed { .. }) && journal.defer(run) {
+        if matches!(outcome, Teardown::Failed { .. }) && journal.defer(run, self.now()) {
             return;
         }
         if let Err(error) = journal.settle(run) {
@@ -314,7 +315,7 @@ impl Runner {
     /// Pays what earlier runs owe; how many debts there were. `guard` says what may be called from a location.
     pub async fn pay_debts(&self, guard: impl Fn(&LocationName) -> Guard) -> usize {
         let Some(journal) = &self.journal else { return 0 };
-        let debts = journal.outstanding();
+        let debts = journal.outstanding(self.now());
         for debt in &debts {
             let mut variables = self.variables(&debt.run);
             for (name, value) in &debt.known {

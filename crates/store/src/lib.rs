@@ -16,7 +16,7 @@ mod sql;
 mod tx;
 mod value;
 
-pub use engine::{Backend, Lane, Options, Store, Wakes, Write};
+pub use engine::{Backend, Lane, Options, PLANTED, Store, Wakes, Write};
 pub use error::{Conflict, StoreError};
 pub use lock::Lock;
 pub use tx::{Signal, Tx};

@@ -17,9 +17,9 @@ enum Direct {
 }
 
 impl Inline {
-    pub(super) fn open(backend: &Backend, shared: &Arc<Shared>, _rerun: u64) -> Result<Self, StoreError> {
+    pub(super) fn open(backend: &Backend, shared: &Arc<Shared>, planted: Option<&str>) -> Result<Self, StoreError> {
         let engine = match backend {
-            Backend::Sqlite { .. } => Direct::Sqlite(Box::new(Writer::in_memory(shared)?)),
+            Backend::Sqlite { .. } => Direct::Sqlite(Box::new(Writer::in_memory(shared, super::planted::sql_of(planted)?)?)),
             Backend::Postgres { url, .. } => Direct::Postgres(Box::new(super::postgres::open_one(url, shared)?)),
         };
         Ok(Self { engine: Mutex::new(engine) })

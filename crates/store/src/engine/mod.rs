@@ -1,6 +1,7 @@
 //! The store itself: closures in, answers out, on threads of its own.
 
 mod inline;
+mod planted;
 mod postgres;
 mod queue;
 mod sqlite;
@@ -10,6 +11,8 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+
+pub use planted::PLANTED;
 
 use allclear_base::runtime::Wake;
 use allclear_base::{Clock, Rng};
@@ -274,14 +277,14 @@ impl Store {
         Ok(Self { shared, engine: Arc::new(engine), folder: options.backend.folder().to_owned() })
     }
 
-    /// A database in memory, without threads: every closure runs where it is called. For the simulation. Every
-    /// `rerun`-th closure is run twice, because it may be.
+    /// A database without threads, in memory for SQLite: every closure runs where it is called. For the simulation.
+    /// `planted` names a bug that is planted in it (see [`PLANTED`]), to see that it is found.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn inline(options: &Options, rerun: u64) -> Result<Self, StoreError> {
+    pub fn inline(options: &Options, planted: Option<&str>) -> Result<Self, StoreError> {
         let shared = Shared::new(options);
-        let inline = inline::Inline::open(&options.backend, &shared, rerun)?;
+        let inline = inline::Inline::open(&options.backend, &shared, planted)?;
         Ok(Self { shared, engine: Arc::new(Engine::Inline(inline)), folder: options.backend.folder().to_owned() })
     }
 

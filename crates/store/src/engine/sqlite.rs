@@ -195,7 +195,7 @@ impl Writer {
     }
 
     /// A database in memory.
-    pub(super) fn in_memory(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+    pub(super) fn in_memory(shared: &Arc<Shared>, planted: &str) -> Result<Self, StoreError> {
         let conn = Connection::open_in_memory().map_err(|e| StoreError::Open(e.to_string()))?;
         conn.set_prepared_statement_cache_capacity(256);
         conn.pragma_update(None, "foreign_keys", true).map_err(|e| StoreError::Open(e.to_string()))?;
@@ -210,6 +210,7 @@ impl Writer {
             commits_since_checkpoint: i64::MIN,
         };
         migrate::sqlite_fresh(&mut writer.conn, shared.now())?;
+        writer.conn.execute_batch(planted).map_err(|e| StoreError::Open(e.to_string()))?;
         writer.recover()?;
         Ok(writer)
     }

@@ -1,0 +1,387 @@
+//! One seeded day and a little more.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use allclear_api::{App, PublicPages, Ready};
+use allclear_base::clock::VirtualClock;
+use allclear_base::runtime::Health;
+use allclear_base::{Clock, Rng, Runtime, Secret, Secrets, SeededRng};
+use allclear_channels::Channels;
+use allclear_domain::catalog::Kind;
+use allclear_egress::Client;
+use allclear_engine::{Engine, Parts};
+use allclear_ops::Actor;
+use allclear_probe::{DebtJournal, Runner};
+use allclear_stage::live::{LiveStreaming, Switch};
+use allclear_stage::phone::Telephone;
+use allclear_stage::slack::Workspace;
+use allclear_stage::{Callback, Player, Request};
+use allclear_store::evidence::Evidence;
+use allclear_store::record::{incident, run};
+use allclear_store::{Backend, Options, Store, StoreError};
+use anyhow::{Context, anyhow};
+use tower::ServiceExt;
+
+use super::executor::Executor;
+use super::pipe::{PipeConnect, Players};
+use crate::binary::SECRETS;
+use crate::invariants;
+
+/// 2026-03-28T12:00:00Z: the clocks change during the day that follows.
+const START_US: i64 = 1_774_699_200_000_000;
+
+const MINUTE_US: i64 = 60_000_000;
+
+/// The wild part of a day.
+const WILD_MINUTES: i64 = 24 * 60;
+
+/// The calm part: the longest interval, thresholds of two, and back-off.
+const CALM_MINUTES: i64 = 4 * 60;
+
+/// Tests in a day.
+const TESTS: u64 = 20;
+
+/// Kills in a day, at least.
+const KILLS: usize = 12;
+
+/// What a day was made of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    runs: i64,
+    incidents: i64,
+    texts: usize,
+    kills: usize,
+    faults: usize,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.incidents += other.incidents;
+        self.texts += other.texts;
+        self.kills += other.kills;
+        self.faults += other.faults;
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, incidents, texts, kills, faults } = self;
+        write!(f, "{runs} runs, {incidents} incidents, {texts} texts, {kills} kills, {faults} faults; no violation")
+    }
+}
+
+/// What came of a day.
+pub(super) struct Played {
+    pub(super) violation: Option<String>,
+    pub(super) totals: Totals,
+}
+
+/// Plays the day of a seed.
+///
+/// # Errors
+/// A day that cannot be set up.
+pub(super) fn play(seed: u64, database: Option<&str>, planted: Option<&str>) -> anyhow::Result<Played> {
+    let mut day = Day::new(seed, database, planted)?;
+    let violation = day.run()?;
+    let totals = day.totals()?;
+    Ok(Played { violation, totals })
+}
+
+struct Day {
+    rng: SeededRng,
+    clock: VirtualClock,
+    executor: Executor,
+    store: Store,
+    evidence: Evidence,
+    players: Players,
+    life: Option<Life>,
+    folder: tempfile::TempDir,
+    config: String,
+    kills: usize,
+    faults: usize,
+}
+
+/// One life of the process.
+struct Life {
+    engine: Arc<Engine>,
+    router: axum::Router,
+}
+
+impl Day {
+    fn new(seed: u64, database: Option<&str>, planted: Option<&str>) -> anyhow::Result<Self> {
+        let rng = SeededRng::new(seed);
+        let clock = VirtualClock::at(START_US);
+        // A folder in memory where there is one: the simulation syncs thousands of times a day.
+        let memory = std::path::Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
+        let backend = match database {
+            Some(server) => Backend::Postgres { url: fresh_database(server, seed)?, folder: folder.path().to_owned() },
+            None => Backend::sqlite(folder.path()),
+        };
+        let options = Options { backend, clock: Arc::new(clock.clone()), rng: Arc::new(rng.clone()) };
+        let store = Store::inline(&options, planted)?;
+        let players = Players {
+            live: Arc::new(Mutex::new(LiveStreaming::new(SECRETS[0].1, 10_000))),
+            phone: Arc::new(Mutex::new(Telephone::new("ACdemo", SECRETS[3].1))),
+            slack: Arc::new(Mutex::new(Workspace::new(SECRETS[1].1, SECRETS[2].1))),
+            callbacks: Arc::default(),
+        };
+        let evidence = Evidence::open(folder.path())?;
+        let config = configuration(&rng);
+        Ok(Self { rng, clock, executor: Executor::default(), store, evidence, players, life: None, folder, config, kills: 0, faults: 0 })
+    }
+
+    fn runtime(&self) -> Runtime {
+        Runtime { clock: Arc::new(self.clock.clone()), rng: Arc::new(self.rng.clone()), spawner: Arc::new(self.executor.clone()) }
+    }
+
+    /// Starts the process anew on what is on disk.
+    fn start(&mut self) -> anyhow::Result<()> {
+        let runtime = self.runtime();
+        let secrets = Arc::new(Secrets::new(SECRETS.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value)))));
+        let client =
+            Client::new(Arc::new(PipeConnect { players: self.players.clone(), runtime: runtime.clone() }), Arc::clone(&runtime.clock));
+        let channels = Channels::new(client.clone(), Arc::clone(&secrets), "http://allclear.sim");
+        let journal = DebtJournal::open(&self.folder.path().join("probe"))?;
+        let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
+        let pages = PublicPages::new("http://allclear.sim");
+        let (shown, health) = (pages.clone(), Arc::new(Health::default()));
+        let parts = Parts {
+            pager: runtime.clone(),
+            rest: runtime.clone(),
+            store: self.store.clone(),
+            evidence: self.evidence.clone(),
+            channels: channels.clone(),
+            runner,
+            health: Arc::clone(&health),
+            on_publish: Arc::new(move |published| shown.replace(published)),
+            look_anyway: Duration::from_secs(300),
+        };
+        let app = App {
+            store: self.store.clone(),
+            evidence: self.evidence.clone(),
+            rng: Arc::new(self.rng.clone()),
+            channels,
+            pages,
+            health,
+            ready: Ready::default(),
+            local: false,
+        };
+        let (store, rng, config) = (self.store.clone(), self.rng.clone(), self.config.clone());
+        let started = self.executor.finish(async move {
+            let loaded = allclear_config::load_str("sim.yaml", &config, &|_, _| false);
+            let documents = loaded.into_documents();
+            allclear_ops::config::apply(&store, &rng, &Actor::files(), "sim", documents).await?;
+            let engine = Engine::start(parts).await?;
+            engine.start_probe().await?;
+            Ok::<_, allclear_ops::OpsError>(engine)
+        });
+        let engine = Arc::new(started.context("the start waits for something")??);
+        self.life = Some(Life { engine, router: allclear_api::router(app) });
+        self.connect_callbacks();
+        Ok(())
+    }
+
+    fn connect_callbacks(&self) {
+        let catalog = self.store.catalog();
+        let id = |name: &str| catalog.id_of(Kind::Channel, name).unwrap_or_default().to_owned();
+        let base = "http://allclear.sim/hooks";
+        self.players.slack.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&format!("{base}/slack/{}", id("Slack")));
+        self.players.phone.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&format!("{base}/twilio/{}/sms", id("Twilio")));
+    }
+
+    fn kill(&mut self) {
+        self.executor.kill();
+        self.life = None;
+        self.kills += 1;
+    }
+
+    /// Plays the day; the first violation, if there is one.
+    fn run(&mut self) -> anyhow::Result<Option<String>> {
+        self.start()?;
+        let end = START_US + WILD_MINUTES * MINUTE_US;
+        let mut next_event = START_US;
+        while self.clock.now_us() < end {
+            self.advance(next_event.min(end));
+            if self.clock.now_us() >= next_event {
+                self.event()?;
+                next_event = self.clock.now_us() + i64::try_from(1 + self.rng.below(25 * 60)).unwrap_or(60) * 1_000_000;
+                if let Some(violation) = self.violation("during the day", false)? {
+                    return Ok(Some(violation));
+                }
+            }
+        }
+        while self.kills < KILLS {
+            self.kill();
+            self.start()?;
+        }
+        self.calm();
+        self.advance(end + CALM_MINUTES * MINUTE_US);
+        let left = self.players.live.lock().unwrap_or_else(PoisonError::into_inner).stream_count();
+        if left > 0 {
+            return Ok(Some(format!("in the end:\n  {left} streams were left behind")));
+        }
+        self.violation("in the end", true)
+    }
+
+    /// Lets time pass until `to`, one wake-up after the other.
+    fn advance(&self, to: i64) {
+        loop {
+            self.executor.run_until_stalled();
+            if self.deliver_callbacks() {
+                continue;
+            }
+            match self.clock.next_wake_us().filter(|at| *at <= to) {
+                Some(at) => self.clock.advance_to(at),
+                None => break,
+            }
+        }
+        self.clock.advance_to(to);
+        self.executor.run_until_stalled();
+    }
+
+    /// Hands the players' callbacks to the API's handlers; whether there were any. Without a process they are lost.
+    fn deliver_callbacks(&self) -> bool {
+        let waiting: Vec<(&'static str, Callback)> =
+            self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        let Some(life) = &self.life else { return false };
+        let any = !waiting.is_empty();
+        for (player, callback) in waiting {
+            let (router, phone) = (life.router.clone(), Arc::clone(&self.players.phone));
+            let path = callback.url.trim_start_matches("http://allclear.sim").to_owned();
+            let mut request = hyper::Request::post(path).header("host", "allclear.sim");
+            for (name, value) in &callback.headers {
+                request = request.header(name, value);
+            }
+            let Ok(request) = request.body(axum::body::Body::from(callback.body.clone())) else { continue };
+            allclear_base::Spawn::spawn(
+                &self.executor,
+                Box::pin(async move {
+                    let Ok(response) = router.oneshot(request).await;
+                    let status = response.status().as_u16();
+                    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap_or_default();
+                    if player == "phone" {
+                        phone.lock().unwrap_or_else(PoisonError::into_inner).answered(&callback, status, &String::from_utf8_lossy(&body));
+                    }
+                }),
+            );
+        }
+        any
+    }
+
+    /// Something happens.
+    fn event(&mut self) -> anyhow::Result<()> {
+        let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
+        let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
+        match self.rng.below(16) {
+            0 => live(Switch::OutOfCapacity),
+            1 => live(Switch::WrongJson),
+            2 => live(Switch::Slow),
+            3 => live(Switch::Down),
+            4..=6 => live(Switch::Healthy),
+            7 | 8 => self.control("phone.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            9 => self.control("slack.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            10 | 11 => {
+                let number = format!("+452000000{}", 1 + self.rng.below(3));
+                let digits = if self.rng.below(4) == 0 { "6" } else { "4" };
+                self.control("phone.sim", "/_stage/reply", &serde_json::json!({ "from": number, "body": digits }), now_ms);
+            }
+            12 => {
+                let action = if self.rng.below(3) == 0 { "resolve" } else { "acknowledge" };
+                self.control("slack.sim", "/_stage/press", &serde_json::json!({ "user": "U0ADA", "action": action }), now_ms);
+            }
+            13 => {
+                let body = serde_json::json!({ "number": "+4520000001", "unreachable": self.rng.below(2) == 0 });
+                self.control("phone.sim", "/_stage/reach", &body, now_ms);
+            }
+            _ => {
+                self.kill();
+                let pause = i64::try_from(self.rng.below(20 * 60)).unwrap_or(0) * 1_000_000;
+                self.clock.advance_to(self.clock.now_us() + pause);
+                self.start()?;
+            }
+        }
+        self.faults += 1;
+        Ok(())
+    }
+
+    fn some_faults(&self) -> serde_json::Value {
+        serde_json::json!({
+            "drop_answers": self.rng.below(3), "refuse": self.rng.below(4), "limit": self.rng.below(3),
+            "delay_ms": self.rng.below(20_000), "duplicate": self.rng.below(2) == 0,
+        })
+    }
+
+    fn control(&self, host: &str, path: &str, body: &serde_json::Value, now_ms: u64) {
+        self.players.handle(host, &Request::new("POST", path, vec![], body.to_string().into_bytes()), now_ms);
+    }
+
+    fn calm(&self) {
+        let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
+        self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(Switch::Healthy);
+        for host in ["phone.sim", "slack.sim"] {
+            self.control(host, "/_stage/faults", &serde_json::json!({}), now_ms);
+        }
+        let body = serde_json::json!({ "number": "+4520000001", "unreachable": false });
+        self.control("phone.sim", "/_stage/reach", &body, now_ms);
+    }
+
+    fn violation(&self, when: &str, calm: bool) -> anyhow::Result<Option<String>> {
+        let store = self.store.clone();
+        let work = async move { if calm { invariants::check_calm(&store).await } else { invariants::check_lately(&store).await } };
+        let wrong = futures::executor::block_on(work)?;
+        let at = allclear_domain::Timestamp(self.clock.now_us());
+        Ok((!wrong.is_empty()).then(|| format!("{when}, at {at}:\n  {}", wrong.join("\n  "))))
+    }
+
+    fn totals(&self) -> anyhow::Result<Totals> {
+        let count = |tx: &mut allclear_store::Tx<'_>| {
+            let newest = incident::list_incidents(tx, None, i64::MAX, 1)?;
+            Ok::<_, StoreError>((run::count_runs(tx)?, newest.first().map_or(0, |i| i.number)))
+        };
+        let (runs, incidents) = futures::executor::block_on(self.store.read("count", count))?;
+        let texts = self.players.phone.lock().unwrap_or_else(PoisonError::into_inner).texts().len();
+        Ok(Totals { runs, incidents, texts, kills: self.kills, faults: self.faults })
+    }
+}
+
+impl Drop for Day {
+    fn drop(&mut self) {
+        self.executor.kill();
+        self.store.close();
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        debug_assert!(Arc::strong_count(&self.engine) == 1, "somebody else holds the engine");
+    }
+}
+
+/// Twenty tests with intervals from ten minutes to an hour, two services, three people, a schedule.
+fn configuration(rng: &SeededRng) -> String {
+    let mut text = include_str!("world.yaml").to_owned();
+    for n in 0..TESTS {
+        let every = 10 + rng.below(50);
+        let (failures, passes) = (1 + rng.below(2), 1 + rng.below(2));
+        let service = if rng.below(3) == 0 { "Quiet" } else { "Streams" };
+        let retry = rng.below(4) == 0;
+        text.push_str(&format!(
+            "---\nkind: test\nname: Test {n}\nretry: {retry}\nenvironments:\n  production:\n    variables: {{ base: \"http://live.sim\", name: \"probe {{{{run_id}}}}\" }}\n    headers: {{ Authorization: \"Bearer {{{{secret.SYNQ_KEY}}}}\" }}\n    notify: {{ service: {service}, after_failures: {failures}, after_passes: {passes} }}\nschedules: [{{ every: {every}m, environment: production }}]\nsteps:\n  - request: {{ method: POST, url: \"{{{{base}}}}/v1/streams\", json: {{ name: \"{{{{name}}}}\" }}, timeout: 20s }}\n    assert: [{{ source: json, property: playback_url, comparison: not_empty }}]\nteardown:\n  - request: {{ method: DELETE, url: \"{{{{base}}}}/v1/streams\", query: {{ name: \"{{{{name}}}}\" }}, timeout: 20s }}\n    assert: [{{ source: status, comparison: equal_number, value: 204 }}]\n"
+        ));
+    }
+    text
+}
+
+/// An empty database on a PostgreSQL server.
+fn fresh_database(server: &str, seed: u64) -> anyhow::Result<String> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("sim_{}_{seed}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+    let mut client = postgres::Client::connect(server, postgres::NoTls)?;
+    client.batch_execute(&format!("CREATE DATABASE {name}"))?;
+    server.rsplit_once('/').map(|(head, _)| format!("{head}/{name}")).ok_or_else(|| anyhow!("the address of the server names no database"))
+}

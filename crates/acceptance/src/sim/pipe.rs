@@ -1,0 +1,93 @@
+//! The stage on pipes in memory: egress's one seam.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use allclear_base::{Clock, Runtime};
+use allclear_egress::{Connect, Connected, Error, Guard, Target};
+use allclear_stage::live::LiveStreaming;
+use allclear_stage::phone::Telephone;
+use allclear_stage::server::to_hyper;
+use allclear_stage::slack::Workspace;
+use allclear_stage::{Callback, Player, Request};
+use http_body_util::BodyExt;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+/// The players, shared with whoever stirs them.
+#[derive(Clone)]
+pub(super) struct Players {
+    pub(super) live: Arc<Mutex<LiveStreaming>>,
+    pub(super) phone: Arc<Mutex<Telephone>>,
+    pub(super) slack: Arc<Mutex<Workspace>>,
+    /// What the players send out; the day delivers it.
+    pub(super) callbacks: Arc<Mutex<Vec<(&'static str, Callback)>>>,
+}
+
+impl Players {
+    pub(super) fn handle(&self, host: &str, request: &Request, now_ms: u64) -> allclear_stage::Reply {
+        let unpoisoned = PoisonError::into_inner;
+        let (name, reply) = match host {
+            "live.sim" => ("live", self.live.lock().unwrap_or_else(unpoisoned).handle(request, now_ms)),
+            "phone.sim" => ("phone", self.phone.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
+            _ => ("slack", self.slack.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
+        };
+        let callbacks = reply.callbacks.iter().cloned().map(|callback| (name, callback));
+        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).extend(callbacks);
+        reply
+    }
+}
+
+/// Connects to a player by its host name.
+pub(super) struct PipeConnect {
+    pub(super) players: Players,
+    pub(super) runtime: Runtime,
+}
+
+/// A connection that breaks on purpose.
+#[derive(Debug)]
+struct Dropped;
+
+impl std::fmt::Display for Dropped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the player drops the connection")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+impl Connect for PipeConnect {
+    fn connect<'a>(&'a self, target: &'a Target, _guard: &'a Guard) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + 'a>> {
+        const PIPE: usize = 64 * 1024;
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let (players, clock, host) = (self.players.clone(), Arc::clone(&self.runtime.clock), target.host.clone());
+        self.runtime.spawn(async move {
+            let service = service_fn(move |request| answer(players.clone(), Arc::clone(&clock), host.clone(), request));
+            let _ended = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service).await;
+        });
+        let connected = Connected { io: Box::new(ours), remote: None, dns_us: 0, connect_us: 0, tls_us: 0 };
+        Box::pin(std::future::ready(Ok(connected)))
+    }
+}
+
+async fn answer(
+    players: Players,
+    clock: Arc<dyn Clock>,
+    host: String,
+    request: hyper::Request<hyper::body::Incoming>,
+) -> Result<hyper::Response<http_body_util::Full<bytes::Bytes>>, Dropped> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+    let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let request = Request::new(parts.method.as_str(), target, parts.headers.iter().map(header).collect(), body.to_vec());
+    let now_ms = u64::try_from(clock.now_us() / 1_000).unwrap_or(0);
+    let reply = players.handle(&host, &request, now_ms);
+    if reply.delay_ms > 0 {
+        clock.sleep_until(clock.now_us() + i64::try_from(reply.delay_ms).unwrap_or(0) * 1_000).await;
+    }
+    if reply.dropped { Err(Dropped) } else { Ok(to_hyper(&reply.response)) }
+}
