@@ -9,6 +9,7 @@ mod run;
 mod secrets;
 mod server;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -49,6 +50,7 @@ fn start_log(cli: &Cli) {
     let filter = cli.log_level.clone().unwrap_or_else(|| fallback.to_owned());
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new(fallback));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     if cli.log == cli::LogFormat::Json { builder.json().init() } else { builder.init() }
 }
 

@@ -45,7 +45,18 @@ pub(crate) struct Server {
     ready: Ready,
     no_http: Switch,
     socket: PathBuf,
-    pager: tokio::runtime::Runtime,
+    pager: Pager,
+}
+
+/// The runtime of its own for paging. A start that fails lets go of it without waiting.
+struct Pager(Option<tokio::runtime::Runtime>);
+
+impl Drop for Pager {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Which database, by the command line.
@@ -132,6 +143,7 @@ impl Server {
             spawner: Arc::new(HandleSpawn(handle)),
         };
         let (pager_runtime, runtime) = (on(pager.handle().clone()), on(tokio::runtime::Handle::current()));
+        let pager = Pager(Some(pager));
         // The port is taken before anything runs, so that a port in use stops the start and nothing else.
         let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
         let addr = listener.local_addr()?;
@@ -189,9 +201,11 @@ impl Server {
         phase("stop: no new claims");
         self.engine.stop_dispatch().await;
         phase("stop: drain and unlock");
-        let (store, pager) = (self.store, self.pager);
+        let (store, mut pager) = (self.store, self.pager);
         let drained = tokio::task::spawn_blocking(move || {
-            pager.shutdown_timeout(Duration::from_secs(2));
+            if let Some(runtime) = pager.0.take() {
+                runtime.shutdown_timeout(Duration::from_secs(2));
+            }
             store.close();
         });
         if drained.await.is_err() {

@@ -84,7 +84,7 @@ impl From<OpsError> for Problem {
                     Refused::AlreadyAcknowledged => (1002, "Incident Already Acknowledged"),
                     Refused::Stale | Refused::StillFailing => (2015, "Invalid operation"),
                 };
-                Self::new(StatusCode::BAD_REQUEST, code, message)
+                Self::new(StatusCode::BAD_REQUEST, code, message).because(refused.to_string())
             }
             OpsError::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because(why),
             OpsError::Store(error) if error.is_transient() => {

@@ -262,7 +262,7 @@ async fn show_component(store: &Store, evidence: &Evidence, actor: &Actor, key: 
 /// # Errors
 /// As `ops::incident::act`.
 pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, key: &str, act: Act) -> Result<String, OpsError> {
-    let found = view::show_incident(store, actor, key).await?.incident;
+    let found = view::find_to_act_on(store, actor, key).await?;
     let changed = incident::act(store, rng, actor, &found.id, act).await?;
     Ok(format!("#{} {} is {}.\n", changed.number, changed.title, changed.state.word()))
 }

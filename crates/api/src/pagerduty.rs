@@ -130,7 +130,7 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
 
 /// A status that the incident already has is no error: the answer is the incident as it is.
 async fn apply(app: &App, actor: &allclear_ops::Actor, id: &str, change: &Value) -> Result<Incident, Problem> {
-    let found = view::show_incident(&app.store, &actor.clone(), id).await?.incident;
+    let found = view::find_to_act_on(&app.store, actor, id).await?;
     let act = match change.get("status").and_then(Value::as_str) {
         Some("acknowledged") => Act::Acknowledge,
         Some("resolved") => Act::Resolve,

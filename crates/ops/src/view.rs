@@ -52,6 +52,25 @@ pub async fn list_incidents(
     store.read("list incidents", move |tx| Ok::<_, OpsError>(incidents::list_incidents(tx, status.as_deref(), before_number, most)?)).await
 }
 
+/// The incident that somebody wants to act on, by its id or its number.
+///
+/// # Errors
+/// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
+pub async fn find_to_act_on(store: &Store, actor: &Actor, key: &str) -> Result<Incident, OpsError> {
+    actor.require(Permission::IncidentsWrite)?;
+    let key = key.to_owned();
+    store.read("find incident", move |tx| find(tx, &key)).await
+}
+
+fn find(tx: &mut Tx<'_>, key: &str) -> Result<Incident, OpsError> {
+    let number = key.strip_prefix('#').unwrap_or(key).parse::<i64>().ok();
+    let found = match number {
+        Some(number) => incidents::find_incident_by_number(tx, number)?,
+        None => incidents::find_incident(tx, &IncidentId::from(key))?,
+    };
+    found.ok_or_else(|| OpsError::NotFound { what: "incident", id: key.to_owned() })
+}
+
 /// An incident by its id or its number.
 ///
 /// # Errors
@@ -63,12 +82,7 @@ pub async fn show_incident(store: &Store, actor: &Actor, key: &str) -> Result<In
 }
 
 fn incident_view(tx: &mut Tx<'_>, key: &str) -> Result<IncidentView, OpsError> {
-    let number = key.strip_prefix('#').unwrap_or(key).parse::<i64>().ok();
-    let found = match number {
-        Some(number) => incidents::find_incident_by_number(tx, number)?,
-        None => incidents::find_incident(tx, &IncidentId::from(key))?,
-    };
-    let incident = found.ok_or_else(|| OpsError::NotFound { what: "incident", id: key.to_owned() })?;
+    let incident = find(tx, key)?;
     let run = match &incident.run {
         Some(id) => run::find_run(tx, id)?,
         None => None,

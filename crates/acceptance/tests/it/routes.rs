@@ -1,0 +1,129 @@
+//! Every route with every identity: what a caller may not do is refused, and nothing else is.
+
+use std::sync::Arc;
+
+use allclear_api::{Access, App, PublicPages, ROUTES, Ready};
+use allclear_base::runtime::{Health, TokioSpawn};
+use allclear_base::{OsRng, Runtime, Secrets, SystemClock};
+use allclear_channels::Channels;
+use allclear_egress::{Client, TcpConnect};
+use allclear_ops::{Actor, Permission, token};
+use allclear_store::evidence::Evidence;
+use allclear_store::{Backend, Options, Store};
+use axum::Router;
+use axum::body::Body;
+use http::{Request, StatusCode};
+use tower::ServiceExt;
+
+struct Api {
+    router: Router,
+    local: Router,
+    store: Store,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.store.close();
+    }
+}
+
+fn api() -> Api {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(SystemClock::start());
+    let options = Options { backend: Backend::sqlite(folder.path()), clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng) };
+    let store = Store::open(&options).expect("a database");
+    let runtime = Runtime { clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng), spawner: Arc::new(TokioSpawn) };
+    let client = Client::new(Arc::new(TcpConnect::new(clock as _)), Arc::clone(&runtime.clock));
+    let app = App {
+        store: store.clone(),
+        evidence: Evidence::open(folder.path()).expect("a folder"),
+        rng: Arc::new(OsRng),
+        channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
+        pages: PublicPages::new("http://allclear.test"),
+        health: Arc::new(Health::default()),
+        ready: Ready::default(),
+        local: false,
+    };
+    Api { router: allclear_api::router(app.clone()), local: allclear_api::local_router(app), store, _folder: folder }
+}
+
+fn path_of(template: &str) -> String {
+    let filled = template.replace("{slug}", "synq").replace("{*endpoint}", "summary.json").replace("{channel}", "PXXXXXX");
+    filled.replace("{id}", "Q0").replace("{key}", "Q0").replace("{act}", "ack").replace("{attempt}", "a")
+}
+
+async fn call(router: &Router, method: &str, path: &str, authorization: Option<&str>) -> StatusCode {
+    let mut request = Request::builder().method(method).uri(path).header("host", "allclear.test");
+    if let Some(value) = authorization {
+        request = request.header("authorization", value);
+    }
+    let request = request.body(Body::from("{}")).expect("a request");
+    router.clone().oneshot(request).await.expect("infallible").status()
+}
+
+async fn token_with(api: &Api, scopes: &[Permission]) -> String {
+    let scopes: Vec<String> = scopes.iter().map(|permission| permission.scope().to_owned()).collect();
+    token::create(&api.store, &OsRng, &Actor::local(), "t", &scopes, None).await.expect("a token").value
+}
+
+#[tokio::test]
+async fn every_route_refuses_whoever_lacks_its_permission_and_nobody_else() {
+    let api = api();
+    let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+    for route in ROUTES {
+        let path = path_of(route.path);
+        let nobody = call(&api.router, route.method, &path, None).await;
+        let forged = call(&api.router, route.method, &path, Some("Token token=y_NbAkKc66ryYTWUXYEu")).await;
+        let Access::Needs(needed) = route.access else {
+            assert!(!refusals.contains(&nobody) && nobody == forged, "{} {path} is open but answered {nobody}", route.method);
+            continue;
+        };
+        assert_eq!((nobody, forged), (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED), "{} {path}", route.method);
+        for permission in Permission::ALL {
+            let value = token_with(&api, &[permission]).await;
+            for form in [format!("Token token={value}"), format!("Bearer {value}")] {
+                let answer = call(&api.router, route.method, &path, Some(&form)).await;
+                let refused = refusals.contains(&answer);
+                assert_eq!(refused, permission != needed, "{} {path} with {}: {answer}", route.method, permission.scope());
+            }
+        }
+        let local = call(&api.local, route.method, &path, None).await;
+        assert!(!refusals.contains(&local), "{} {path} on the local socket: {local}", route.method);
+    }
+}
+
+#[tokio::test]
+async fn unsigned_callbacks_change_nothing_and_unknown_paths_are_not_found() {
+    let api = api();
+    for path in ["/hooks/slack/PXXXXXX", "/hooks/twilio/PXXXXXX/sms", "/nothing", "/config/v1/nothing", "/pagerduty/../config/v1/tokens"] {
+        assert_eq!(call(&api.router, "POST", path, None).await, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_beyond_its_bound_is_refused() {
+    let api = api();
+    let value = token_with(&api, &[Permission::IncidentsWrite]).await;
+    let request = Request::builder()
+        .method("PUT")
+        .uri("/pagerduty/incidents")
+        .header("authorization", format!("Bearer {value}"))
+        .body(Body::from(vec![b'x'; 2 << 20]))
+        .expect("a request");
+    let answer = api.router.clone().oneshot(request).await.expect("infallible").status();
+    assert_eq!(answer, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_worth_nothing() {
+    let api = api();
+    let made = token::create(&api.store, &OsRng, &Actor::local(), "t", &["incidents:read".into()], None).await.expect("a token");
+    let form = format!("Bearer {}", made.value);
+    assert_eq!(call(&api.router, "GET", "/pagerduty/incidents", Some(&form)).await, StatusCode::OK);
+    let id = made.id.clone();
+    let write = allclear_store::Write::new("revoke", allclear_store::Lane::Act);
+    let revoked = api.store.write(write, move |tx| allclear_store::record::token::revoke_token(tx, &id)).await;
+    assert_eq!(revoked.ok(), Some(true));
+    assert_eq!(call(&api.router, "GET", "/pagerduty/incidents", Some(&form)).await, StatusCode::UNAUTHORIZED);
+}
