@@ -3,7 +3,8 @@
 use allclear_domain::incident::Via;
 use allclear_ops::{Actor, OpsError, Permission, token};
 use axum::Json;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, RETRY_AFTER};
@@ -23,30 +24,49 @@ pub enum Access {
     Needs(Permission),
 }
 
-/// An authenticated caller.
+/// An authenticated caller whom the route's guard let through.
+#[derive(Clone)]
 pub(crate) struct Caller(pub(crate) Actor);
 
-impl FromRequestParts<App> for Caller {
+impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let actor = if app.local { Actor::local() } else { by_token(parts, app).await? };
-        let from = parts.headers.get("from").and_then(|value| value.to_str().ok());
-        match from {
-            None => Ok(Self(actor)),
-            Some(email) => match token::person_with_email(&app.store.catalog(), email) {
-                Some(person) => Ok(Self(actor.on_behalf_of(person, Via::Api))),
-                None => Err(Problem::new(StatusCode::BAD_REQUEST, 1008, "Requester User Not Found")),
-            },
-        }
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // A handler on a route that names no permission has no caller.
+        parts.extensions.get::<Self>().cloned().ok_or_else(unknown)
     }
+}
+
+/// What stands before a route: who calls, and whether they have `needed`. It answers before a byte of the body is read.
+pub(crate) async fn guard(State((app, needed)): State<(App, Permission)>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match caller(&parts, &app, needed).await {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn caller(parts: &Parts, app: &App, needed: Permission) -> Result<Caller, Problem> {
+    let actor = if app.local { Actor::local() } else { by_token(parts, app).await? };
+    actor.require(needed)?;
+    let Some(email) = parts.headers.get("from").and_then(|value| value.to_str().ok()) else { return Ok(Caller(actor)) };
+    match token::person_with_email(&app.store.catalog(), email) {
+        Some(person) => Ok(Caller(actor.on_behalf_of(person, Via::Api))),
+        None => Err(Problem::new(StatusCode::BAD_REQUEST, 1008, "Requester User Not Found")),
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, 2006, "Authentication failed")
 }
 
 /// PagerDuty's `Token token=…` and the usual `Bearer …`.
 async fn by_token(parts: &Parts, app: &App) -> Result<Actor, Problem> {
     let header = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let value = header.strip_prefix("Token token=").or_else(|| header.strip_prefix("Bearer ")).map(|v| v.trim().trim_matches('"'));
-    let unknown = || Problem::new(StatusCode::UNAUTHORIZED, 2006, "Authentication failed");
     let value = value.filter(|v| !v.is_empty() && v.len() <= 200).ok_or_else(unknown)?;
     token::authenticate(&app.store, value).await.map_err(Problem::from)?.ok_or_else(unknown)
 }

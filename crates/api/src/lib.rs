@@ -12,6 +12,7 @@ mod state;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 pub use access::Access;
@@ -78,9 +79,13 @@ fn handler(route: &Route) -> MethodRouter<App> {
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
-        router = router.route(route.path, handler(route));
+        let answers = match route.access {
+            Access::Public | Access::Signed => handler(route),
+            Access::Needs(needed) => handler(route).layer(from_fn_with_state((app.clone(), needed), access::guard)),
+        };
+        router = router.route(route.path, answers);
     }
-    let guarded = axum::middleware::from_fn_with_state(app.clone(), public::keep_hosts_apart);
+    let guarded = from_fn_with_state(app.clone(), public::keep_hosts_apart);
     router.fallback(not_found).layer(guarded).layer(DefaultBodyLimit::max(LARGEST_BODY)).with_state(app)
 }
 
