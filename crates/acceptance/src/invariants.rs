@@ -57,6 +57,7 @@ fn check_within(tx: &mut Tx<'_>, newest: u32) -> Result<Violations, StoreError> 
         no_page_after_acknowledgement(tx, &found, &log, &sent, &mut wrong)?;
         told_or_recorded(&found, &log, &sent, &mut wrong);
         one_in_flight(&found, &sent, &mut wrong);
+        ended_by_its_own_attempt(tx, &found, &sent, &mut wrong)?;
         resolved_only_by_its_own(tx, &found, &mut wrong)?;
     }
     components_follow(tx, &mut wrong)?;
@@ -150,6 +151,17 @@ fn one_in_flight(found: &Incident, sent: &[Stored], wrong: &mut Violations) {
     for (lane, n) in per_lane.into_iter().filter(|(_, n)| *n > 1) {
         wrong.push(format!("#{}: {n} attempts in flight in the lane {lane}", found.number));
     }
+}
+
+/// A message whose attempt is still under way is claimed; one that an earlier attempt ended would be sent twice.
+fn ended_by_its_own_attempt(tx: &mut Tx<'_>, found: &Incident, sent: &[Stored], wrong: &mut Violations) -> Result<(), StoreError> {
+    for one in sent.iter().filter(|d| d.status != Status::Claimed) {
+        let Some(bundle) = &one.bundle else { continue };
+        if delivery::find_attempt(tx, bundle)?.is_some_and(|attempt| attempt.outcome.is_none()) {
+            wrong.push(format!("#{}: a message is {} and its attempt {bundle} is still under way", found.number, one.status.word()));
+        }
+    }
+    Ok(())
 }
 
 /// An incident that its tests resolved has no alert left open.

@@ -209,8 +209,8 @@ fn settle_within(
     outbox::settle_attempt(tx, attempt, &outcome_words(outcome))?;
     for (id, fence) in deliveries {
         let Some(stored) = outbox::find_delivery(tx, id)? else { continue };
-        if stored.fence == *fence && stored.status == Status::Claimed {
-            settle_one(tx, ids, &stored, outcome.clone(), idempotent)?;
+        if stored.status == Status::Claimed {
+            settle_one(tx, ids, &stored, *fence, outcome.clone(), idempotent)?;
         }
     }
     Ok(())
@@ -225,7 +225,8 @@ fn outcome_words(outcome: &Outcome) -> String {
     }
 }
 
-fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: Outcome, idempotent: bool) -> Result<(), OpsError> {
+/// The outcome of the claim that `fence` names; one that somebody else has taken over since is left alone.
+fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: Outcome, idempotent: bool) -> Result<(), OpsError> {
     let incident = incidents::load_incident(tx, &stored.delivery.incident)?;
     let provider_id = match &outcome {
         Outcome::Accepted { provider_id } => Some(provider_id.clone()),
@@ -234,10 +235,12 @@ fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: Outcome, ide
     let id = &stored.delivery.id;
     match delivery::settle(&stored.delivery, incident.urgency, outcome, idempotent, tx.now()) {
         Settled::Again { at, why, possible_repeat } => {
-            outbox::put_back(tx, id, stored.fence, at, &why, possible_repeat)?;
+            outbox::put_back(tx, id, fence, at, &why, possible_repeat)?;
         }
         Settled::Finished { status, why } => {
-            outbox::finish(tx, id, stored.fence, status, why.as_deref(), provider_id.as_deref())?;
+            if !outbox::finish(tx, id, fence, status, why.as_deref(), provider_id.as_deref())? {
+                return Ok(());
+            }
             let outcome = why.map_or_else(|| status.word().to_owned(), |why| format!("{}: {why}", status.word()));
             note(tx, ids, stored, &outcome)?;
             if status.is_lost() {
@@ -309,7 +312,7 @@ pub async fn settle_orphans(store: &Store, rng: &dyn Rng, at_start: bool, idempo
             if let Some(attempt) = &stored.bundle {
                 outbox::settle_attempt(tx, attempt, &format!("unknown: {why}"))?;
             }
-            settle_one(tx, &ids, stored, Outcome::Unknown { why }, idempotent(&stored.provider))?;
+            settle_one(tx, &ids, stored, stored.fence, Outcome::Unknown { why }, idempotent(&stored.provider))?;
         }
         Ok::<_, OpsError>(found.len())
     };

@@ -25,7 +25,11 @@ pub enum Signal {
 
 /// Statements that were prepared for one connection, by their text.
 #[derive(Default)]
-pub(crate) struct SqliteTexts(HashMap<&'static str, String>);
+pub(crate) struct SqliteTexts {
+    known: HashMap<&'static str, String>,
+    /// A condition that a planted bug forgets, and what it has instead.
+    pub(crate) forgotten: Option<(&'static str, &'static str)>,
+}
 
 /// Statements that were prepared for one connection.
 #[derive(Default)]
@@ -210,7 +214,11 @@ impl Tx<'_> {
 
 impl SqliteTexts {
     fn get(&mut self, sql: &'static str) -> &str {
-        self.0.entry(sql).or_insert_with(|| sql::for_sqlite(sql))
+        let forgotten = self.forgotten;
+        self.known.entry(sql).or_insert_with(|| {
+            let text = forgotten.map_or_else(|| sql.to_owned(), |(condition, instead)| sql.replace(condition, instead));
+            sql::for_sqlite(&text)
+        })
     }
 }
 

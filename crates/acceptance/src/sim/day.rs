@@ -277,7 +277,7 @@ impl Day {
     fn event(&mut self) -> anyhow::Result<()> {
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
-        match self.rng.below(16) {
+        match self.rng.below(17) {
             0 => live(Switch::OutOfCapacity),
             1 => live(Switch::WrongJson),
             2 => live(Switch::Slow),
@@ -298,6 +298,7 @@ impl Day {
                 let body = serde_json::json!({ "number": "+4520000001", "unreachable": self.rng.below(2) == 0 });
                 self.control("phone.sim", "/_stage/reach", &body, now_ms);
             }
+            14 => self.sleep(now_ms),
             _ => {
                 self.kill();
                 let pause = i64::try_from(self.rng.below(20 * 60)).unwrap_or(0) * 1_000_000;
@@ -307,6 +308,22 @@ impl Day {
         }
         self.faults += 1;
         Ok(())
+    }
+
+    /// The machine sleeps, at best during a call: everything that fell due meanwhile falls due at once.
+    fn sleep(&self, now_ms: u64) {
+        const PATIENCE_US: i64 = 10 * MINUTE_US;
+        self.control("phone.sim", "/_stage/faults", &serde_json::json!({ "delay_ms": 12_000 }), now_ms);
+        let texts = || self.players.phone.lock().unwrap_or_else(PoisonError::into_inner).texts().len();
+        let (before, latest) = (texts(), self.clock.now_us() + PATIENCE_US);
+        while texts() == before
+            && let Some(at) = self.clock.next_wake_us().filter(|at| *at <= latest)
+        {
+            self.advance(at);
+        }
+        let pause = i64::try_from(1 + self.rng.below(10 * 60)).unwrap_or(1) * 1_000_000;
+        self.clock.advance_to(self.clock.now_us() + pause);
+        self.executor.run_until_stalled();
     }
 
     fn some_faults(&self) -> serde_json::Value {

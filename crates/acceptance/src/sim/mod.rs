@@ -72,19 +72,35 @@ fn play_some(args: &Args, next: &AtomicU64) -> anyhow::Result<day::Totals> {
 }
 
 fn find_planted(first: u64) -> anyhow::Result<()> {
-    let mut missed = Vec::new();
-    for (bug, _) in allclear_store::PLANTED {
-        let mut found = None;
-        for seed in first..first + SEEDS_FOR_A_BUG {
-            if let Some(violation) = day::play(seed, None, Some(bug))?.violation {
-                found = Some((seed, violation));
-                break;
+    let next = AtomicU64::new(0);
+    let search = || -> anyhow::Result<Vec<&str>> {
+        let mut missed = Vec::new();
+        while let Some((bug, _)) = allclear_store::PLANTED.get(usize::try_from(next.fetch_add(1, Ordering::SeqCst))?) {
+            match first_violation(bug, first)? {
+                Some((seed, violation)) => {
+                    println!("{bug}: found with seed {seed}: {}", violation.lines().nth(1).unwrap_or(&violation).trim())
+                }
+                None => missed.push(*bug),
             }
         }
-        match found {
-            Some((seed, violation)) => println!("{bug}: found with seed {seed}: {}", violation.lines().nth(1).unwrap_or(&violation).trim()),
-            None => missed.push(*bug),
-        }
+        Ok(missed)
+    };
+    let mut missed = Vec::new();
+    let searched = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(search)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| bail!("a day panicked"))).collect::<Vec<_>>()
+    });
+    for part in searched {
+        missed.extend(part?);
     }
     if missed.is_empty() { Ok(()) } else { bail!("not found within {SEEDS_FOR_A_BUG} seeds: {}", missed.join(", ")) }
+}
+
+fn first_violation(bug: &str, first: u64) -> anyhow::Result<Option<(u64, String)>> {
+    for seed in first..first + SEEDS_FOR_A_BUG {
+        if let Some(violation) = day::play(seed, None, Some(bug))?.violation {
+            return Ok(Some((seed, violation)));
+        }
+    }
+    Ok(None)
 }

@@ -19,7 +19,7 @@ enum Direct {
 impl Inline {
     pub(super) fn open(backend: &Backend, shared: &Arc<Shared>, planted: Option<&str>) -> Result<Self, StoreError> {
         let engine = match backend {
-            Backend::Sqlite { .. } => Direct::Sqlite(Box::new(Writer::in_memory(shared, super::planted::sql_of(planted)?)?)),
+            Backend::Sqlite { .. } => Direct::Sqlite(Box::new(Writer::in_memory(shared, super::planted::named(planted)?)?)),
             Backend::Postgres { url, .. } => Direct::Postgres(Box::new(super::postgres::open_one(url, shared)?)),
         };
         Ok(Self { engine: Mutex::new(engine) })

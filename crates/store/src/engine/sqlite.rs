@@ -14,6 +14,7 @@ use allclear_base::crash;
 use allclear_domain::catalog::Catalog;
 use rusqlite::Connection;
 
+use super::planted::Planted;
 use super::queue::{GROUP, Queue};
 use super::{End, Job, Shared, begin};
 use crate::tx::{Conn, SqliteTexts, Trouble, sqlite_error};
@@ -195,7 +196,7 @@ impl Writer {
     }
 
     /// A database in memory.
-    pub(super) fn in_memory(shared: &Arc<Shared>, planted: &str) -> Result<Self, StoreError> {
+    pub(super) fn in_memory(shared: &Arc<Shared>, planted: Option<Planted>) -> Result<Self, StoreError> {
         let conn = Connection::open_in_memory().map_err(|e| StoreError::Open(e.to_string()))?;
         conn.set_prepared_statement_cache_capacity(256);
         conn.pragma_update(None, "foreign_keys", true).map_err(|e| StoreError::Open(e.to_string()))?;
@@ -210,7 +211,11 @@ impl Writer {
             commits_since_checkpoint: i64::MIN,
         };
         migrate::sqlite_fresh(&mut writer.conn, shared.now())?;
-        writer.conn.execute_batch(planted).map_err(|e| StoreError::Open(e.to_string()))?;
+        match planted {
+            Some(Planted::Trigger(sql)) => writer.conn.execute_batch(sql).map_err(|e| StoreError::Open(e.to_string()))?,
+            Some(Planted::Forgotten(condition, instead)) => writer.texts.forgotten = Some((condition, instead)),
+            None => {}
+        }
         writer.recover()?;
         Ok(writer)
     }
