@@ -1,5 +1,6 @@
 //! Keeps the in-process probe's assignment up to date with the configuration.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allclear_domain::catalog::{Catalog, Kind};
@@ -78,22 +79,23 @@ async fn account_for_absence(parts: &Parts, assignment: &Assignment) -> Result<O
         let Some(mark) = slot::watermark(tx, &location, LOCAL)? else { return Ok::<_, StoreError>(None) };
         let now = tx.now();
         let since = Timestamp(mark.through.0 + 1);
+        // A run that was under way held the watermark back; others that started after it may be on record.
+        let mut known: BTreeMap<(TestId, String), BTreeSet<(Timestamp, Timestamp)>> = BTreeMap::new();
+        for (test, environment, first, last) in slot::accounted_since(tx, &location, since)? {
+            known.entry((test, environment)).or_default().insert((first, last));
+        }
         let mut missed = Vec::new();
         for item in &items {
-            let slots = item.slots();
-            let count = slots.count(since, now);
-            if count > 0 {
-                let first = slots.at_or_after(since);
-                missed.push(SlotException {
-                    test: item.test_id.clone(),
-                    environment: item.environment.clone(),
-                    location: location.clone(),
-                    first,
-                    last: Timestamp(first.0 + (count - 1) * item.every.as_micros()),
-                    slots: count,
-                    reason: "AllClear was not running".into(),
-                });
-            }
+            let known = known.remove(&(item.test_id.clone(), item.environment.clone())).unwrap_or_default();
+            missed.extend(item.slots().missing(since, now, &known).into_iter().map(|stretch| SlotException {
+                test: item.test_id.clone(),
+                environment: item.environment.clone(),
+                location: location.clone(),
+                first: stretch.first,
+                last: stretch.last,
+                slots: stretch.slots,
+                reason: "AllClear was not running".into(),
+            }));
         }
         slot::insert_exceptions(tx, &missed)?;
         slot::put_watermark(tx, &Watermark { through: Timestamp(now.0 - 1), ..mark })?;

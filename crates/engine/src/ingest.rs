@@ -77,9 +77,9 @@ fn batch_of(finished: &[Finished], boot: &str, seq: i64, scheduler: &Scheduler) 
                 test: missed.test.clone(),
                 environment: missed.environment.clone(),
                 location: missed.location.clone(),
-                first: missed.slot,
-                last: missed.slot,
-                slots: 1,
+                first: missed.first,
+                last: missed.last,
+                slots: missed.slots,
                 reason: missed.reason.to_owned(),
             }),
         }

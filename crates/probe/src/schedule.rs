@@ -71,7 +71,7 @@ pub enum From {
     SlotsSince(Timestamp),
 }
 
-/// A slot that did not run.
+/// Slots in a row that did not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missed {
     /// The test.
@@ -80,8 +80,12 @@ pub struct Missed {
     pub environment: String,
     /// The location.
     pub location: LocationName,
-    /// The slot.
-    pub slot: Timestamp,
+    /// The first of them.
+    pub first: Timestamp,
+    /// The last of them.
+    pub last: Timestamp,
+    /// How many.
+    pub slots: i64,
     /// Why.
     pub reason: &'static str,
 }
@@ -193,7 +197,7 @@ impl Scheduler {
                 let key = (report.test_id.clone(), report.environment.clone(), report.location.clone());
                 (report.slot.unwrap_or(report.started_at), key)
             }
-            Finished::Missed(missed) => (missed.slot, (missed.test.clone(), missed.environment.clone(), missed.location.clone())),
+            Finished::Missed(missed) => (missed.first, (missed.test.clone(), missed.environment.clone(), missed.location.clone())),
         };
         self.lock().open.remove(&(slot, key));
     }
@@ -209,8 +213,8 @@ impl Scheduler {
         while !stop.is_turned() {
             let now = self.now();
             while let Some(missed) = self.start_next(now) {
-                if let Err(missed) = missed {
-                    self.hand_over(Finished::Missed(missed)).await;
+                for one in missed {
+                    self.hand_over(Finished::Missed(one)).await;
                 }
             }
             let next = self.lock().due.peek().map_or(i64::MAX, |Reverse((slot, _, _))| slot.0);
@@ -220,26 +224,44 @@ impl Scheduler {
         }
     }
 
-    /// Starts the next due run; `Some(Err)` for one that is missed, `None` when nothing is due.
-    fn start_next(&self, now: Timestamp) -> Option<Result<(), Missed>> {
+    /// Starts the next due run; the slots that are missed, `None` when nothing is due.
+    fn start_next(&self, now: Timestamp) -> Option<Vec<Missed>> {
         let mut state = self.lock();
         let Reverse((slot, generation, key)) = state.due.peek().filter(|Reverse((slot, _, _))| *slot <= now).cloned()?;
         state.due.pop();
         let rev = state.rev;
-        let Some(planned) = state.items.get_mut(&key).filter(|planned| planned.generation == generation) else { return Some(Ok(())) };
-        let next = planned.item.slots().after(slot.max(Timestamp(now.0 - planned.item.every.as_micros())));
+        let Some(planned) = state.items.get_mut(&key).filter(|planned| planned.generation == generation) else { return Some(vec![]) };
         let item = planned.item.clone();
+        let slots = item.slots();
+        // After a time in which this machine stood still only the newest of the slots that fell due meanwhile runs.
+        let next = slots.after(slot.max(Timestamp(now.0 - item.every.as_micros())));
         let busy = std::mem::replace(&mut planned.running, true);
         state.due.push(Reverse((next, generation, key.clone())));
-        state.open.insert((slot, key));
-        drop(state);
-        if busy {
-            let (test, environment, location) = item.key();
-            return Some(Err(Missed { test, environment, location, slot, reason: "still running" }));
+        let (test, environment, location) = &key;
+        let missed = |first, last, slots, reason| Missed {
+            test: test.clone(),
+            environment: environment.clone(),
+            location: location.clone(),
+            first,
+            last,
+            slots,
+            reason,
+        };
+        let mut all_missed = Vec::new();
+        let after = slots.after(slot);
+        if after < next {
+            let last = Timestamp(next.0 - item.every.as_micros());
+            all_missed.push(missed(after, last, slots.count(after, next), "the machine stood still"));
         }
-        let scheduler = self.clone();
-        self.runtime.spawn(async move { scheduler.run_slot(item, slot, rev).await });
-        Some(Ok(()))
+        if busy {
+            all_missed.push(missed(slot, slot, 1, "still running"));
+        } else {
+            let scheduler = self.clone();
+            self.runtime.spawn(async move { scheduler.run_slot(item, slot, rev).await });
+        }
+        state.open.extend(all_missed.iter().map(|one| (one.first, key.clone())));
+        state.open.insert((slot, key));
+        Some(all_missed)
     }
 
     async fn run_slot(&self, item: Item, slot: Timestamp, rev: i64) {

@@ -2,6 +2,8 @@
 //!
 //! The phase is a fixed hash of test, environment and location, so that every node and every restart agrees.
 
+use std::collections::BTreeSet;
+
 use crate::{LocationName, Span, TestId, Timestamp};
 
 /// A schedule with everything that its slots depend on.
@@ -49,12 +51,39 @@ impl Slots {
         let first = self.at_or_after(from);
         if first >= to { 0 } else { (to.0 - 1 - first.0) / self.every_us + 1 }
     }
+
+    /// The slots in `from..to` that lie in none of `known`, as stretches: `known` are spans with both their ends.
+    #[must_use]
+    pub fn missing(self, from: Timestamp, to: Timestamp, known: &BTreeSet<(Timestamp, Timestamp)>) -> Vec<Stretch> {
+        let mut stretches = Vec::new();
+        let mut here = from;
+        for (first, last) in known.iter().copied().chain([(to, to)]) {
+            let slots = self.count(here, first.min(to));
+            if slots > 0 {
+                let first = self.at_or_after(here);
+                stretches.push(Stretch { first, last: Timestamp(first.0 + (slots - 1) * self.every_us), slots });
+            }
+            here = here.max(Timestamp(last.0.saturating_add(1)));
+        }
+        stretches
+    }
 }
 
 /// Whether a run that started at `started` is late for `slot`: more than a second, or a tenth of the interval.
 #[must_use]
 pub fn is_late(slot: Timestamp, started: Timestamp, every: Span) -> bool {
     started.since(slot) > Span::from_secs(1).max(Span::from_micros(every.as_micros() / 10))
+}
+
+/// Slots in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first.
+    pub first: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+    /// How many.
+    pub slots: i64,
 }
 
 #[cfg(test)]
@@ -86,6 +115,20 @@ mod tests {
             prop_assert_eq!(slots.after(first).0, first.0 + every);
             prop_assert_eq!(slots.at_or_after(first), first);
             prop_assert_eq!(slots.count(Timestamp(start), Timestamp(start + 7 * every)), 7);
+        }
+
+        #[test]
+        fn every_slot_is_known_or_missing(until in 0_i64..300, spans in prop::collection::btree_set((0_i64..300, 0_i64..40), 0..8)) {
+            let slots = slots("a", Span::from_micros(7));
+            let known: BTreeSet<_> = spans.iter().map(|(first, length)| (Timestamp(*first), Timestamp(first + length))).collect();
+            let missing = slots.missing(Timestamp(0), Timestamp(until), &known);
+            for at in (0..until).map(Timestamp).filter(|at| slots.at_or_after(*at) == *at) {
+                let is_known = known.iter().any(|(first, last)| *first <= at && at <= *last);
+                let times = missing.iter().filter(|stretch| stretch.first <= at && at <= stretch.last).count();
+                prop_assert_eq!(times, usize::from(!is_known), "{:?}", at);
+            }
+            let counted: i64 = missing.iter().map(|stretch| stretch.slots).sum();
+            prop_assert!(missing.iter().all(|s| slots.count(s.first, Timestamp(s.last.0 + 1)) == s.slots) && counted <= slots.count(Timestamp(0), Timestamp(until)));
         }
     }
 }

@@ -78,6 +78,25 @@ pub fn exceptions_of(tx: &mut Tx<'_>, test: &TestId, most: u32) -> Result<Vec<Sl
     rows.iter().map(exception).collect()
 }
 
+/// A slot or a stretch of them that is accounted for: its test, the environment's name, the first and the last.
+pub type Accounted = (TestId, String, Timestamp, Timestamp);
+
+/// What became of slots of a location from `since` on: those that ran, and those that did not with a reason.
+///
+/// # Errors
+/// Errors of the store.
+pub fn accounted_since(tx: &mut Tx<'_>, location: &LocationName, since: Timestamp) -> Result<Vec<Accounted>, StoreError> {
+    let mut rows = tx.query(
+        "SELECT test_id, environment, slot, slot FROM run WHERE started_at >= $2 AND location = $1 AND slot >= $2",
+        params![location.as_str(), since],
+    )?;
+    rows.extend(tx.query(
+        "SELECT test_id, environment, first_slot, last_slot FROM slot_exception WHERE last_slot >= $2 AND location = $1",
+        params![location.as_str(), since],
+    )?);
+    rows.iter().map(|row| Ok((row.text(0)?.into(), row.text(1)?.to_owned(), row.time(2)?, row.time(3)?))).collect()
+}
+
 /// A probe's watermark.
 ///
 /// # Errors
