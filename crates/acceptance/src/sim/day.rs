@@ -132,7 +132,8 @@ impl Day {
         };
         let evidence = Evidence::open(folder.path())?;
         let config = configuration(&rng);
-        Ok(Self { rng, clock, executor: Executor::default(), store, evidence, players, life: None, folder, config, kills: 0, faults: 0 })
+        let executor = Executor::new(rng.clone());
+        Ok(Self { rng, clock, executor, store, evidence, players, life: None, folder, config, kills: 0, faults: 0 })
     }
 
     fn runtime(&self) -> Runtime {
@@ -195,6 +196,7 @@ impl Day {
     }
 
     fn kill(&mut self) {
+        self.store.fail_until(allclear_domain::Timestamp(0));
         self.executor.kill();
         self.life = None;
         self.kills += 1;
@@ -277,7 +279,7 @@ impl Day {
     fn event(&mut self) -> anyhow::Result<()> {
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
-        match self.rng.below(17) {
+        match self.rng.below(18) {
             0 => live(Switch::OutOfCapacity),
             1 => live(Switch::WrongJson),
             2 => live(Switch::Slow),
@@ -299,6 +301,7 @@ impl Day {
                 self.control("phone.sim", "/_stage/reach", &body, now_ms);
             }
             14 => self.sleep(now_ms),
+            15 => self.fail_for_a_while(self.clock.now_us()),
             _ => {
                 self.kill();
                 let pause = i64::try_from(self.rng.below(20 * 60)).unwrap_or(0) * 1_000_000;
@@ -322,8 +325,16 @@ impl Day {
             self.advance(at);
         }
         let pause = i64::try_from(1 + self.rng.below(10 * 60)).unwrap_or(1) * 1_000_000;
-        self.clock.advance_to(self.clock.now_us() + pause);
+        let until = self.clock.now_us() + pause;
+        self.fail_for_a_while(until);
+        self.clock.advance_to(until);
         self.executor.run_until_stalled();
+    }
+
+    /// The database fails half of all changes for up to two minutes.
+    fn fail_for_a_while(&self, from_us: i64) {
+        let span = i64::try_from(self.rng.below(120)).unwrap_or(0) * 1_000_000;
+        self.store.fail_until(allclear_domain::Timestamp(from_us + span));
     }
 
     fn some_faults(&self) -> serde_json::Value {
@@ -338,6 +349,7 @@ impl Day {
     }
 
     fn calm(&self) {
+        self.store.fail_until(allclear_domain::Timestamp(0));
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(Switch::Healthy);
         for host in ["phone.sim", "slack.sim"] {

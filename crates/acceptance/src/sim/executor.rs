@@ -1,12 +1,12 @@
-//! Runs tasks one after the other in a fixed order, until none can go on. Killing it drops them where they stand.
+//! Runs tasks one after the other, in an order that the seed draws, until none can go on. Killing it drops them where they stand.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
 
-use allclear_base::Spawn;
 use allclear_base::runtime::Task;
+use allclear_base::{Rng, SeededRng, Spawn};
 
 type Ready = Arc<Mutex<VecDeque<Arc<Running>>>>;
 
@@ -30,18 +30,30 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// The executor. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Executor {
+    rng: SeededRng,
     ready: Ready,
     all: Arc<Mutex<Vec<std::sync::Weak<Running>>>>,
 }
 
 impl Executor {
+    /// An executor without tasks.
+    pub(super) fn new(rng: SeededRng) -> Self {
+        Self { rng, ready: Ready::default(), all: Arc::default() }
+    }
+
+    /// Any of the tasks that can go on.
+    fn next(&self) -> Option<Arc<Running>> {
+        let mut ready = lock(&self.ready);
+        let choices = ready.len() as u64;
+        let chosen = if choices > 1 { self.rng.below(choices) } else { 0 };
+        ready.swap_remove_back(usize::try_from(chosen).ok()?)
+    }
+
     /// Polls until nothing can go on.
     pub(super) fn run_until_stalled(&self) {
-        loop {
-            let next = lock(&self.ready).pop_front();
-            let Some(task) = next else { return };
+        while let Some(task) = self.next() {
             task.queued.store(false, Ordering::SeqCst);
             let Some(mut future) = lock(&task.future).take() else { continue };
             let waker = Waker::from(Arc::clone(&task));

@@ -288,6 +288,14 @@ impl Store {
         Ok(Self { shared, engine: Arc::new(Engine::Inline(inline)), folder: options.backend.folder().to_owned() })
     }
 
+    /// Until `at` a simulated database fails half of all changes: some are not made, of some nobody learns that they
+    /// were. Nothing on a real one.
+    pub fn fail_until(&self, at: Timestamp) {
+        if let Engine::Inline(inline) = &*self.engine {
+            inline.fail_until(at);
+        }
+    }
+
     /// Makes a change: runs `work` in a transaction and answers after its commit. `work` may run more than once
     /// and must touch nothing but its transaction.
     ///
