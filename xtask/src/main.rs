@@ -7,6 +7,7 @@ mod packages;
 mod postgres;
 
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 
@@ -40,7 +41,10 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "whoever waits wants to see how long it took")]
 fn test() -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let step = |name: &str| println!("\n== {name} ({} s)", begun.elapsed().as_secs());
     step("format");
     run(Command::new("cargo").args(["fmt", "--all", "--check"]))?;
     step("lints");
@@ -58,7 +62,9 @@ fn test() -> anyhow::Result<()> {
     acceptance(&["crash", "--kills", "30"], &[])?;
     step("short simulation");
     acceptance(&["sim", "--runs", "200"], &[])?;
-    acceptance(&["sim", "--runs", "5", "--database", &server.url()], &[])
+    acceptance(&["sim", "--runs", "5", "--database", &server.url()], &[])?;
+    step("everything passed");
+    Ok(())
 }
 
 /// Runs a task of the acceptance crate on a freshly built binary.
@@ -71,10 +77,6 @@ fn bench(more: &[String]) -> anyhow::Result<()> {
     packages::ensure("prometheus-blackbox-exporter", "prometheus-blackbox-exporter")?;
     run(Command::new("cargo").args(["build", "--release", "-p", "allclear", "-p", "allclear-acceptance"]))?;
     run(Command::new("cargo").args(["run", "--release", "--quiet", "-p", "allclear-acceptance", "--", "bench"]).args(more))
-}
-
-fn step(name: &str) {
-    println!("\n== {name}");
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {

@@ -185,7 +185,6 @@ pub fn pause(span: Duration) {
 }
 
 /// A plain GET; the status and body, if something answers.
-#[expect(clippy::disallowed_methods, reason = "a test looks at the product from outside")]
 pub fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     request(addr, &format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n"))
 }

@@ -1,5 +1,7 @@
 //! The product from outside: doors, routes, secrets, the command line, the running binary.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on ends with its reason")]
+
 mod binary;
 mod doors;
 mod routes;

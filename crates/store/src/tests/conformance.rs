@@ -178,7 +178,7 @@ on_both! {
         let one = wait(db.store.read("r", |tx| delivery::claimable(tx, "sms", 10))).expect("a list").remove(0);
         wait(db.store.write(lock(), move |tx| delivery::claim(tx, &one, "b1", tx.now().plus(Span::from_secs(30))))).expect("claimed");
         assert!(wait(db.store.read("r", |tx| delivery::expired(tx, 10))).expect("read").is_empty());
-        wait(db.store.write(write(), |tx| delivery::end_leases(tx))).expect("ended");
+        wait(db.store.write(write(), delivery::end_leases)).expect("ended");
         let expired = wait(db.store.read("r", |tx| delivery::expired(tx, 10))).expect("read");
         assert_eq!(expired.len(), 1);
         let back = wait(db.store.write(lock(), |tx| delivery::put_back(tx, &"d1".into(), 1, tx.now(), "lost", true)));
@@ -312,7 +312,7 @@ on_both! {
         let made = page::StatusIncident { page: "p1".into(), follows: Some(("Q1".into(), "R1".into())), owner: Owner::Automation, shown };
         let kept = made.clone();
         wait(db.store.write(write().lock(Lock::Page("p1".into())), move |tx| page::put_status_incident(tx, &kept))).expect("kept");
-        assert_eq!(wait(db.store.read("r", |tx| page::following(tx, &"Q1".into()))).expect("read"), [made.clone()]);
+        assert_eq!(wait(db.store.read("r", |tx| page::following(tx, &"Q1".into()))).expect("read"), vec![made.clone()]);
         assert_eq!(wait(db.store.read("r", |tx| page::latest_on_page(tx, &"p1".into(), 5))).expect("read"), [made]);
     }
 
