@@ -8,6 +8,7 @@ mod http;
 mod run;
 mod secrets;
 mod server;
+mod welcome;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

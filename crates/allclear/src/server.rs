@@ -26,7 +26,7 @@ use anyhow::{Context, bail};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::cli::{DataArgs, UpArgs};
-use crate::{UNUSABLE, check, http, secrets};
+use crate::{UNUSABLE, check, http, secrets, welcome};
 
 /// What a server is started with.
 pub(crate) struct Settings {
@@ -98,8 +98,12 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
     };
     let rest = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("rest").build().context("no runtime")?;
     rest.block_on(async {
+        let known = settings.secrets.clone();
         let server = Server::start(settings, documents).await?;
-        println!("AllClear is up at http://{}", server.addr);
+        let own = format!("http://{}", server.addr);
+        for line in welcome::lines(&server.store.catalog(), &known, &own, args.public_url.as_deref()) {
+            println!("{line}");
+        }
         wait_for_signal().await?;
         server.stop().await;
         Ok(ExitCode::SUCCESS)

@@ -1,0 +1,46 @@
+//! What `up` says once it is up: where things are, and what is still missing.
+
+use std::collections::BTreeSet;
+
+use allclear_base::Secrets;
+use allclear_domain::catalog::{Account, Catalog, Document, Kind};
+
+/// A line for each address that somebody needs, and for each thing that will not work yet.
+pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Option<&str>) -> Vec<String> {
+    let mut lines = vec![format!("AllClear is up at {own}")];
+    for page in catalog.of_kind(Kind::Page).filter_map(|resource| resource.document.as_page()) {
+        lines.push(format!("  {}: {own}/status/{}/api/v2/summary.json", page.name, page.slug));
+    }
+    let base = public.unwrap_or(own);
+    let mut any_callback = false;
+    for resource in catalog.of_kind(Kind::Channel) {
+        let Document::Channel(channel) = &resource.document else { continue };
+        let (what, path) = match channel.account {
+            Account::Slack(_) => ("interactivity address", format!("slack/{}", resource.id)),
+            Account::Twilio(_) => ("messaging webhook", format!("twilio/{}/sms", resource.id)),
+        };
+        lines.push(format!("  {}: {what} {base}/hooks/{path}", channel.name));
+        any_callback = true;
+    }
+    if any_callback && public.is_none() {
+        lines.push("  without --public-url nobody's answers reach AllClear from outside this machine".to_owned());
+    }
+    for name in missing_secrets(catalog, secrets) {
+        lines.push(format!("  missing: the secret {name}; set ALLCLEAR_SECRET_{name} and start again"));
+    }
+    lines
+}
+
+/// Secrets that documents name and that have no value.
+fn missing_secrets(catalog: &Catalog, secrets: &Secrets) -> BTreeSet<String> {
+    let mut missing = BTreeSet::new();
+    for kind in [Kind::Test, Kind::Channel] {
+        for resource in catalog.of_kind(kind) {
+            let text = serde_json::to_string(&resource.document).unwrap_or_default();
+            let braces = text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());
+            let named = braces.filter_map(|inner| inner.trim().strip_prefix("secret.").map(str::to_owned));
+            missing.extend(named.filter(|name| secrets.get(name).is_none()));
+        }
+    }
+    missing
+}
