@@ -52,6 +52,7 @@ fn test() -> anyhow::Result<()> {
     step("PostgreSQL");
     let server = postgres::Server::start()?;
     println!("a cluster of our own listens on {}", server.url());
+    packages::ensure("strace", "strace")?;
     step("build");
     run(Command::new("cargo").args(["build", "--workspace", "--all-targets"]))?;
     step("tests");

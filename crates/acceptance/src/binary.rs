@@ -117,6 +117,12 @@ impl Process {
         Ok(Self { child: command.spawn()?, addr: start.listen, log })
     }
 
+    /// Its number in the system.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it: no destructor runs, nothing is flushed.
     pub fn kill(&mut self) {
         if let Err(error) = self.child.kill() {

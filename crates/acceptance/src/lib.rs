@@ -6,3 +6,4 @@ pub mod binary;
 pub mod crash;
 pub mod invariants;
 pub mod sim;
+pub mod unsynced;

@@ -18,6 +18,9 @@ enum Task {
     Sim(allclear_acceptance::sim::Args),
     /// Measures.
     Bench(allclear_acceptance::bench::Args),
+    /// Serves the API without syncing commits, for the test that finds that out.
+    #[command(hide = true)]
+    Unsynced(allclear_acceptance::unsynced::Args),
 }
 
 fn main() -> ExitCode {
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         Task::Crash(args) => allclear_acceptance::crash::run(&args),
         Task::Sim(args) => allclear_acceptance::sim::run(&args),
         Task::Bench(args) => allclear_acceptance::bench::run(&args),
+        Task::Unsynced(args) => allclear_acceptance::unsynced::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -36,7 +36,7 @@ fn missing_secrets(catalog: &Catalog, secrets: &Secrets) -> BTreeSet<String> {
     let mut missing = BTreeSet::new();
     for kind in [Kind::Test, Kind::Channel] {
         for resource in catalog.of_kind(kind) {
-            let text = serde_json::to_string(&resource.document).unwrap_or_default();
+            let text = resource.document.to_json().map(|json| json.to_string()).unwrap_or_default();
             let braces = text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());
             let named = braces.filter_map(|inner| inner.trim().strip_prefix("secret.").map(str::to_owned));
             missing.extend(named.filter(|name| secrets.get(name).is_none()));

@@ -95,6 +95,12 @@ fn unwrapped(addr: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether no guard ever permits `addr`: clouds hand out credentials there.
+#[must_use]
+pub fn is_never_permitted(addr: IpAddr) -> bool {
+    is_metadata(unwrapped(addr))
+}
+
 /// Where clouds hand out credentials: AWS, GCP, Azure and others; AWS over IPv6; Alibaba.
 fn is_metadata(addr: IpAddr) -> bool {
     match addr {

@@ -13,4 +13,4 @@ mod guard;
 pub use client::{Client, Request, Response, Timings};
 pub use connect::{Connect, Connected, Io, Target, TcpConnect};
 pub use error::{Error, Phase};
-pub use guard::{Cidr, Guard};
+pub use guard::{Cidr, Guard, is_never_permitted};

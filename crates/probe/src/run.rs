@@ -9,7 +9,7 @@ use allclear_base::{Runtime, Secret, Secrets, clock, crash, id};
 use allclear_domain::apitest::document::{Environment, LONGEST_RUN, Step, Test};
 use allclear_domain::apitest::report::{Failure, RunReport, StepReport, Teardown, Verdict};
 use allclear_domain::{LocationName, RunId, TestId, Timestamp};
-use allclear_egress::{Client, Guard};
+use allclear_egress::{Client, Guard, is_never_permitted};
 use futures::future::{Either, select};
 use serde_json::Value;
 
@@ -212,6 +212,9 @@ impl Runner {
     async fn judge_failure(&self, job: &Job, outcome: &Outcome) -> Verdict {
         let message = outcome.report.error.clone().unwrap_or_default();
         match &outcome.error {
+            Some(allclear_egress::Error::Blocked { host, addr }) if is_never_permitted(*addr) => {
+                Verdict::Misconfigured { why: format!("{host} is {addr}, where clouds hand out credentials; it is never called") }
+            }
             Some(allclear_egress::Error::Blocked { host, addr }) => {
                 let line = format!("kind: location\nname: {}\nallow: [\"{addr}\"]", job.location);
                 Verdict::Misconfigured { why: format!("{host} is the internal address {addr}; to allow it, add:\n{line}") }

@@ -4,5 +4,7 @@
 
 mod binary;
 mod doors;
+mod durable;
+mod hostile;
 mod routes;
 mod secrets;

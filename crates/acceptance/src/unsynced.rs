@@ -1,0 +1,50 @@
+//! AllClear's API on a database whose commits are not synced: it exists to be found out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use allclear_api::{App, PublicPages, Ready};
+use allclear_base::runtime::Health;
+use allclear_base::{OsRng, Secrets, SystemClock};
+use allclear_channels::Channels;
+use allclear_egress::{Client, TcpConnect};
+use allclear_store::evidence::Evidence;
+use allclear_store::{Backend, Options, Store};
+
+/// Where.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A data folder.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// The address to listen on.
+    #[arg(long)]
+    pub listen: SocketAddr,
+}
+
+/// Serves until it is killed.
+///
+/// # Errors
+/// A database or a socket that cannot be opened.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let clock = Arc::new(SystemClock::start());
+    let backend = Backend::Sqlite { folder: args.data.clone(), synchronous_normal: true, max_pages: None };
+    let store = Store::open(&Options { backend, clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng) })?;
+    let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), clock);
+    let app = App {
+        store,
+        evidence: Evidence::open(&args.data)?,
+        rng: Arc::new(OsRng),
+        channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
+        pages: PublicPages::new("http://allclear.test"),
+        health: Arc::new(Health::default()),
+        ready: Ready::default(),
+        local: false,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(args.listen).await?;
+        Ok(axum::serve(listener, allclear_api::router(app)).await?)
+    })
+}
