@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use allclear_base::Rng;
-use allclear_domain::apitest::report::{AssertionReport, RunReport, StepReport, Teardown};
+use allclear_domain::apitest::report::{AssertionReport, RunReport, StepReport, Teardown, Verdict};
 use allclear_domain::catalog::Kind;
 use allclear_domain::status::Owner;
 use allclear_domain::{RunId, Timestamp};
@@ -192,6 +192,11 @@ pub fn report_text(text: &mut String, report: &RunReport) {
     for step in &report.teardown_steps {
         text.push_str("  teardown\n");
         step_text(text, step);
+    }
+    match &report.verdict {
+        Verdict::Passed | Verdict::Failed(_) => {}
+        Verdict::Inconclusive { why } => put(text, format_args!("  inconclusive: {why}")),
+        Verdict::Misconfigured { why } => put(text, format_args!("  misconfigured: {why}")),
     }
     match &report.teardown {
         Teardown::None | Teardown::Done => {}
