@@ -97,6 +97,8 @@ pub struct Start<'a> {
     pub listen: SocketAddr,
     /// `point:passage` at which it ends by itself.
     pub crash_at: Option<String>,
+    /// A PostgreSQL database in place of the embedded one.
+    pub database: Option<String>,
 }
 
 impl Process {
@@ -111,6 +113,9 @@ impl Process {
         command.arg("up").arg("--config").arg(start.config).arg("--data").arg(start.data).args(["--listen", &start.listen.to_string()]);
         command.envs(SECRETS.iter().map(|(name, value)| (format!("ALLCLEAR_SECRET_{name}"), value)));
         command.env("RUST_BACKTRACE", "0").stdout(Stdio::null()).stderr(file);
+        if let Some(url) = &start.database {
+            command.args(["--database", url]);
+        }
         if let Some(point) = &start.crash_at {
             command.env("ALLCLEAR_CRASH", point);
         }

@@ -96,7 +96,7 @@ impl Harness {
     }
 
     fn start(&self, crash_at: Option<String>) -> anyhow::Result<Process> {
-        Process::spawn(&Start { config: &self.config, data: &self.data, listen: self.addr, crash_at })
+        Process::spawn(&Start { config: &self.config, data: &self.data, listen: self.addr, crash_at, database: None })
     }
 
     /// Ends the process at a named point; whether it was reached.

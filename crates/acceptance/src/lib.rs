@@ -5,5 +5,6 @@ pub mod bench;
 pub mod binary;
 pub mod crash;
 pub mod invariants;
+pub mod postgres;
 pub mod sim;
 pub mod unsynced;

@@ -73,8 +73,8 @@ struct Noting<P> {
 impl<P: Player> Player for Noting<P> {
     fn handle(&mut self, request: &Request, now_ms: u64) -> Reply {
         let body = String::from_utf8_lossy(&request.body).into_owned();
-        // Rooms are called v12, telephones end in 12: both say which victim is meant.
-        let marked = body.split("victim-").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+        // The title of the incident says which victim is meant.
+        let marked = body.split("victim").nth(1).map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
         if let Some(n) = marked.and_then(|n| n.parse::<usize>().ok())
             && let Some(victim) = lock(&self.victims).get_mut(n).filter(|victim| victim.failed_at.is_some())
         {
@@ -111,7 +111,7 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     let (config, data) = (folder.path().join("config"), folder.path().join("data"));
     std::fs::create_dir(&config)?;
     std::fs::write(config.join("world.yaml"), world(target, slack, phone))?;
-    let mut process = Process::spawn(&Start { config: &config, data: &data, listen: free_addr()?, crash_at: None })?;
+    let mut process = Process::spawn(&Start { config: &config, data: &data, listen: free_addr()?, crash_at: None, database: None })?;
     if !process.wait_until_ready(Duration::from_secs(20)) {
         bail!("AllClear does not start");
     }
@@ -185,7 +185,7 @@ fn world(target: SocketAddr, slack: SocketAddr, phone: SocketAddr) -> String {
     );
     let test = |n: usize, name: &str, notify: &str| {
         format!(
-            "---\nkind: test\nname: {name}-{n}\nenvironments: {{ default: {{ variables: {{ base: \"http://{target}\" }}{notify} }} }}\nschedules: [{{ every: 1s }}]\nsteps:\n  - request: \"GET {{{{base}}}}/{n}\"\n    assert: [{{ source: json, property: playback_url, comparison: not_empty }}]\n"
+            "---\nkind: test\nname: {name}{n}\nenvironments: {{ default: {{ variables: {{ base: \"http://{target}\" }}{notify} }} }}\nschedules: [{{ every: 1s }}]\nsteps:\n  - request: \"GET {{{{base}}}}/{n}\"\n    assert: [{{ source: json, property: playback_url, comparison: not_empty }}]\n"
         )
     };
     for n in 0..BACKGROUND {

@@ -83,8 +83,8 @@ fn read_answer(stream: &mut TcpStream) -> anyhow::Result<String> {
         let n = stream.read(&mut buffer)?;
         text.extend_from_slice(&buffer[..n]);
         let so_far = String::from_utf8_lossy(&text);
-        if n == 0 || is_whole(&so_far) {
-            return Ok(so_far.into_owned());
+        if n == 0 || so_far.ends_with("0\r\n\r\n") || is_whole(&so_far) {
+            return Ok(without_chunks(&so_far));
         }
     }
 }
@@ -93,5 +93,11 @@ fn is_whole(text: &str) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length =
         head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").and_then(|n| n.parse::<usize>().ok()));
-    length.map_or_else(|| body.ends_with("0\r\n\r\n"), |length| body.len() >= length)
+    length.is_some_and(|length| body.len() >= length)
+}
+
+/// The text of an answer whose chunks end anywhere within a line.
+fn without_chunks(text: &str) -> String {
+    let is_length = |line: &str| !line.is_empty() && line.len() <= 8 && line.bytes().all(|b| b.is_ascii_hexdigit());
+    text.split("\r\n").filter(|part| !is_length(part)).collect()
 }

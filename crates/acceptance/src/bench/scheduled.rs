@@ -55,7 +55,7 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     let (config, data) = (folder.path().join("config"), folder.path().join("data"));
     std::fs::create_dir(&config)?;
     std::fs::write(config.join("world.yaml"), world(target))?;
-    let mut process = Process::spawn(&Start { config: &config, data: &data, listen: free_addr()?, crash_at: None })?;
+    let mut process = Process::spawn(&Start { config: &config, data: &data, listen: free_addr()?, crash_at: None, database: None })?;
     if !process.wait_until_ready(Duration::from_secs(20)) {
         bail!("AllClear does not start");
     }

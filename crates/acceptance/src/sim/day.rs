@@ -1,7 +1,6 @@
 //! One seeded day and a little more.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use allclear_stage::{Callback, Player, Request};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::{incident, run};
 use allclear_store::{Backend, Options, Store, StoreError};
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use tower::ServiceExt;
 
 use super::executor::Executor;
@@ -119,7 +118,7 @@ impl Day {
         let memory = std::path::Path::new("/dev/shm");
         let folder = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
         let backend = match database {
-            Some(server) => Backend::Postgres { url: fresh_database(server, seed)?, folder: folder.path().to_owned() },
+            Some(server) => Backend::Postgres { url: crate::postgres::fresh_database(server)?, folder: folder.path().to_owned() },
             None => Backend::sqlite(folder.path()),
         };
         let options = Options { backend, clock: Arc::new(clock.clone()), rng: Arc::new(rng.clone()) };
@@ -404,13 +403,4 @@ fn configuration(rng: &SeededRng) -> String {
         ));
     }
     text
-}
-
-/// An empty database on a PostgreSQL server.
-fn fresh_database(server: &str, seed: u64) -> anyhow::Result<String> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("sim_{}_{seed}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
-    let mut client = postgres::Client::connect(server, postgres::NoTls)?;
-    client.batch_execute(&format!("CREATE DATABASE {name}"))?;
-    server.rsplit_once('/').map(|(head, _)| format!("{head}/{name}")).ok_or_else(|| anyhow!("the address of the server names no database"))
 }

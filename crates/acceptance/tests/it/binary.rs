@@ -32,8 +32,13 @@ impl Ground {
     }
 
     pub(super) fn start(&self) -> Process {
+        self.start_on(None)
+    }
+
+    pub(super) fn start_on(&self, database: Option<String>) -> Process {
         let (config, data) = (self.folder.path().join("config"), self.data());
-        let mut process = Process::spawn(&Start { config: &config, data: &data, listen: self.addr, crash_at: None }).expect("started");
+        let mut process =
+            Process::spawn(&Start { config: &config, data: &data, listen: self.addr, crash_at: None, database }).expect("started");
         assert!(process.wait_until_ready(Duration::from_secs(20)), "not ready:\n{}", log_of(&process));
         process
     }

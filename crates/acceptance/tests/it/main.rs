@@ -6,5 +6,6 @@ mod binary;
 mod doors;
 mod durable;
 mod hostile;
+mod postgresql;
 mod routes;
 mod secrets;

@@ -1,0 +1,38 @@
+//! Databases on the PostgreSQL server that the test command starts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context;
+
+/// Where the test command's server is.
+///
+/// # Errors
+/// A test that was not started by the test command.
+#[expect(clippy::disallowed_methods, reason = "the test command says where its cluster is")]
+pub fn server() -> anyhow::Result<String> {
+    std::env::var("ALLCLEAR_TEST_POSTGRES").context("PostgreSQL is needed: run these tests with `cargo xtask test`")
+}
+
+/// An empty database on a server, by its address.
+///
+/// # Errors
+/// A server that does not answer.
+pub fn fresh_database(server: &str) -> anyhow::Result<String> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("acceptance_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+    let mut client = postgres::Client::connect(server, postgres::NoTls)?;
+    client.batch_execute(&format!("CREATE DATABASE {name}"))?;
+    let (head, _) = server.rsplit_once('/').context("the address of the server names no database")?;
+    Ok(format!("{head}/{name}"))
+}
+
+/// Breaks every other connection to a database, as a server does that restarts.
+///
+/// # Errors
+/// A server that does not answer.
+pub fn break_connections(url: &str) -> anyhow::Result<i64> {
+    let mut client = postgres::Client::connect(url, postgres::NoTls)?;
+    let all =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    Ok(client.query_one(all, &[])?.get(0))
+}
