@@ -233,7 +233,7 @@ impl Scheduler {
         let Some(planned) = state.items.get_mut(&key).filter(|planned| planned.generation == generation) else { return Some(vec![]) };
         let item = planned.item.clone();
         let slots = item.slots();
-        // After a time in which this machine stood still only the newest of the slots that fell due meanwhile runs.
+        // After a time in which this machine stood still, slots between this one and the newest do not run.
         let next = slots.after(slot.max(Timestamp(now.0 - item.every.as_micros())));
         let busy = std::mem::replace(&mut planned.running, true);
         state.due.push(Reverse((next, generation, key.clone())));
