@@ -177,6 +177,11 @@ impl Shared {
         if catalog.rev() > self.catalog.load().rev() {
             self.catalog.rcu(|current| if current.rev() < catalog.rev() { Arc::clone(catalog) } else { Arc::clone(current) });
         }
+        self.unchanged(signals);
+    }
+
+    /// After a group that wrote nothing: what its closures asked to wake.
+    pub(crate) fn unchanged(&self, signals: &BTreeSet<Signal>) {
         for signal in signals {
             self.wakes.wake(*signal);
         }

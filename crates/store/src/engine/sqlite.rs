@@ -267,6 +267,7 @@ impl Writer {
         let mut catalog = self.shared.catalog.load_full();
         let mut signals = std::collections::BTreeSet::new();
         let mut at = self.shared.now();
+        let changes = self.conn.total_changes();
         for job in jobs.iter_mut() {
             batch(&self.conn, "SAVEPOINT job")?;
             let mut tx = begin(Conn::Sqlite(&self.conn, &mut self.texts), &self.shared, Arc::clone(&catalog), true);
@@ -291,6 +292,12 @@ impl Writer {
         }
         if !kept.contains(&true) {
             self.roll_back();
+            return Ok(Group::Committed);
+        }
+        if self.conn.total_changes() == changes {
+            // Nothing was written, so that there is nothing to keep: a claim that finds no work costs no sync.
+            self.roll_back();
+            self.shared.unchanged(&signals);
             return Ok(Group::Committed);
         }
         self.commit(at, &catalog, &signals)

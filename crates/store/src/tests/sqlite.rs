@@ -107,3 +107,20 @@ fn what_was_answered_is_there_after_the_store_is_gone() {
     assert_eq!(due.len(), 200);
     store.close();
 }
+
+#[test]
+fn a_group_that_changes_nothing_leaves_no_commit_behind() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), VirtualClock::at(NOON));
+    let store = Store::open(&options(Backend::sqlite(folder.path()), &clock)).expect("a database");
+    let commits = || {
+        let file = rusqlite::Connection::open(folder.path().join("allclear.db")).expect("the file");
+        file.query_row("SELECT seq FROM commit_mark WHERE id = 1", [], |row| row.get::<_, i64>(0)).expect("the mark")
+    };
+    wait(store.write(Write::new("t", Lane::Act), set("a".into(), 1))).expect("kept");
+    let before = commits();
+    let due = wait(store.write(Write::new("look", Lane::Act), |tx| timer::due_timers(tx, 10))).expect("looked");
+    assert_eq!((due.len(), commits()), (1, before));
+    wait(store.write(Write::new("t", Lane::Act), set("b".into(), 1))).expect("kept");
+    assert_eq!(commits(), before + 1);
+    store.close();
+}
