@@ -1,4 +1,4 @@
-//! `cargo xtask crash | sim | bench` end up here.
+//! `cargo xtask crash | sim | interleave | bench` end up here.
 
 use std::process::ExitCode;
 
@@ -16,6 +16,8 @@ enum Task {
     Crash(allclear_acceptance::crash::Args),
     /// Plays seeded days in virtual time.
     Sim(allclear_acceptance::sim::Args),
+    /// Lets pairs of use cases meet on two connections to PostgreSQL.
+    Interleave(allclear_acceptance::interleave::Args),
     /// Measures.
     Bench(allclear_acceptance::bench::Args),
     /// Serves the API without syncing commits, for the test that finds that out.
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Crash(args) => allclear_acceptance::crash::run(&args),
         Task::Sim(args) => allclear_acceptance::sim::run(&args),
+        Task::Interleave(args) => allclear_acceptance::interleave::run(&args),
         Task::Bench(args) => allclear_acceptance::bench::run(&args),
         Task::Unsynced(args) => allclear_acceptance::unsynced::run(&args),
     };

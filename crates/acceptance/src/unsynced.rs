@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use allclear_api::{App, PublicPages, Ready};
-use allclear_base::runtime::Health;
-use allclear_base::{OsRng, Secrets, SystemClock};
+use allclear_base::runtime::{Health, TokioSpawn};
+use allclear_base::{OsRng, Runtime, Secrets, SystemClock};
 use allclear_channels::Channels;
 use allclear_egress::{Client, TcpConnect};
 use allclear_store::evidence::Evidence;
@@ -31,11 +31,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let clock = Arc::new(SystemClock::start());
     let backend = Backend::Sqlite { folder: args.data.clone(), synchronous_normal: true, max_pages: None };
     let store = Store::open(&Options { backend, clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng) })?;
-    let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), clock);
+    let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), Arc::clone(&clock) as _);
     let app = App {
         store,
         evidence: Evidence::open(&args.data)?,
         rng: Arc::new(OsRng),
+        pager: Runtime { clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng), spawner: Arc::new(TokioSpawn) },
         channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
         pages: PublicPages::new("http://allclear.test"),
         health: Arc::new(Health::default()),

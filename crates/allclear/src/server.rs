@@ -96,7 +96,7 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         public_url: args.public_url.clone(),
         secrets: secrets::from_environment(),
     };
-    let rest = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("rest").build().context("no runtime")?;
+    let rest = rest_runtime()?;
     rest.block_on(async {
         let known = settings.secrets.clone();
         let server = Server::start(settings, documents).await?;
@@ -108,6 +108,14 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         server.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The runtime for everything but paging. The pager and the writer of the database have threads of their own: where there
+/// is little to do, fewer workers wake each other less.
+pub(crate) fn rest_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = cores.saturating_sub(1).max(1);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().thread_name("rest").build().context("no runtime")
 }
 
 /// The name under which `apply` remembers what these files own: the folder's.
@@ -179,11 +187,20 @@ impl Server {
         };
         let engine = Engine::start(parts).await?;
         phase("start: listeners");
-        let app = App { store: store.clone(), evidence, rng: Arc::new(OsRng), channels, pages, health, ready: ready.clone(), local: false };
+        let app = App {
+            store: store.clone(),
+            evidence,
+            rng: Arc::new(OsRng),
+            pager: pager_runtime.clone(),
+            channels,
+            pages,
+            health,
+            ready: ready.clone(),
+            local: false,
+        };
         let no_http = Switch::default();
         let socket = socket_path(folder);
         let local = bind_socket(&socket)?;
-        // Callbacks bring acknowledgements: they are served where paging is, so that nothing else holds them up.
         runtime.spawn(http::serve_tcp(listener, allclear_api::router(app.clone()), runtime.clone(), no_http.clone()));
         runtime.spawn(http::serve_unix(local, allclear_api::local_router(app), runtime.clone(), no_http.clone()));
         phase("start: probe");

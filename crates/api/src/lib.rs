@@ -11,8 +11,9 @@ mod render;
 mod state;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 pub use access::Access;
@@ -83,6 +84,7 @@ pub fn router(app: App) -> Router {
             Access::Public | Access::Signed => handler(route),
             Access::Needs(needed) => handler(route).layer(from_fn_with_state((app.clone(), needed), access::guard)),
         };
+        let answers = if route.method == "GET" { answers } else { answers.layer(from_fn_with_state(app.clone(), on_the_pager)) };
         router = router.route(route.path, answers);
     }
     let guarded = from_fn_with_state(app.clone(), public::keep_hosts_apart);
@@ -92,6 +94,17 @@ pub fn router(app: App) -> Router {
 /// The same for the socket in the data folder, where everybody is the owner of the machine.
 pub fn local_router(app: App) -> Router {
     router(App { local: true, ..app })
+}
+
+/// Carries a change out on the pager's thread: what readers ask for does not hold it up, and it runs to its end though
+/// the caller goes away.
+async fn on_the_pager(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    app.pager.spawn(async move {
+        // The caller may be gone.
+        let _gone = reply.send(next.run(request).await);
+    });
+    answer.await.unwrap_or_else(|_| http::StatusCode::SERVICE_UNAVAILABLE.into_response())
 }
 
 async fn not_found() -> (http::StatusCode, axum::Json<serde_json::Value>) {

@@ -42,7 +42,7 @@ impl Query {
 pub(crate) async fn list(State(app): State<App>, Caller(actor): Caller, RawQuery(raw): RawQuery) -> Result<Json<Value>, Problem> {
     let query = Query::parse(raw.as_deref());
     let (limit, offset) = (query.number("limit", 25).clamp(1, MOST_LIMIT), query.number("offset", 0));
-    if offset + limit > 10_000 {
+    if offset.saturating_add(limit) > 10_000 {
         return Err(Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided")
             .because("Offset and limit must be at most 10000 together"));
     }
@@ -161,7 +161,7 @@ pub(crate) async fn log_entries(
     // Newest first, as PagerDuty lists them.
     let entries: Vec<Value> = found.log.iter().rev().filter_map(|entry| entry_body(&app, &names, &found.incident, entry)).collect();
     let page: Vec<Value> = entries.iter().skip(offset).take(limit).cloned().collect();
-    let more = entries.len() > offset + page.len();
+    let more = entries.len() > offset.saturating_add(page.len());
     Ok(Json(json!({ "log_entries": page, "limit": limit, "offset": offset, "total": null, "more": more })))
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use allclear_base::Rng;
 use allclear_base::runtime::Health;
+use allclear_base::{Rng, Runtime};
 use allclear_channels::Channels;
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
@@ -20,6 +20,8 @@ pub struct App {
     pub evidence: Evidence,
     /// Chance.
     pub rng: Arc<dyn Rng>,
+    /// Where changes are carried out: nothing that readers ask for holds an acknowledgement up.
+    pub pager: Runtime,
     /// For verifying callbacks.
     pub channels: Channels,
     /// The public pages.

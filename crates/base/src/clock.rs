@@ -41,8 +41,15 @@ pub struct Elapsed;
 /// # Errors
 /// [`Elapsed`] when the deadline passed first.
 pub async fn timeout_at<F: Future>(clock: &dyn Clock, deadline_us: i64, work: F) -> Result<F::Output, Elapsed> {
-    let work = std::pin::pin!(work);
-    match futures::future::select(work, clock.sleep_until(deadline_us)).await {
+    before(&mut clock.sleep_until(deadline_us), work).await
+}
+
+/// The same for several pieces of work with one deadline. Once it passed, it is not to be used again.
+///
+/// # Errors
+/// [`Elapsed`] when the deadline passed first.
+pub async fn before<F: Future>(deadline: &mut Sleep, work: F) -> Result<F::Output, Elapsed> {
+    match futures::future::select(std::pin::pin!(work), deadline).await {
         futures::future::Either::Left((output, _)) => Ok(output),
         futures::future::Either::Right(((), _)) => Err(Elapsed),
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::{self, Clock};
 use crate::rng::Rng;
@@ -20,6 +20,11 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub trait Spawn: Send + Sync + 'static {
     /// Starts `task`; it runs to its end or until the process stops.
     fn spawn(&self, task: Task);
+
+    /// Runs `work`, which may block, where that holds no task up. A simulation, which has no threads, runs it at once.
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
 }
 
 /// Spawns on the Tokio runtime that is current at the call.
@@ -31,6 +36,10 @@ impl Spawn for TokioSpawn {
     fn spawn(&self, task: Task) {
         tokio::spawn(task);
     }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
 }
 
 /// Spawns on one Tokio runtime, whichever is current.
@@ -41,7 +50,16 @@ impl Spawn for HandleSpawn {
     fn spawn(&self, task: Task) {
         self.0.spawn(task);
     }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        self.0.spawn_blocking(work);
+    }
 }
+
+/// Work that blocks did not come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the work was interrupted")]
+pub struct Interrupted;
 
 /// What a loop needs of the world besides its subject.
 #[derive(Clone)]
@@ -63,6 +81,19 @@ impl Runtime {
     /// Starts a task.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.spawner.spawn(Box::pin(task));
+    }
+
+    /// Runs `work`, which may block, on a thread for such work.
+    ///
+    /// # Errors
+    /// [`Interrupted`] when `work` panicked, or the process is stopping.
+    pub async fn unblock<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Interrupted> {
+        let (reply, answer) = oneshot::channel();
+        self.spawner.spawn_blocking(Box::new(move || {
+            // Whoever asked may be gone; the work is done all the same.
+            let _gone = reply.send(work());
+        }));
+        answer.await.map_err(|_| Interrupted)
     }
 
     /// Runs a loop for as long as the process does: a panic is logged and counted, and the loop starts again

@@ -86,11 +86,25 @@ pub fn mask(text: &str, secrets: &[Secret]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_secret_prints_as_three_stars() {
         let secret = Secret::new("hunter22");
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_is_left_wherever_it_stood(secret in "[a-zA-Z0-9+/=%-]{4,20}", parts in prop::collection::vec("\\PC{0,10}", 1..5)) {
+            let masked = mask(&parts.join(&secret), &[Secret::new(secret.clone())]);
+            prop_assert!(!masked.contains(&secret));
+        }
+
+        #[test]
+        fn no_setting_makes_the_reader_panic(setting in "\\PC{0,30}|\\{\\{ ?(secret\\.)?[A-Z]{0,5} ?\\}{0,2}") {
+            let _resolved = Secrets::default().resolve(&setting);
+        }
     }
 
     #[test]

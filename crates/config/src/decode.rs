@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::str::FromStr;
 
-use allclear_domain::Span;
+use allclear_domain::{Span, Timestamp};
 
 use crate::diagnostic::{Sink, nearest};
 use crate::tree::{Node, Pos, Value};
@@ -152,6 +152,11 @@ pub(crate) fn span(sink: &Sink, node: &Node) -> Option<Span> {
 /// A span or `off`.
 pub(crate) fn span_or_off(sink: &Sink, node: &Node) -> Option<Option<Span>> {
     if text(sink, node)? == "off" { Some(None) } else { span(sink, node).map(Some) }
+}
+
+/// An instant, with its offset from UTC.
+pub(crate) fn instant(sink: &Sink, node: &Node) -> Option<Timestamp> {
+    parsed(sink, node)
 }
 
 /// A boolean; YAML 1.1's `on`, `off`, `yes`, `no` as well.

@@ -335,6 +335,7 @@ fn service(fields: &Fields<'_>, sites: &mut Sites) -> Option<Service> {
     for node in items(fields.node("rooms")) {
         rooms.extend(room(fields.sink, node, sites));
     }
+    let paused_until = fields.optional("paused_until", decode::instant);
     Some(Service {
         name: name?,
         description: description?,
@@ -343,6 +344,7 @@ fn service(fields: &Fields<'_>, sites: &mut Sites) -> Option<Service> {
         acknowledgement_timeout: acknowledgement_timeout?,
         auto_resolve: auto_resolve?,
         rooms,
+        paused_until: paused_until?,
         extra: Map::new(),
     })
 }
@@ -416,9 +418,9 @@ fn rule(fields: &Fields<'_>, sites: &mut Sites) -> Option<Rule> {
 fn incident_template(sink: &Sink, node: &Node) -> Option<IncidentTemplate> {
     let fields = Fields::of(sink, node, "incident")?;
     let name = fields.required("name", decode::name);
-    let investigating = fields.or("investigating", decode::text, "We are currently investigating this issue.".to_owned());
-    let identified = fields.or("identified", decode::text, "The issue has been identified and a fix is being implemented.".to_owned());
-    let resolved = fields.or("resolved", decode::text, "This incident has been resolved.".to_owned());
+    let investigating = fields.or("investigating", decode::text, IncidentTemplate::INVESTIGATING.to_owned());
+    let identified = fields.or("identified", decode::text, IncidentTemplate::IDENTIFIED.to_owned());
+    let resolved = fields.or("resolved", decode::text, IncidentTemplate::RESOLVED.to_owned());
     fields.finish();
     Some(IncidentTemplate { name: name?, investigating: investigating?, identified: identified?, resolved: resolved? })
 }

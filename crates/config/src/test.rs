@@ -26,6 +26,7 @@ pub(crate) fn decode(fields: &Fields<'_>, sites: &mut Sites) -> Option<Test> {
     let teardown = fields.list("teardown", step);
     let retry = fields.or("retry", decode::boolean, false);
     let quorum = fields.or("quorum", decode::number::<1, 1000>, 1);
+    let paused_until = fields.optional("paused_until", decode::instant);
     if let Some(node) = fields.node("steps").filter(|_| steps.len() + teardown.len() > MOST_STEPS) {
         sink.error(node.pos, format!("a test may have at most {MOST_STEPS} steps"), None);
     }
@@ -42,6 +43,7 @@ pub(crate) fn decode(fields: &Fields<'_>, sites: &mut Sites) -> Option<Test> {
         teardown,
         retry: retry?,
         quorum: u32::try_from(quorum?).unwrap_or(1),
+        paused_until: paused_until?,
         extra: serde_json::Map::new(),
     })
 }

@@ -4,8 +4,12 @@
 //! A delivery is written in the commit of the change that it tells of. Its lane is (incident, recipient, method):
 //! only the oldest unfinished delivery of a lane may be sent.
 
+mod breaker;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use breaker::{Breaker, FAILURES_UNTIL_OPEN};
 
 use crate::incident::{Incident, NotifyReason, State, Urgency};
 use crate::{ChannelId, DeliveryId, IncidentId, PersonId, ServiceId, Span, Timestamp};

@@ -48,6 +48,20 @@ impl Timestamp {
     }
 }
 
+/// A text that is not an instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an instant; write it with its offset: 2026-01-05T09:00:00Z or 2026-01-05T10:00:00+01:00")]
+pub struct NotAnInstant(String);
+
+impl FromStr for Timestamp {
+    type Err = NotAnInstant;
+
+    fn from_str(text: &str) -> Result<Self, NotAnInstant> {
+        let instant = text.trim().parse::<jiff::Timestamp>().map_err(|_| NotAnInstant(text.chars().take(40).collect()))?;
+        Ok(Self(instant.as_microsecond()))
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_rfc3339_millis())
@@ -193,6 +207,7 @@ impl<'de> Deserialize<'de> for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn spans_read_as_people_write_them() {
@@ -210,6 +225,30 @@ mod tests {
     fn a_span_is_written_as_it_is_read() {
         for text in ["5m", "1h30m", "500ms", "2d", "7d", "1h1ms"] {
             assert_eq!(text.parse::<Span>().expect("a span").to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_instant_is_read_with_its_offset_and_not_without() {
+        for text in ["2026-05-01T12:30:45.123456Z", "2026-05-01T14:30:45.123456+02:00"] {
+            assert_eq!(text.parse(), Ok(Timestamp(1_777_638_645_123_456)), "{text}");
+        }
+        for text in ["", "2026-05-01", "2026-05-01T12:30:45", "tomorrow"] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_reader_panic(text in "\\PC{0,40}|[0-9]{1,30}(us|ms|[smhdwTZ:.+-]){0,6}") {
+            let (_span, _instant) = (text.parse::<Span>(), text.parse::<Timestamp>());
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(us in 0..LONGEST_SPAN_US, at in 0_i64..4_000_000_000_000) {
+            prop_assert_eq!(Span::from_micros(us).to_string().parse(), Ok(Span::from_micros(us)));
+            let at = Timestamp(at * 1_000);
+            prop_assert_eq!(at.to_rfc3339_millis().parse(), Ok(at));
         }
     }
 

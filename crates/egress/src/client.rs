@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_base::clock::Sleep;
 use allclear_base::{Clock, clock};
 use bytes::{Bytes, BytesMut};
 use futures::future::{Either, select};
@@ -108,11 +109,11 @@ impl Client {
     /// # Errors
     /// [`Error`], by whose fault it is.
     pub async fn send(&self, request: Request, guard: &Guard) -> Result<Response, Error> {
-        let deadline = self.deadline(request.timeout);
+        let mut deadline = self.clock.sleep_until(self.deadline(request.timeout));
         let mut request = request;
         let mut redirects = 0;
         loop {
-            let response = self.exchange(&request, guard, deadline).await?;
+            let response = self.exchange(&request, guard, &mut deadline).await?;
             let target = response.headers.get(LOCATION).filter(|_| request.follow_redirects && is_redirect(response.status));
             let Some(target) = target.and_then(|t| t.to_str().ok()) else { return Ok(response) };
             redirects += 1;
@@ -123,13 +124,13 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, request: &Request, guard: &Guard, deadline: i64) -> Result<Response, Error> {
+    async fn exchange(&self, request: &Request, guard: &Guard, deadline: &mut Sleep) -> Result<Response, Error> {
         let uri: Uri = request.url.parse().map_err(|_| bad_url(&request.url))?;
         let target = target_of(&uri)?;
         let after_ms = u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX);
         let late = |phase| move |_| Error::Timeout { phase, after_ms };
         let connecting = self.connect.connect(&target, guard);
-        let connected = clock::timeout_at(&*self.clock, deadline, connecting).await.map_err(late(Phase::Connect))??;
+        let connected = clock::before(deadline, connecting).await.map_err(late(Phase::Connect))??;
         let Connected { io, remote, dns_us, connect_us, tls_us } = connected;
         let started = self.clock.now_us();
         let message = message_of(request, &uri)?;
@@ -139,14 +140,14 @@ impl Client {
         let head = {
             let sending = std::pin::pin!(sender.send_request(message));
             let answered = std::pin::pin!(beside(sending, connection.as_mut()));
-            clock::timeout_at(&*self.clock, deadline, answered).await.map_err(late(Phase::Wait))?.map_err(|e| broken(&e, true))?
+            clock::before(deadline, answered).await.map_err(late(Phase::Wait))?.map_err(|e| broken(&e, true))?
         };
         let waited = self.clock.now_us();
         let (parts, body) = head.into_parts();
         let body = {
             let reading = std::pin::pin!(read_body(body, request.largest_body));
             let read = std::pin::pin!(beside(reading, connection.as_mut()));
-            clock::timeout_at(&*self.clock, deadline, read).await.map_err(late(Phase::Transfer))??
+            clock::before(deadline, read).await.map_err(late(Phase::Transfer))??
         };
         let transferred = self.clock.now_us();
         let encoding = parts.headers.get(CONTENT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or("");
@@ -264,6 +265,7 @@ fn absolute(from: &Uri, target: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_location_is_resolved_against_its_origin() {
@@ -275,6 +277,29 @@ mod tests {
             ("c", "https://a.example/x/c"),
         ] {
             assert_eq!(absolute(&from, target).as_deref(), Ok(expected));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_location_makes_the_reader_panic_or_leads_to_another_scheme(
+            target in "(https?:)?/{0,3}\\PC{0,40}|[a-z]{1,10}:\\PC{0,20}", status in prop::sample::select(vec![301_u16, 302, 303, 307, 308])
+        ) {
+            let request = Request {
+                method: Method::POST,
+                url: "https://a.example/x/y?z".into(),
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+                timeout: Duration::from_secs(1),
+                largest_body: 10,
+                follow_redirects: true,
+            };
+            let status = StatusCode::from_u16(status).expect("a status");
+            if let Ok(next) = redirected(request, &target, status) {
+                let uri: Uri = next.url.parse().expect("an address that was read before");
+                prop_assert!(matches!(uri.scheme_str(), Some("http" | "https")), "{}", next.url);
+                let _target = target_of(&uri);
+            }
         }
     }
 

@@ -53,6 +53,7 @@ impl Write for Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn gzip(bytes: &[u8]) -> Bytes {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -65,6 +66,21 @@ mod tests {
         let bomb = gzip(&vec![0; 50 << 20]);
         assert!(bomb.len() < 100_000);
         assert_eq!(decode("gzip", bomb, 1 << 20), Err(Error::TooLarge { limit: 1 << 20 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics_or_grows_beyond_its_bound(
+            encoding in prop::sample::select(vec!["gzip", "x-gzip", "deflate", " GZIP ", "br", ""]), body in prop::collection::vec(any::<u8>(), 0..300),
+            limit in 0_usize..200, genuine: bool
+        ) {
+            let sent = if genuine { gzip(&body) } else { Bytes::from(body.clone()) };
+            let unread = !encoding.to_lowercase().contains("gzip") && encoding != "deflate";
+            if let Ok(read) = decode(encoding, sent.clone(), limit) {
+                let within = if unread { read == sent } else { read.len() <= limit };
+                prop_assert!(within);
+            }
+        }
     }
 
     #[test]

@@ -135,6 +135,7 @@ fn is_internal(addr: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -182,6 +183,27 @@ mod tests {
             for addr in ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254"] {
                 assert!(!guard.permits(ip(addr)), "{addr}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_of_ranges_panic(text in "\\PC{0,40}|[0-9a-f:.]{0,40}(/[0-9]{0,4})?") {
+            if let Ok(range) = text.parse::<Cidr>() {
+                let guard = Guard::allowing(vec![range]);
+                prop_assert!(!guard.permits(ip("169.254.169.254")));
+            }
+        }
+
+        #[test]
+        fn a_range_contains_its_own_addresses(bytes: [u8; 4], bits in 0_u8..=32, host: u32) {
+            let base = u32::from_be_bytes(bytes);
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            let range: Cidr = format!("{}/{bits}", Ipv4Addr::from(base)).parse().expect("a range");
+            let inside = (base & mask) | (host & !mask);
+            prop_assert!(range.contains(IpAddr::V4(Ipv4Addr::from(inside))));
+            let outside = inside ^ (1 << 31);
+            prop_assert!(bits == 0 || !range.contains(IpAddr::V4(Ipv4Addr::from(outside))));
         }
     }
 

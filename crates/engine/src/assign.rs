@@ -87,15 +87,18 @@ async fn account_for_absence(parts: &Parts, assignment: &Assignment) -> Result<O
         let mut missed = Vec::new();
         for item in &items {
             let known = known.remove(&(item.test_id.clone(), item.environment.clone())).unwrap_or_default();
-            missed.extend(item.slots().missing(since, now, &known).into_iter().map(|stretch| SlotException {
-                test: item.test_id.clone(),
-                environment: item.environment.clone(),
-                location: location.clone(),
-                first: stretch.first,
-                last: stretch.last,
-                slots: stretch.slots,
-                reason: "AllClear was not running".into(),
-            }));
+            let resumed = item.test.paused_until.unwrap_or(since).max(since).min(now);
+            for (from, to, reason) in [(since, resumed, "paused"), (resumed, now, "AllClear was not running")] {
+                missed.extend(item.slots().missing(from, to, &known).into_iter().map(|stretch| SlotException {
+                    test: item.test_id.clone(),
+                    environment: item.environment.clone(),
+                    location: location.clone(),
+                    first: stretch.first,
+                    last: stretch.last,
+                    slots: stretch.slots,
+                    reason: reason.into(),
+                }));
+            }
         }
         slot::insert_exceptions(tx, &missed)?;
         slot::put_watermark(tx, &Watermark { through: Timestamp(now.0 - 1), ..mark })?;

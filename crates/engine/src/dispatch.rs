@@ -1,7 +1,7 @@
 //! Sends what waits in the outbox: claim, call with no transaction open, settle.
 //!
-//! Each provider has its own loop and its own send slots: a slow one holds nobody else up. At most one message a
-//! second goes to one destination, as Slack and Twilio allow; what waits meanwhile goes as one.
+//! Each provider has its own loop, its own send slots and its own breaker: a slow or broken one holds nobody else up.
+//! At most one message a second goes to one destination, as Slack and Twilio allow; what waits meanwhile goes as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +11,8 @@ use std::time::Duration;
 use allclear_base::crash;
 use allclear_base::runtime::{Switch, Wake};
 use allclear_channels::{Envelope, PROVIDERS, is_idempotent};
-use allclear_domain::ChannelId;
-use allclear_domain::delivery::Outcome;
+use allclear_domain::delivery::{Breaker, Outcome};
+use allclear_domain::{ChannelId, Timestamp};
 use allclear_ops::delivery::{self, Outgoing};
 
 use crate::Parts;
@@ -44,6 +44,7 @@ impl Dispatch {
                     name: provider,
                     wake: wake.clone(),
                     paces: Paces::default(),
+                    breaker: Arc::default(),
                     busy: Arc::default(),
                     under_way: Arc::clone(&dispatch.under_way),
                 };
@@ -76,6 +77,7 @@ struct Provider {
     name: &'static str,
     wake: Wake,
     paces: Paces,
+    breaker: Arc<Mutex<Breaker>>,
     busy: Arc<AtomicUsize>,
     under_way: Arc<AtomicUsize>,
 }
@@ -85,7 +87,8 @@ impl Provider {
         while !stop.is_turned() {
             let now = self.parts.pager.clock.now_us();
             let (paced, next_pace) = self.paced(now);
-            let free = SLOTS.saturating_sub(self.busy.load(Ordering::SeqCst));
+            let breaker = self.breaker(|breaker| *breaker);
+            let free = breaker.allows(SLOTS.saturating_sub(self.busy.load(Ordering::SeqCst)), Timestamp(now));
             let claimed = if free == 0 {
                 Ok(vec![])
             } else {
@@ -96,7 +99,9 @@ impl Provider {
                     let due = delivery::next_due(&self.parts.store, self.name).await.ok().flatten().map_or(i64::MAX, |due| due.0);
                     // What is due already waits for a slot, a lane or a pace; each of them wakes this loop.
                     let due = if due <= now { i64::MAX } else { due };
-                    self.wake.wait_until(&*self.parts.pager.clock, due.min(next_pace).min(self.parts.look_anyway_at(now))).await;
+                    let next_try = breaker.next_try().map(|at| at.0).filter(|at| *at > now).unwrap_or(i64::MAX);
+                    let until = due.min(next_pace).min(next_try).min(self.parts.look_anyway_at(now));
+                    self.wake.wait_until(&*self.parts.pager.clock, until).await;
                 }
                 Ok(outgoing) => {
                     crash::point("dispatch.after_claim");
@@ -118,8 +123,15 @@ impl Provider {
         (paces.keys().cloned().collect(), next)
     }
 
+    /// Looks at the breaker or changes it.
+    fn breaker<T>(&self, work: impl FnOnce(&mut Breaker) -> T) -> T {
+        work(&mut self.breaker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn begin(&self, outgoing: Outgoing) {
-        let until = self.parts.pager.clock.now_us() + PACE_US;
+        let now = self.parts.pager.clock.now_us();
+        self.breaker(|breaker| *breaker = breaker.begun(Timestamp(now)));
+        let until = now + PACE_US;
         self.paces.lock().unwrap_or_else(PoisonError::into_inner).insert((outgoing.channel.clone(), outgoing.address.clone()), until);
         self.busy.fetch_add(1, Ordering::SeqCst);
         self.under_way.fetch_add(1, Ordering::SeqCst);
@@ -152,8 +164,25 @@ impl Provider {
         if !matches!(outcome, Outcome::Accepted { .. }) {
             tracing::warn!(provider = self.name, attempt = outgoing.attempt, ?outcome, "a message was not accepted");
         }
+        self.watch(&outcome);
         self.settle(outgoing, outcome).await;
         crash::point("dispatch.after_outcome");
+    }
+
+    /// Lets the breaker see an outcome, and says when it opens or closes.
+    fn watch(&self, outcome: &Outcome) {
+        let now = Timestamp(self.parts.pager.clock.now_us());
+        let (before, after) = self.breaker(|breaker| {
+            let before = std::mem::replace(breaker, breaker.ended(outcome, now));
+            (before, *breaker)
+        });
+        match (before.next_try(), after.next_try()) {
+            (None, Some(_)) => {
+                tracing::error!(provider = self.name, "the provider keeps failing; one message at a time finds out when it is back")
+            }
+            (Some(_), None) => tracing::info!(provider = self.name, "the provider works again"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
     }
 
     /// An outcome that cannot be written down is tried again until the lease is over; then it counts as unknown.

@@ -8,6 +8,7 @@ use allclear_domain::LocationName;
 use allclear_ops::judge::{self, Batch, Entry, Sampler};
 use allclear_probe::{Finished, Scheduler};
 use allclear_store::record::slot::SlotException;
+use futures::future::{Either, select};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::Parts;
@@ -15,6 +16,10 @@ use crate::assign::LOCAL;
 
 /// Results in one transaction: enough to make the commit cheap, few enough not to hold anybody up.
 const MOST_IN_BATCH: usize = 200;
+
+/// How long results that are sure to change nothing wait for others, so that they share a commit and its sync. The
+/// first result that may change something ends the wait.
+const GATHERED_FOR_US: i64 = 100_000;
 
 pub(crate) fn start(parts: &Parts, scheduler: &Scheduler, receiver: mpsc::Receiver<Finished>) {
     let (parts, scheduler) = (parts.clone(), scheduler.clone());
@@ -32,15 +37,42 @@ async fn run(parts: &Parts, scheduler: &Scheduler, receiver: &Mutex<mpsc::Receiv
     let mut finished = Vec::new();
     loop {
         finished.clear();
-        if receiver.lock().await.recv_many(&mut finished, MOST_IN_BATCH).await == 0 {
+        if !gather(parts, &mut *receiver.lock().await, &sampler, &mut finished).await {
             return;
         }
         seq += 1;
         let batch = batch_of(&finished, &boot, seq, scheduler);
-        submit(parts, &mut sampler, batch).await;
+        submit(parts, &mut sampler, &Arc::new(batch)).await;
         for one in &finished {
             scheduler.recorded(one);
         }
+    }
+}
+
+/// Takes what has come in; whether anything ever will again.
+async fn gather(parts: &Parts, receiver: &mut mpsc::Receiver<Finished>, sampler: &Sampler, finished: &mut Vec<Finished>) -> bool {
+    if receiver.recv_many(finished, MOST_IN_BATCH).await == 0 {
+        return false;
+    }
+    let clock = &*parts.rest.clock;
+    let mut seen = 0;
+    let mut until = std::pin::pin!(clock.sleep_until(clock.now_us().saturating_add(GATHERED_FOR_US)));
+    while finished.len() < MOST_IN_BATCH && finished[seen..].iter().all(|one| changes_nothing(sampler, one)) {
+        seen = finished.len();
+        let more = std::pin::pin!(receiver.recv_many(finished, MOST_IN_BATCH - seen));
+        match select(more, until.as_mut()).await {
+            Either::Left((1.., _)) => {}
+            Either::Left((0, _)) | Either::Right(_) => break,
+        }
+    }
+    true
+}
+
+/// Whether nobody waits for this result: a slot that did not run, or one more pass after a pass.
+fn changes_nothing(sampler: &Sampler, one: &Finished) -> bool {
+    match one {
+        Finished::Ran { report, superseded, .. } => superseded.is_none() && sampler.is_one_more_pass(report),
+        Finished::Missed(_) => true,
     }
 }
 
@@ -57,9 +89,9 @@ fn batch_of(finished: &[Finished], boot: &str, seq: i64, scheduler: &Scheduler) 
     for one in finished {
         match one {
             Finished::Ran { report, superseded, late } => {
-                let first = superseded.iter().map(|report| Entry { report: (**report).clone(), superseded: true });
+                let first = superseded.iter().map(|report| Entry { report: Arc::clone(report), superseded: true });
                 batch.entries.extend(first);
-                batch.entries.push(Entry { report: (**report).clone(), superseded: false });
+                batch.entries.push(Entry { report: Arc::clone(report), superseded: false });
                 if *late && let Some(slot) = report.slot {
                     let (test, environment, location) = (report.test_id.clone(), report.environment.clone(), report.location.clone());
                     batch.exceptions.push(SlotException {
@@ -88,10 +120,10 @@ fn batch_of(finished: &[Finished], boot: &str, seq: i64, scheduler: &Scheduler) 
 }
 
 /// Comes again with the same batch until it is kept: the centre takes a batch that comes twice once.
-async fn submit(parts: &Parts, sampler: &mut Sampler, batch: Batch) {
+async fn submit(parts: &Parts, sampler: &mut Sampler, batch: &Arc<Batch>) {
     let mut pause = Duration::from_millis(50);
     loop {
-        match judge::judge_batch(&parts.store, &parts.evidence, sampler, &*parts.rest.rng, batch.clone()).await {
+        match judge::judge_batch(&parts.rest, &parts.store, &parts.evidence, sampler, batch).await {
             Ok(judged) => {
                 if judged.opened + judged.resolved > 0 {
                     tracing::info!(opened = judged.opened, resolved = judged.resolved, "results changed incidents");

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_base::{Rng, crash};
-use allclear_domain::PageId;
 use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
-use allclear_store::record::resource;
+use allclear_domain::incident::Incident;
+use allclear_domain::{ComponentId, IncidentId, PageId, ServiceId, TestId};
+use allclear_store::record::incident as incidents;
+use allclear_store::record::{component, resource};
 use allclear_store::{Lane, Lock, Store, Tx, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Ids;
-use crate::{Actor, Draw, OpsError, Permission, judge, status};
+use crate::{Actor, Draw, OpsError, Permission, judge, rules, status};
 
 /// What happens to a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,26 +84,69 @@ fn apply_within(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document]
     let before = tx.catalog();
     let rev = resource::next_rev(tx)?;
     resource::change(tx, rev, &worked.put, &worked.remove, actor)?;
-    judge::withdraw(tx, ids)?;
-    let pages = pages_touched(&before, &tx.catalog(), &worked);
-    tx.lock(pages.iter().cloned().map(Lock::Page))?;
-    for page in &pages {
-        status::publish(tx, page)?;
-    }
+    follow(tx, ids, &before, &worked)?;
     worked.plan.rev = rev;
     Ok(worked.plan)
 }
 
-fn pages_touched(before: &Catalog, after: &Catalog, worked: &Worked) -> BTreeSet<PageId> {
-    let touched = worked.put.iter().map(|r| (r.document.kind(), r.id.clone())).chain(worked.remove.iter().cloned());
+/// What the change means for what is open, and what customers see of it. Locks are taken in their order; each look is
+/// made once what it looks at is locked, so that nothing opens by the old configuration behind its back.
+fn follow(tx: &mut Tx<'_>, ids: &Ids, before: &Catalog, worked: &Worked) -> Result<(), OpsError> {
+    let after = tx.catalog();
+    let touched: Vec<(Kind, &str)> = worked.put.iter().map(|r| (r.document.kind(), r.id.as_str())).collect();
+    let touched: Vec<(Kind, &str)> = touched.into_iter().chain(worked.remove.iter().map(|(kind, id)| (*kind, id.as_str()))).collect();
+    let services = services_ruled(before, &after, &touched);
+    let mut tests: BTreeSet<TestId> = touched.iter().filter(|(kind, _)| *kind == Kind::Test).map(|(_, id)| TestId::from(*id)).collect();
+    tests.extend(judge::withdrawn(tx)?.into_iter().filter_map(|alert| alert.test.map(|(test, _)| test)));
+    tx.lock(tests.into_iter().map(Lock::Test).chain(services.iter().cloned().map(Lock::Service)))?;
+
+    let withdrawn = judge::withdrawn(tx)?;
+    let mut ruled = Vec::new();
+    for service in &services {
+        ruled.extend(incidents::open_incidents_of(tx, service)?.into_iter().map(|incident| incident.id));
+    }
+    let concerned: BTreeSet<IncidentId> = withdrawn.iter().map(|alert| alert.incident.clone()).chain(ruled.iter().cloned()).collect();
+    let mut components: BTreeSet<ComponentId> = BTreeSet::new();
+    tx.lock(concerned.iter().cloned().map(Lock::Incident))?;
+    for incident in &concerned {
+        components.extend(component::pressed_by(tx, incident)?);
+    }
+    components.extend(services.iter().flat_map(|service| after.rules_of(service)).map(|(_, rule)| rule.component.clone()));
+    let mut pages = pages_touched(before, &after, &touched);
+    if !concerned.is_empty() {
+        pages.extend([before, &*after].iter().flat_map(|c| c.of_kind(Kind::Page)).map(|page| PageId(page.id.clone())));
+    }
+    tx.lock(components.into_iter().map(Lock::Component).chain(pages.iter().cloned().map(Lock::Page)))?;
+
+    judge::withdraw(tx, ids, &withdrawn)?;
+    let mut open = Vec::new();
+    for id in &ruled {
+        open.push(incidents::load_incident(tx, id)?);
+    }
+    open.retain(Incident::is_open);
+    rules::follow(tx, ids, &open)?;
+    for page in &pages {
+        status::publish(tx, page)?;
+    }
+    Ok(())
+}
+
+/// The services whose rules changed.
+fn services_ruled(before: &Catalog, after: &Catalog, touched: &[(Kind, &str)]) -> BTreeSet<ServiceId> {
+    let rules = touched.iter().filter(|(kind, _)| *kind == Kind::Rule);
+    let of = |catalog: &Catalog, id: &str| catalog.get(Kind::Rule, id).and_then(|r| r.document.as_rule()).map(|rule| rule.service.clone());
+    rules.flat_map(|(_, id)| [of(before, id), of(after, id)]).flatten().collect()
+}
+
+fn pages_touched(before: &Catalog, after: &Catalog, touched: &[(Kind, &str)]) -> BTreeSet<PageId> {
     let mut pages = BTreeSet::new();
     for (kind, id) in touched {
         match kind {
             Kind::Page => {
-                pages.insert(PageId(id));
+                pages.insert(PageId::from(*id));
             }
             Kind::Component => {
-                let id = id.into();
+                let id = ComponentId::from(*id);
                 pages.extend([before, after].iter().filter_map(|c| c.component(&id)).map(|c| c.page.clone()));
             }
             _ => {}

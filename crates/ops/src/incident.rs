@@ -105,10 +105,11 @@ pub(crate) struct Opening {
     pub(crate) run: Option<RunId>,
 }
 
-/// Decides on a new incident with its alert. Nothing where the service is gone.
+/// Decides on a new incident with its alert. Nothing where the service is gone or paused: while its cause lasts, the
+/// next trigger after the pause opens it.
 pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pending> {
     let (catalog, now) = (tx.catalog(), tx.now());
-    let service = catalog.service(&about.service)?;
+    let service = catalog.service(&about.service).filter(|service| !service.is_paused(now))?;
     let policy = catalog.policy(&service.escalation_policy);
     let id = IncidentId(ids.pagerduty_record());
     tx.adopt(Lock::Incident(id.clone()));

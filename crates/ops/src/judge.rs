@@ -6,16 +6,18 @@
 //! 3. Incidents open and resolve, all together (see `apply`).
 //! 4. The runs, the exceptions of the slot ledger and the probe's watermark are written.
 
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use allclear_base::{Rng, crash};
+use allclear_base::{Runtime, crash};
 use allclear_domain::apitest::document::{Notify, Test};
 use allclear_domain::apitest::judge::{self, AlertStep, Fold, NotCounted, Standing, Thresholds};
 use allclear_domain::apitest::report::{RunReport, Verdict};
 use allclear_domain::incident::{Agent, ResolveReason};
-use allclear_domain::{IncidentId, LocationName, RunId, Span, TestId, Timestamp};
+use allclear_domain::{IncidentId, LocationName, RunId, ServiceId, Span, TestId, Timestamp};
 use allclear_store::evidence::{Evidence, Place};
-use allclear_store::record::alert;
+use allclear_store::record::alert::{self, Alert};
 use allclear_store::record::run::{self, Run};
 use allclear_store::record::slot::{self, SlotException, Watermark};
 use allclear_store::record::standing::{self, Located};
@@ -30,7 +32,7 @@ use crate::{Draw, OpsError};
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The run.
-    pub report: RunReport,
+    pub report: Arc<RunReport>,
     /// Whether a retry stands in its place, so that it does not count.
     pub superseded: bool,
 }
@@ -77,7 +79,7 @@ struct Seen {
     last_failed: bool,
     sampled_at: Timestamp,
     /// The last pass that was not kept, in case the next run fails.
-    last_good: Option<Box<RunReport>>,
+    last_good: Option<Arc<RunReport>>,
 }
 
 /// A sample of passes: one an hour per test, environment and location.
@@ -87,8 +89,16 @@ const SAMPLE_EVERY: Span = Span::from_mins(60);
 const LARGEST_HELD_BODY: usize = 16 * 1024;
 
 impl Sampler {
+    /// Whether this report is a pass, as the one before it was: then it can change neither an alert nor an incident,
+    /// but for a test that needs several passes to recover.
+    #[must_use]
+    pub fn is_one_more_pass(&self, report: &RunReport) -> bool {
+        let key = (report.test_id.clone(), report.environment.clone(), report.location.clone());
+        report.verdict == Verdict::Passed && self.seen.get(&key).is_some_and(|seen| !seen.last_failed)
+    }
+
     /// The reports to keep in full: failures, the first pass after one, the last good run before one, and a sample.
-    fn choose(&mut self, entries: &[Entry], now: Timestamp) -> Vec<RunReport> {
+    fn choose(&mut self, entries: &[Entry], now: Timestamp) -> Vec<Arc<RunReport>> {
         let mut kept = Vec::new();
         for Entry { report, .. } in entries {
             let key = (report.test_id.clone(), report.environment.clone(), report.location.clone());
@@ -96,16 +106,16 @@ impl Sampler {
             let passed = report.verdict == Verdict::Passed;
             let sample = now.since(seen.sampled_at) >= SAMPLE_EVERY;
             if passed && !seen.last_failed && !sample {
-                seen.last_good = (held_size(report) <= LARGEST_HELD_BODY).then(|| Box::new(report.clone()));
+                seen.last_good = (held_size(report) <= LARGEST_HELD_BODY).then(|| Arc::clone(report));
                 continue;
             }
             if passed {
                 seen.sampled_at = now;
                 seen.last_good = None;
             }
-            kept.extend(seen.last_good.take().filter(|_| !passed).map(|report| *report));
+            kept.extend(seen.last_good.take().filter(|_| !passed));
             seen.last_failed = !passed;
-            kept.push(report.clone());
+            kept.push(Arc::clone(report));
         }
         kept
     }
@@ -120,19 +130,20 @@ fn held_size(report: &RunReport) -> usize {
 /// # Errors
 /// Errors of the store; nothing of the batch is kept then, and the caller comes again with it.
 pub async fn judge_batch(
+    runtime: &Runtime,
     store: &Store,
     evidence: &Evidence,
     sampler: &mut Sampler,
-    rng: &dyn Rng,
-    batch: Batch,
+    batch: &Arc<Batch>,
 ) -> Result<Judged, OpsError> {
     crash::point("judge.before_evidence");
     let now = store.now();
     let kept = sampler.choose(&batch.entries, now);
-    let places = evidence.append(&kept.iter().collect::<Vec<_>>(), now)?;
+    let ids: Vec<RunId> = kept.iter().map(|report| report.run_id.clone()).collect();
+    let places = if kept.is_empty() { vec![] } else { keep(runtime, evidence, kept, now).await? };
     crash::point("judge.after_evidence");
-    let places: BTreeMap<RunId, Place> = kept.into_iter().map(|report| report.run_id).zip(places).collect();
-    let draw = Draw::new(rng);
+    let places: BTreeMap<RunId, Place> = ids.into_iter().zip(places).collect();
+    let (draw, batch) = (Draw::new(&*runtime.rng), Arc::clone(batch));
     let tests: BTreeSet<Lock> = batch.entries.iter().map(|entry| Lock::Test(entry.report.test_id.clone())).collect();
     let write = Write::new("judge batch", Lane::Results).locks(tests);
     let judged = store.write(write, move |tx| judge_within(tx, &draw.ids(), &batch, &places)).await?;
@@ -140,8 +151,18 @@ pub async fn judge_batch(
     Ok(judged)
 }
 
+/// Writes evidence, which compresses and syncs, on a thread that may block.
+async fn keep(runtime: &Runtime, evidence: &Evidence, reports: Vec<Arc<RunReport>>, now: Timestamp) -> Result<Vec<Place>, OpsError> {
+    let evidence = evidence.clone();
+    let work = move || evidence.append(&reports.iter().map(|report| &**report).collect::<Vec<_>>(), now);
+    let done = runtime.unblock(work).await;
+    Ok(done.unwrap_or_else(|interrupted| Err(StoreError::Unavailable(interrupted.to_string())))?)
+}
+
 /// A test and environment with what this batch brought.
 struct Touched {
+    /// How it stands in every location, results of this batch included.
+    standings: Vec<Located>,
     /// The last failing run of the batch.
     failed: Option<(RunId, String)>,
     /// The last run of the batch that counted.
@@ -195,24 +216,43 @@ fn fold_one(tx: &mut Tx<'_>, report: &RunReport, touched: &mut BTreeMap<(TestId,
     let catalog = tx.catalog();
     let Some(test) = catalog.test(&report.test_id) else { return Ok("the test is gone".into()) };
     let Some(environment) = test.environments.get(&report.environment) else { return Ok("the environment is gone".into()) };
-    let known = standing::standings(tx, &report.test_id, &report.environment)?;
-    let before = known.into_iter().find(|located| located.location == report.location).map_or_else(Standing::default, |l| l.standing);
-    let result = judge::Result { run: &report.run_id, slot: report.slot.unwrap_or(report.started_at), verdict: &report.verdict };
+    let seen = match touched.entry((report.test_id.clone(), report.environment.clone())) {
+        MapEntry::Occupied(seen) => seen.into_mut(),
+        MapEntry::Vacant(place) => {
+            let standings = standing::standings(tx, &report.test_id, &report.environment)?;
+            place.insert(Touched { standings, failed: None, last: None })
+        }
+    };
+    let here = seen.standings.iter().position(|located| located.location == report.location);
+    let mut before = here.map_or_else(Standing::default, |at| seen.standings[at].standing.clone());
+    if report.verdict != Verdict::Passed && before.is_calm() {
+        let last = run::last_counted(tx, &report.test_id, &report.environment, &report.location)?;
+        before.judged_until = before.judged_until.max(last);
+    }
+    let result = judge::Result { slot: report.slot.unwrap_or(report.started_at), verdict: &report.verdict };
     let next = match judge::fold(&before, &result, thresholds(test, &report.environment, environment.notify.as_ref()), tx.now()) {
-        Fold::Counted(next) => next,
+        Fold::Counted(next) => {
+            let located = Located { location: report.location.clone(), standing: next.clone() };
+            standing::put_standing(tx, &report.test_id, &report.environment, &located)?;
+            next
+        }
+        Fold::OneMorePass(next) => next,
         Fold::HistoryOnly(NotCounted::LaterSlotJudged) => return Ok("history only: a later slot was judged".into()),
         Fold::HistoryOnly(NotCounted::Misconfigured) => return Ok("not judged: the test is misconfigured".into()),
         Fold::HistoryOnly(NotCounted::OlderThanTwoIntervals) => return Ok("history only: older than two intervals".into()),
     };
-    let seen = touched.entry((report.test_id.clone(), report.environment.clone())).or_insert(Touched { failed: None, last: None });
+    let located = Located { location: report.location.clone(), standing: next };
     match &report.verdict {
         Verdict::Failed(_) => seen.failed = Some((report.run_id.clone(), report.verdict.why().unwrap_or_default())),
         Verdict::Passed | Verdict::Misconfigured { .. } => {}
-        Verdict::Inconclusive { why } if next.blind => seen.failed = Some((report.run_id.clone(), why.clone())),
+        Verdict::Inconclusive { why } if located.standing.blind => seen.failed = Some((report.run_id.clone(), why.clone())),
         Verdict::Inconclusive { .. } => {}
     }
     seen.last = Some(report.run_id.clone());
-    standing::put_standing(tx, &report.test_id, &report.environment, &Located { location: report.location.clone(), standing: next })?;
+    match here {
+        Some(at) => seen.standings[at] = located,
+        None => seen.standings.push(located),
+    }
     Ok("counted".into())
 }
 
@@ -250,10 +290,11 @@ impl Kind {
     }
 }
 
-/// What an alert should do, before its incident is locked.
+/// What an alert should do, before its incident and its service are locked.
 struct Intent {
     test: TestId,
     environment: String,
+    service: ServiceId,
     kind: Kind,
     step: AlertStep,
     incident: Option<IncidentId>,
@@ -261,10 +302,12 @@ struct Intent {
 
 fn decide(tx: &mut Tx<'_>, ids: &Ids, touched: &BTreeMap<(TestId, String), Touched>) -> Result<Vec<Pending>, StoreError> {
     let mut intents = Vec::new();
-    for ((test, environment), seen) in touched {
+    for ((test, environment), seen) in touched.iter().filter(|(_, seen)| seen.last.is_some()) {
         intents.extend(intents_of(tx, test, environment, seen)?);
     }
-    tx.lock(intents.iter().filter_map(|intent| intent.incident.clone()).map(Lock::Incident))?;
+    let services = intents.iter().filter(|intent| intent.step == AlertStep::Trigger).map(|intent| Lock::Service(intent.service.clone()));
+    let incidents = intents.iter().filter_map(|intent| intent.incident.clone()).map(Lock::Incident);
+    tx.lock(services.chain(incidents).collect::<Vec<_>>())?;
     let mut pending = Vec::new();
     for intent in &intents {
         let seen = &touched[&(intent.test.clone(), intent.environment.clone())];
@@ -276,20 +319,22 @@ fn decide(tx: &mut Tx<'_>, ids: &Ids, touched: &BTreeMap<(TestId, String), Touch
 fn intents_of(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -> Result<Vec<Intent>, StoreError> {
     let catalog = tx.catalog();
     let Some(test) = catalog.test(id) else { return Ok(vec![]) };
-    let notified = test.environments.get(environment).and_then(|e| e.notify.as_ref()).is_some_and(|n| n.on);
+    let notify = test.environments.get(environment).and_then(|e| e.notify.as_ref());
+    let Some(notify) = notify.filter(|notify| notify.on && !test.is_paused(tx.now())) else { return Ok(vec![]) };
     let scheduled: BTreeSet<&LocationName> =
         test.schedules.iter().filter(|s| s.environment == environment).flat_map(|s| &s.locations).collect();
     let counts = |located: &&Located| scheduled.is_empty() || scheduled.contains(&located.location);
-    let standings = standing::standings(tx, id, environment)?;
-    let failing = standings.iter().filter(counts).filter(|l| l.standing.failing).count();
-    let blind = standings.iter().filter(counts).filter(|l| l.standing.blind).count();
+    let failing = seen.standings.iter().filter(counts).filter(|l| l.standing.failing).count();
+    let blind = seen.standings.iter().filter(counts).filter(|l| l.standing.blind).count();
+    let keys = [Kind::Fails.key(id, environment), Kind::Blind.key(id, environment)];
+    let mut known = alert::open_alerts(tx, &keys)?;
     let mut intents = Vec::new();
-    for (kind, count) in [(Kind::Fails, failing), (Kind::Blind, blind)] {
-        let open = alert::open_alert(tx, &kind.key(id, environment))?;
-        let step = if notified { judge::alert_step(open.is_some(), count, test.quorum, seen.failed.is_some()) } else { AlertStep::Stay };
+    for ((kind, count), key) in [(Kind::Fails, failing), (Kind::Blind, blind)].into_iter().zip(&keys) {
+        let open = known.iter().position(|alert| alert.dedup_key == *key).map(|at| known.swap_remove(at));
+        let step = judge::alert_step(open.is_some(), count, test.quorum, seen.failed.is_some());
         if step != AlertStep::Stay {
-            let incident = open.map(|alert| alert.incident);
-            intents.push(Intent { test: id.clone(), environment: environment.to_owned(), kind, step, incident });
+            let (incident, service) = (open.map(|alert| alert.incident), notify.service.clone());
+            intents.push(Intent { test: id.clone(), environment: environment.to_owned(), service, kind, step, incident });
         }
     }
     Ok(intents)
@@ -318,9 +363,13 @@ fn open_for(tx: &mut Tx<'_>, ids: &Ids, intent: &Intent, dedup_key: String, seen
     let catalog = tx.catalog();
     let test = catalog.test(&intent.test)?;
     let notify = test.environments.get(&intent.environment)?.notify.as_ref()?;
+    // Where the configuration changed while this waited for its locks, the next failing run opens what is wanted now.
+    if notify.service != intent.service || !notify.on || test.is_paused(tx.now()) {
+        return None;
+    }
     let (run, why) = seen.failed.clone()?;
     let about = Opening {
-        service: notify.service.clone(),
+        service: intent.service.clone(),
         dedup_key,
         test: Some((intent.test.clone(), intent.environment.clone())),
         title: intent.kind.title(&test.name, &intent.environment),
@@ -331,20 +380,23 @@ fn open_for(tx: &mut Tx<'_>, ids: &Ids, intent: &Intent, dedup_key: String, seen
     opening(tx, ids, about)
 }
 
-/// Ends the alerts of tests that were deleted or switched off. Within a change of the configuration.
-pub(crate) fn withdraw(tx: &mut Tx<'_>, ids: &Ids) -> Result<(), StoreError> {
+/// The open alerts of tests that were deleted, paused or switched off.
+pub(crate) fn withdrawn(tx: &mut Tx<'_>) -> Result<Vec<Alert>, StoreError> {
     const MOST: u32 = 10_000;
-    let catalog = tx.catalog();
+    let (catalog, now) = (tx.catalog(), tx.now());
     let alive = |test: &TestId, environment: &str| {
-        let environment = catalog.test(test).and_then(|test| test.environments.get(environment));
-        environment.and_then(|e| e.notify.as_ref()).is_some_and(|notify| notify.on)
+        let test = catalog.test(test).filter(|test| !test.is_paused(now));
+        let notify = test.and_then(|test| test.environments.get(environment)).and_then(|e| e.notify.as_ref());
+        notify.is_some_and(|notify| notify.on)
     };
-    let gone = |found: &alert::Alert| found.test.as_ref().is_some_and(|(test, environment)| !alive(test, environment));
-    let open: Vec<alert::Alert> = alert::open_test_alerts(tx, MOST)?.into_iter().filter(gone).collect();
-    tx.lock(open.iter().filter_map(|a| a.test.clone()).map(|(test, _)| Lock::Test(test)))?;
-    tx.lock(open.iter().map(|alert| Lock::Incident(alert.incident.clone())))?;
+    let gone = |found: &Alert| found.test.as_ref().is_some_and(|(test, environment)| !alive(test, environment));
+    Ok(alert::open_test_alerts(tx, MOST)?.into_iter().filter(gone).collect())
+}
+
+/// Ends such alerts. Within a change of the configuration; the caller holds their tests and incidents.
+pub(crate) fn withdraw(tx: &mut Tx<'_>, ids: &Ids, alerts: &[Alert]) -> Result<(), StoreError> {
     let mut pending = Vec::new();
-    for alert in &open {
+    for alert in alerts {
         if let Some((test, environment)) = &alert.test {
             standing::forget_standings(tx, test, Some(environment))?;
         }

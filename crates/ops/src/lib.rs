@@ -11,6 +11,7 @@ mod draw;
 mod error;
 pub mod incident;
 pub mod judge;
+mod rules;
 pub mod status;
 pub mod timer;
 pub mod token;

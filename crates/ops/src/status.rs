@@ -7,7 +7,7 @@ use allclear_domain::incident::{Effect, Incident, LogKind, State};
 use allclear_domain::status::published::MOST_INCIDENTS;
 use allclear_domain::status::published::{Affected, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
 use allclear_domain::status::{ComponentStatus, Derived, IncidentTemplate, Indicator, Owner, Rule, derive, rollup};
-use allclear_domain::{ComponentId, PageId, RuleId, Span};
+use allclear_domain::{ComponentId, PageId, RuleId};
 use allclear_store::record::component::{self, ComponentChange, ComponentState};
 use allclear_store::record::page::{self, StatusIncident};
 use allclear_store::record::timer::{self, Timer};
@@ -59,19 +59,22 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, pending: &mut [Pending]) -> Res
 fn presses(tx: &mut Tx<'_>, catalog: &Catalog, incident: &Incident, item: usize) -> Result<Vec<Move>, StoreError> {
     let mut moves = Vec::new();
     for (id, rule) in catalog.rules_of(&incident.service) {
-        if rule.delay == Span::ZERO {
+        if presses_now(tx, incident, &id, rule)? {
             moves.push(Move { component: rule.component.clone(), item, press: Some((id, rule.status(incident.urgency))) });
-        } else {
-            let timer = Timer {
-                subject: incident_subject(incident),
-                kind: format!("{RULE_DELAY}{id}"),
-                due_at: tx.now().plus(rule.delay),
-                body: "null".into(),
-            };
-            timer::set_timer(tx, &timer)?;
         }
     }
     Ok(moves)
+}
+
+/// Whether a rule's delay is over for an open incident; where it is not, a timer is set for when it will be.
+pub(crate) fn presses_now(tx: &mut Tx<'_>, incident: &Incident, id: &RuleId, rule: &Rule) -> Result<bool, StoreError> {
+    let due_at = incident.opened_at.plus(rule.delay);
+    if due_at <= tx.now() {
+        return Ok(true);
+    }
+    let (subject, kind) = (incident_subject(incident), format!("{RULE_DELAY}{id}"));
+    timer::set_timer(tx, &Timer { subject, kind, due_at, body: "null".into() })?;
+    Ok(false)
 }
 
 /// The same for one component on which an incident began to press late.
@@ -90,7 +93,7 @@ pub(crate) fn follow_one(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident, compon
     allclear_store::record::incident::append_log(tx, &incident.id, &[ids.pagerduty_record()], &drafts)
 }
 
-fn clear_rule_timers(tx: &mut Tx<'_>, incident: &Incident) -> Result<(), StoreError> {
+pub(crate) fn clear_rule_timers(tx: &mut Tx<'_>, incident: &Incident) -> Result<(), StoreError> {
     let subject = incident_subject(incident);
     for timer in timer::timers_of(tx, &subject)?.into_iter().filter(|timer| timer.kind.starts_with(RULE_DELAY)) {
         timer::clear_timer(tx, &subject, &timer.kind)?;
@@ -165,17 +168,15 @@ fn pages_to_publish(
     let mut pages: BTreeSet<PageId> = affected.iter().filter_map(|a| catalog.component(&a.id)).map(|c| c.page.clone()).collect();
     for incident in incidents {
         let templated = catalog.rules_of(&incident.service).filter(|(_, rule)| rule.incident.is_some());
-        let shown: Vec<PageId> = templated.filter_map(|(_, rule)| catalog.component(&rule.component)).map(|c| c.page.clone()).collect();
-        if !shown.is_empty() {
-            pages.extend(shown);
-            pages.extend(page::following(tx, &incident.id)?.into_iter().map(|following| following.page));
-        }
+        pages.extend(templated.filter_map(|(_, rule)| catalog.component(&rule.component)).map(|c| c.page.clone()));
+        pages.extend(page::following(tx, &incident.id)?.into_iter().map(|following| following.page));
     }
     Ok(pages)
 }
 
-/// Opens, updates or resolves the public incident that a rule's template asks for.
-fn follow_public_incident(
+/// Opens, updates or resolves the public incident that a rule's template asks for. One whose rule or template is gone
+/// is resolved: nothing else would ever end it.
+pub(crate) fn follow_public_incident(
     tx: &mut Tx<'_>,
     ids: &Ids,
     catalog: &Catalog,
@@ -185,9 +186,6 @@ fn follow_public_incident(
     let mut existing: BTreeMap<RuleId, StatusIncident> = BTreeMap::new();
     let templated: Vec<(RuleId, Rule)> =
         catalog.rules_of(&incident.service).filter(|(_, rule)| rule.incident.is_some()).map(|(id, rule)| (id, rule.clone())).collect();
-    if templated.is_empty() {
-        return Ok(());
-    }
     for following in page::following(tx, &incident.id)? {
         if let Some((_, rule)) = following.follows.clone() {
             existing.insert(rule, following);
@@ -207,7 +205,11 @@ fn follow_public_incident(
             None if pressed => new_public_incident(ids, incident, id, rule, template, &component.page, tx.now()),
             None => continue,
         };
-        let updated = say(tx, ids, next, stage, template, affected);
+        let updated = say(tx, ids, next, stage, template.words(stage), affected);
+        page::put_status_incident(tx, &updated)?;
+    }
+    for orphan in existing.into_values().filter(|one| one.owner == Owner::Automation && one.shown.stage != Stage::Resolved) {
+        let updated = say(tx, ids, orphan, Stage::Resolved, IncidentTemplate::RESOLVED, affected);
         page::put_status_incident(tx, &updated)?;
     }
     Ok(())
@@ -237,23 +239,11 @@ fn new_public_incident(
     StatusIncident { page: page.clone(), follows: Some((incident.id.clone(), rule_id.clone())), owner: Owner::Automation, shown }
 }
 
-fn say(
-    tx: &Tx<'_>,
-    ids: &Ids,
-    mut incident: StatusIncident,
-    stage: Stage,
-    template: &IncidentTemplate,
-    affected: &[Affected],
-) -> StatusIncident {
+fn say(tx: &Tx<'_>, ids: &Ids, mut incident: StatusIncident, stage: Stage, body: &str, affected: &[Affected]) -> StatusIncident {
     let now = tx.now();
-    let body = match stage {
-        Stage::Investigating => &template.investigating,
-        Stage::Identified | Stage::Monitoring => &template.identified,
-        Stage::Resolved => &template.resolved,
-    };
     let shown = &mut incident.shown;
     let affected = affected.iter().filter(|a| shown.components.contains(&a.id)).cloned().collect();
-    shown.updates.insert(0, PublishedUpdate { id: ids.statuspage(), stage, body: body.clone(), at: now, affected });
+    shown.updates.insert(0, PublishedUpdate { id: ids.statuspage(), stage, body: body.to_owned(), at: now, affected });
     shown.stage = stage;
     shown.updated_at = now;
     shown.resolved_at = (stage == Stage::Resolved).then_some(now);

@@ -48,12 +48,13 @@ async fn fire(store: &Store, rng: &dyn Rng, timer: Timer) -> Result<(), OpsError
         return store.write(write, move |tx| Ok(timer::take_timer(tx, &timer).map(|_| ())?)).await;
     };
     let draw = Draw::new(rng);
-    let write = Write::new("fire timer", Lane::Act).lock(Lock::Incident(id.clone()));
-    store.write(write, move |tx| fire_within(tx, &draw.ids(), &id, &timer)).await
+    store.write(Write::new("fire timer", Lane::Act), move |tx| fire_within(tx, &draw.ids(), &id, &timer)).await
 }
 
 /// The timer is taken away in the commit of what it does: it fires once, or it stands.
 fn fire_within(tx: &mut Tx<'_>, ids: &Ids, id: &IncidentId, timer: &Timer) -> Result<(), OpsError> {
+    let told = (timer.kind == ALARM).then(|| tx.catalog().settings().operators).flatten();
+    tx.lock(told.map(Lock::Service).into_iter().chain([Lock::Incident(id.clone())]))?;
     if !timer::take_timer(tx, timer)? {
         return Ok(());
     }

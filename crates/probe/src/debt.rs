@@ -1,13 +1,14 @@
 //! What tests owe: a teardown is written down before the request that makes it necessary is sent, and crossed out
 //! when it was run. After a kill the outstanding ones are paid.
 //!
-//! The journal is a file of JSON lines, synced after each; a torn last line is a debt that was not yet made.
+//! The journal is a file of JSON lines. A debt is on disk when writing it down returns; several that are made at once
+//! share a sync. A torn last line is a debt that was not yet made.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use allclear_domain::apitest::document::{Environment, Step};
 use allclear_domain::{LocationName, RunId, Span, TestId, Timestamp};
@@ -61,18 +62,23 @@ enum Line {
 /// The journal is written anew when it has grown by this many lines, so that its size follows what is owed.
 const LINES_UNTIL_COMPACTED: usize = 10_000;
 
-/// The journal of debts.
+/// The journal of debts. Writing to it blocks.
 pub struct DebtJournal {
     path: PathBuf,
     state: Mutex<State>,
+    /// How many lines are known to be on disk. Locked before the state where both are.
+    synced: Mutex<u64>,
 }
 
 struct State {
-    file: File,
+    file: Arc<File>,
     owed: BTreeMap<RunId, Debt>,
     /// Debts of runs that have not come to their end; they pay by themselves.
     active: BTreeSet<RunId>,
+    /// Lines since the file was written anew.
     lines: usize,
+    /// Lines since the journal was opened.
+    written: u64,
 }
 
 impl DebtJournal {
@@ -85,7 +91,8 @@ impl DebtJournal {
         let path = folder.join("debts.jsonl");
         let owed = read(&path)?;
         let file = rewrite(&path, &owed)?;
-        Ok(Self { path, state: Mutex::new(State { file, owed, active: BTreeSet::new(), lines: 0 }) })
+        let state = State { file: Arc::new(file), owed, active: BTreeSet::new(), lines: 0, written: 0 };
+        Ok(Self { path, state: Mutex::new(state), synced: Mutex::new(0) })
     }
 
     /// What is owed by runs that are over and due by `now`, oldest first.
@@ -117,37 +124,59 @@ impl DebtJournal {
         let mut state = self.lock();
         state.owed.insert(debt.run.clone(), debt.clone());
         state.active.insert(debt.run.clone());
-        self.append(&mut state, &Line::Owe(Box::new(debt.clone())))
+        let line = self.append(&mut state, &Line::Owe(Box::new(debt.clone())))?;
+        drop(state);
+        self.sync(line)
     }
 
-    /// Adds what a step saved.
+    /// Adds what a step saved; on disk when it returns.
     pub(crate) fn learn(&self, run: &RunId, saved: BTreeMap<String, Value>) -> std::io::Result<()> {
         let mut state = self.lock();
         if let Some(debt) = state.owed.get_mut(run) {
             debt.known.extend(saved.clone());
         }
-        self.append(&mut state, &Line::Learn { run: run.clone(), saved })
+        let line = self.append(&mut state, &Line::Learn { run: run.clone(), saved })?;
+        drop(state);
+        self.sync(line)
     }
 
-    /// Crosses a debt out.
+    /// Crosses a debt out. That may be lost: a teardown that is run twice does no harm.
     pub(crate) fn settle(&self, run: &RunId) -> std::io::Result<()> {
         let mut state = self.lock();
         state.owed.remove(run);
         state.active.remove(run);
-        self.append(&mut state, &Line::Settle { run: run.clone() })
+        self.append(&mut state, &Line::Settle { run: run.clone() }).map(|_| ())
     }
 
-    fn append(&self, state: &mut State, line: &Line) -> std::io::Result<()> {
+    /// Appends a line; its number.
+    fn append(&self, state: &mut State, line: &Line) -> std::io::Result<u64> {
         if state.lines >= LINES_UNTIL_COMPACTED {
-            state.file = rewrite(&self.path, &state.owed)?;
+            state.file = Arc::new(rewrite(&self.path, &state.owed)?);
             state.lines = 0;
         }
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        state.file.write_all(&text)?;
+        (&*state.file).write_all(&text)?;
         state.lines += 1;
-        // Crossing out may be lost: a teardown that is run twice does no harm.
-        if matches!(line, Line::Settle { .. }) { Ok(()) } else { state.file.sync_data() }
+        state.written += 1;
+        Ok(state.written)
+    }
+
+    /// Returns once the line of this number is on disk. Whoever comes while another syncs finds its line synced by the
+    /// next one to sync, or is that one.
+    fn sync(&self, line: u64) -> std::io::Result<()> {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *synced >= line {
+            return Ok(());
+        }
+        let (file, written) = {
+            let state = self.lock();
+            (Arc::clone(&state.file), state.written)
+        };
+        // Lines before the file was written anew are on disk with it.
+        file.sync_data()?;
+        *synced = written;
+        Ok(())
     }
 }
 
@@ -201,6 +230,7 @@ fn rewrite(path: &Path, owed: &BTreeMap<RunId, Debt>) -> std::io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn debt(run: &str) -> Debt {
         Debt {
@@ -229,6 +259,38 @@ mod tests {
         let owed = DebtJournal::open(folder.path()).expect("a journal").outstanding(Timestamp(0));
         assert_eq!(owed.len(), 1);
         assert_eq!(owed[0].known["id"], Value::from(7));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_damage_to_the_journal_makes_it_panic_or_hides_a_whole_line(damage in prop::collection::vec(any::<u8>(), 0..200)) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let journal = DebtJournal::open(folder.path()).expect("a journal");
+            journal.owe(&debt("a")).expect("written");
+            drop(journal);
+            let path = folder.path().join("debts.jsonl");
+            let mut text = std::fs::read(&path).expect("the journal");
+            text.extend(damage);
+            std::fs::write(&path, text).expect("the journal");
+            let owed = DebtJournal::open(folder.path()).expect("a journal").outstanding(Timestamp(0));
+            prop_assert!(owed.iter().any(|debt| debt.run.as_str() == "a"));
+        }
+    }
+
+    #[test]
+    fn debts_that_are_made_at_once_are_all_on_disk_also_when_the_file_is_written_anew_between() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = DebtJournal::open(folder.path()).expect("a journal");
+        journal.lock().lines = LINES_UNTIL_COMPACTED - 10;
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let journal = &journal;
+                scope.spawn(move || (0..10).for_each(|n| journal.owe(&debt(&format!("{thread}-{n}"))).expect("written")));
+            }
+        });
+        drop(journal);
+        assert_eq!(DebtJournal::open(folder.path()).expect("a journal").outstanding(Timestamp(0)).len(), 40);
     }
 
     #[test]

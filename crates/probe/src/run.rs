@@ -80,11 +80,15 @@ impl Runner {
 
     /// Runs a test once, teardown included.
     pub async fn run(&self, job: &Job) -> RunReport {
-        self.run_until(job, &Switch::default()).await
+        self.run_beside(job, std::future::pending()).await
     }
 
     /// The same, but when `stop` is turned the steps end where they are; the teardown runs all the same.
     pub async fn run_until(&self, job: &Job, stop: &Switch) -> RunReport {
+        self.run_beside(job, stop.turned()).await
+    }
+
+    async fn run_beside(&self, job: &Job, stopped: impl Future<Output = ()>) -> RunReport {
         let run_id = RunId(id::uuid7(&*self.runtime.rng, self.runtime.clock.now_us()));
         let started_at = self.now();
         let environment = job.test.environments.get(&job.environment).cloned().unwrap_or_default();
@@ -96,13 +100,13 @@ impl Runner {
         let owes = !job.test.teardown.is_empty();
         if owes {
             crash::point("probe.before_debt");
-            self.owe(&run_id, job, &initial, &variables);
+            self.owe(&run_id, job, &initial, &variables).await;
             crash::point("probe.after_debt");
         }
         let played = match ready {
             Ok(()) => {
                 let playing = std::pin::pin!(self.play(job, &environment, &run_id, &mut variables, &secrets));
-                match select(playing, std::pin::pin!(stop.turned())).await {
+                match select(playing, std::pin::pin!(stopped)).await {
                     Either::Left((played, _)) => played,
                     Either::Right(((), _)) => {
                         Played { reports: vec![], verdict: Verdict::Inconclusive { why: "interrupted".into() }, answer_lost: true }
@@ -146,12 +150,12 @@ impl Runner {
 
     /// Runs the steps until one fails, within the run's own time limit.
     async fn play(&self, job: &Job, environment: &Environment, run: &RunId, variables: &mut Variables, secrets: &[Secret]) -> Played {
-        let deadline = self.now().plus(LONGEST_RUN);
+        let mut deadline = self.runtime.clock.sleep_until(self.now().plus(LONGEST_RUN).0);
         let mut played = Played { reports: vec![], verdict: Verdict::Passed, answer_lost: false };
         for step in &job.test.steps {
             let label = step.label();
             let work = self.step(step, environment, &job.guard, run, variables, secrets);
-            let outcome = match clock::timeout_at(&*self.runtime.clock, deadline.0, work).await {
+            let outcome = match clock::before(&mut deadline, work).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     let message = format!("the run took longer than {LONGEST_RUN}");
@@ -169,7 +173,8 @@ impl Runner {
                     .keys()
                     .filter_map(|name| variables.values().get(name).map(|v| (name.clone(), v.clone())))
                     .collect();
-                if let Err(error) = journal.learn(run, saved) {
+                let (journal, of) = (Arc::clone(journal), run.clone());
+                if let Err(error) = self.write_down(move || journal.learn(&of, saved)).await {
                     tracing::error!(run.id = %run, %error, "what a test made could not be written down");
                 }
             }
@@ -275,8 +280,13 @@ impl Runner {
         (reports, worst)
     }
 
-    fn owe(&self, run: &RunId, job: &Job, initial: &BTreeMap<String, Value>, variables: &Variables) {
-        let Some(journal) = &self.journal else { return };
+    /// Writes to the journal, which blocks.
+    async fn write_down(&self, work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> std::io::Result<()> {
+        self.runtime.unblock(work).await.unwrap_or_else(|interrupted| Err(std::io::Error::other(interrupted)))
+    }
+
+    async fn owe(&self, run: &RunId, job: &Job, initial: &BTreeMap<String, Value>, variables: &Variables) {
+        let Some(journal) = self.journal.clone() else { return };
         // Values made of secrets are rendered anew when the debt is paid; they are not written down.
         let known = |(name, value): (&String, &Value)| {
             (!crate::variables::names_secret(value)).then(|| Some((name.clone(), variables.values().get(name)?.clone())))?
@@ -296,7 +306,7 @@ impl Runner {
             tries: 0,
             due_at: Timestamp(0),
         };
-        if let Err(error) = journal.owe(&debt) {
+        if let Err(error) = self.write_down(move || journal.owe(&debt)).await {
             tracing::error!(run.id = %run, %error, "a teardown could not be written down before its run");
         }
     }

@@ -18,6 +18,10 @@ use crate::run::{Job, Runner};
 /// Runs at the same time: a bound on sockets and memory; more wait for their turn and are late.
 const MOST_RUNS: usize = 2_000;
 
+/// The slots of a paused test are accounted for by stretches of this length: few rows, and little said too much where
+/// the pause ends early.
+const PAUSE_AT_ONCE: Span = Span::from_mins(10);
+
 /// One scheduled test.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -39,11 +43,12 @@ pub struct Item {
     pub canaries: Vec<String>,
 }
 
-type Key = (TestId, String, LocationName);
+/// A scheduled test's name among all. It is cloned for every slot, hence the `Arc`.
+type Key = Arc<(TestId, String, LocationName)>;
 
 impl Item {
     fn key(&self) -> Key {
-        (self.test_id.clone(), self.environment.clone(), self.location.clone())
+        Arc::new((self.test_id.clone(), self.environment.clone(), self.location.clone()))
     }
 
     /// Its slots.
@@ -96,9 +101,9 @@ pub enum Finished {
     /// It ran: the report that counts, and the one that a retry replaced.
     Ran {
         /// The report that counts.
-        report: Box<RunReport>,
+        report: Arc<RunReport>,
         /// The first try, if there was a retry.
-        superseded: Option<Box<RunReport>>,
+        superseded: Option<Arc<RunReport>>,
         /// Whether it started late.
         late: bool,
     },
@@ -107,7 +112,7 @@ pub enum Finished {
 }
 
 struct Planned {
-    item: Item,
+    item: Arc<Item>,
     /// A run of it has not come to its end.
     running: bool,
     /// Raised when the item changes, so that entries of the heap made before are passed over.
@@ -157,7 +162,7 @@ impl Scheduler {
         let mut state = self.lock();
         state.rev = assignment.rev;
         let mut before = std::mem::take(&mut state.items);
-        for item in assignment.items {
+        for item in assignment.items.into_iter().map(Arc::new) {
             let key = item.key();
             let old = before.remove(&key);
             let running = old.as_ref().is_some_and(|old| old.running);
@@ -194,10 +199,12 @@ impl Scheduler {
     pub fn recorded(&self, finished: &Finished) {
         let (slot, key) = match finished {
             Finished::Ran { report, .. } => {
-                let key = (report.test_id.clone(), report.environment.clone(), report.location.clone());
+                let key = Arc::new((report.test_id.clone(), report.environment.clone(), report.location.clone()));
                 (report.slot.unwrap_or(report.started_at), key)
             }
-            Finished::Missed(missed) => (missed.first, (missed.test.clone(), missed.environment.clone(), missed.location.clone())),
+            Finished::Missed(missed) => {
+                (missed.first, Arc::new((missed.test.clone(), missed.environment.clone(), missed.location.clone())))
+            }
         };
         self.lock().open.remove(&(slot, key));
     }
@@ -231,13 +238,25 @@ impl Scheduler {
         state.due.pop();
         let rev = state.rev;
         let Some(planned) = state.items.get_mut(&key).filter(|planned| planned.generation == generation) else { return Some(vec![]) };
-        let item = planned.item.clone();
+        let item = Arc::clone(&planned.item);
         let slots = item.slots();
+        if let Some(until) = item.test.paused_until.filter(|until| slot < *until) {
+            let next = slots.at_or_after(until.min(slot.plus(PAUSE_AT_ONCE)).max(slots.after(slot)));
+            let paused = slots.count(slot, next);
+            state.due.push(Reverse((next, generation, key.clone())));
+            if paused == 0 {
+                return Some(vec![]);
+            }
+            let ((test, environment, location), first) = ((*key).clone(), slots.at_or_after(slot));
+            let last = Timestamp(next.0 - item.every.as_micros());
+            state.open.insert((first, key));
+            return Some(vec![Missed { test, environment, location, first, last, slots: paused, reason: "paused" }]);
+        }
         // After a time in which this machine stood still, slots between this one and the newest do not run.
         let next = slots.after(slot.max(Timestamp(now.0 - item.every.as_micros())));
         let busy = std::mem::replace(&mut planned.running, true);
         state.due.push(Reverse((next, generation, key.clone())));
-        let (test, environment, location) = &key;
+        let (test, environment, location) = &*key;
         let missed = |first, last, slots, reason| Missed {
             test: test.clone(),
             environment: environment.clone(),
@@ -256,37 +275,36 @@ impl Scheduler {
         if busy {
             all_missed.push(missed(slot, slot, 1, "still running"));
         } else {
-            let scheduler = self.clone();
-            self.runtime.spawn(async move { scheduler.run_slot(item, slot, rev).await });
+            let (scheduler, key) = (self.clone(), Arc::clone(&key));
+            self.runtime.spawn(async move { scheduler.run_slot(&key, &item, slot, rev).await });
         }
         state.open.extend(all_missed.iter().map(|one| (one.first, key.clone())));
         state.open.insert((slot, key));
         Some(all_missed)
     }
 
-    async fn run_slot(&self, item: Item, slot: Timestamp, rev: i64) {
+    async fn run_slot(&self, key: &Key, item: &Item, slot: Timestamp, rev: i64) {
         let Ok(_permit) = self.permits.acquire().await else { return };
         let late = is_late(slot, self.now(), item.every);
-        let key = item.key();
         let mut job = Job {
-            test_id: item.test_id,
-            test: item.test,
-            environment: item.environment,
+            test_id: item.test_id.clone(),
+            test: Arc::clone(&item.test),
+            environment: item.environment.clone(),
             overrides: BTreeMap::new(),
-            location: item.location,
-            guard: item.guard,
-            canaries: item.canaries,
+            location: item.location.clone(),
+            guard: item.guard.clone(),
+            canaries: item.canaries.clone(),
             slot: Some(slot),
             attempt: 1,
             catalog_rev: rev,
         };
-        let mut report = Box::new(self.runner.run(&job).await);
+        let mut report = Arc::new(self.runner.run(&job).await);
         let mut superseded = None;
         if job.test.retry && matches!(report.verdict, Verdict::Failed(_)) {
             job.attempt = 2;
-            superseded = Some(std::mem::replace(&mut report, Box::new(self.runner.run(&job).await)));
+            superseded = Some(std::mem::replace(&mut report, Arc::new(self.runner.run(&job).await)));
         }
-        if let Some(planned) = self.lock().items.get_mut(&key) {
+        if let Some(planned) = self.lock().items.get_mut(key) {
             planned.running = false;
         }
         self.hand_over(Finished::Ran { report, superseded, late }).await;

@@ -61,7 +61,6 @@ pub struct Tx<'a> {
     pub(crate) signals: BTreeSet<Signal>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) writable: bool,
-    pub(crate) savepoints: u32,
 }
 
 impl Tx<'_> {
@@ -82,13 +81,23 @@ impl Tx<'_> {
         self.signals.insert(signal);
     }
 
-    /// Takes further locks. They must come after all that are held, in [`Lock`]'s order.
+    /// Takes further locks. They must come after all that are held, in [`Lock`]'s order. Whoever had to wait for them
+    /// may have waited for a change of the configuration: the catalog is brought up to date.
     ///
     /// # Errors
     /// [`StoreError::Lock`] for a lock out of order.
     pub fn lock(&mut self, locks: impl IntoIterator<Item = Lock>) -> Result<(), StoreError> {
+        if self.take_locks(locks)? && matches!(self.conn, Conn::Postgres(..)) {
+            let rev = crate::record::resource::rev(self)?;
+            self.see_catalog(rev)?;
+        }
+        Ok(())
+    }
+
+    /// The same without a look at the configuration; whether there was anything to take.
+    pub(crate) fn take_locks(&mut self, locks: impl IntoIterator<Item = Lock>) -> Result<bool, StoreError> {
         let wanted: BTreeSet<Lock> = locks.into_iter().filter(|lock| !self.held.contains(lock) && !self.made.contains(lock)).collect();
-        let Some(first) = wanted.first() else { return Ok(()) };
+        let Some(first) = wanted.first() else { return Ok(false) };
         if let Some(last) = self.held.last().filter(|last| *last > first) {
             return Err(StoreError::Lock(format!("{first:?} was asked for after {last:?}")));
         }
@@ -104,6 +113,14 @@ impl Tx<'_> {
             }
         }
         self.held.extend(wanted);
+        Ok(true)
+    }
+
+    /// Loads what changed in the configuration up to `rev`.
+    pub(crate) fn see_catalog(&mut self, rev: i64) -> Result<(), StoreError> {
+        if rev != self.catalog.rev() {
+            self.catalog = Arc::new(crate::record::resource::catch_up(self)?);
+        }
         Ok(())
     }
 
@@ -125,19 +142,18 @@ impl Tx<'_> {
     /// # Errors
     /// What `work` returns, or the store's own error if the savepoint cannot be made or undone.
     pub fn savepoint<T, E: From<StoreError>>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
-        self.savepoints += 1;
-        let name = format!("sp{}", self.savepoints);
-        self.batch(&format!("SAVEPOINT {name}"))?;
+        // Savepoints of one name stand one within the other, on both engines.
+        self.batch("SAVEPOINT part")?;
         let (signals, catalog) = (self.signals.clone(), Arc::clone(&self.catalog));
         match work(self) {
             Ok(done) => {
-                self.batch(&format!("RELEASE SAVEPOINT {name}"))?;
+                self.batch("RELEASE SAVEPOINT part")?;
                 Ok(done)
             }
             Err(error) => {
                 if self.trouble.is_none() {
-                    self.batch(&format!("ROLLBACK TO SAVEPOINT {name}"))?;
-                    self.batch(&format!("RELEASE SAVEPOINT {name}"))?;
+                    self.batch("ROLLBACK TO SAVEPOINT part")?;
+                    self.batch("RELEASE SAVEPOINT part")?;
                 }
                 self.signals = signals;
                 self.catalog = catalog;
@@ -146,9 +162,10 @@ impl Tx<'_> {
         }
     }
 
-    fn batch(&mut self, text: &str) -> Result<(), StoreError> {
+    /// Runs a statement that concerns the transaction itself.
+    fn batch(&mut self, text: &'static str) -> Result<(), StoreError> {
         let done = match &mut self.conn {
-            Conn::Sqlite(conn, _) => conn.execute_batch(text).map_err(|e| sqlite_error(e, text)),
+            Conn::Sqlite(conn, _) => sqlite_execute(conn, text, &[]).map(|_| ()).map_err(|e| sqlite_error(e, text)),
             Conn::Postgres(client, _) => client.batch_execute(text).map_err(|e| postgres_error(e, text)),
         };
         done.map_err(|failed| self.fail(failed))
@@ -241,7 +258,7 @@ fn postgres_row(row: &postgres::Row) -> Result<Row, postgres::Error> {
     (0..row.len()).map(|index| row.try_get::<_, Value>(index)).collect::<Result<Vec<_>, _>>().map(Row)
 }
 
-fn sqlite_execute(conn: &rusqlite::Connection, text: &str, params: &[Value]) -> rusqlite::Result<u64> {
+pub(crate) fn sqlite_execute(conn: &rusqlite::Connection, text: &str, params: &[Value]) -> rusqlite::Result<u64> {
     let mut statement = conn.prepare_cached(text)?;
     statement.execute(rusqlite::params_from_iter(params)).map(|n| n as u64)
 }

@@ -165,6 +165,7 @@ impl Day {
             store: self.store.clone(),
             evidence: self.evidence.clone(),
             rng: Arc::new(self.rng.clone()),
+            pager: runtime.clone(),
             channels,
             pages,
             health,

@@ -39,6 +39,7 @@ fn api() -> Api {
         store: store.clone(),
         evidence: Evidence::open(folder.path()).expect("a folder"),
         rng: Arc::new(OsRng),
+        pager: runtime.clone(),
         channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
         pages: PublicPages::new("http://allclear.test"),
         health: Arc::new(Health::default()),
@@ -113,6 +114,41 @@ async fn a_body_beyond_its_bound_is_refused() {
         .expect("a request");
     let answer = api.router.clone().oneshot(request).await.expect("infallible").status();
     assert_eq!(answer, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn an_offset_beyond_all_numbers_is_refused_and_not_an_overflow() {
+    let api = api();
+    let form = format!("Bearer {}", token_with(&api, &[Permission::IncidentsRead]).await);
+    let path = format!("/pagerduty/incidents?offset={}", usize::MAX);
+    assert_eq!(call(&api.router, "GET", &path, Some(&form)).await, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn whatever_is_asked_of_any_route_no_answer_is_a_fault_of_ours() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let api = runtime.block_on(async { api() });
+    let word = "[a-zA-Z0-9%_.~-]{0,12}";
+    let query = proptest::collection::vec(
+        ("(limit|offset|statuses%5B%5D|all|[a-z]{1,5})", "(|-1|25|18446744073709551615|triggered|%ff%00|[!-~&&[^#]]{0,10})"),
+        0..4,
+    );
+    let bodies = "|\\PC{0,60}|\\{\"incidents?\":[\\[{]\\{?\"(id|status)\":(\"\\PC{0,8}\"|[0-9]{1,25}|null)\\}?[\\]}]\\}|\\[{0,40}";
+    let strategy = (0..ROUTES.len(), word, query, bodies);
+    let mut runner = proptest::test_runner::TestRunner::new(proptest::test_runner::Config::with_cases(400));
+    let outcome = runner.run(&strategy, |(route, word, query, body)| {
+        let route = &ROUTES[route];
+        let path = route.path.replace("{slug}", "x").replace(['{', '}', '*'], "").replace("id", &word).replace("key", &word);
+        let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let Ok(request) = Request::builder().method(route.method).uri(format!("{path}?{}", query.join("&"))).body(Body::from(body)) else {
+            return Ok(());
+        };
+        let status = runtime.block_on(api.local.clone().oneshot(request)).expect("infallible").status();
+        let starting = status == StatusCode::SERVICE_UNAVAILABLE && route.path == "/readyz";
+        proptest::prop_assert!(!status.is_server_error() || starting, "{} {path}: {status}", route.method);
+        Ok(())
+    });
+    outcome.expect("no route fails");
 }
 
 #[tokio::test]

@@ -153,7 +153,42 @@ fn whole_number_of(value: &Value) -> Option<i128> {
 mod tests {
     use super::*;
     use Comparison as C;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,12}|[0-9.eE+-]{0,12}|inf|NaN".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(2, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::vec(("[a-c]", inner), 0..3).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_comparison_and_its_opposite_never_agree(a in values(), b in values()) {
+            let holds = |comparison: Comparison| comparison.holds(Some(&a), &b);
+            prop_assert_ne!(holds(C::Equal), holds(C::NotEqual));
+            prop_assert_ne!(holds(C::Empty), holds(C::NotEmpty));
+            prop_assert_ne!(holds(C::Contains), holds(C::DoesNotContain));
+            prop_assert!(!(holds(C::IsLessThan) && holds(C::IsGreaterThanOrEqual)));
+            prop_assert!(!(holds(C::IsGreaterThan) && holds(C::IsLessThanOrEqual)));
+        }
+
+        #[test]
+        fn nothing_that_is_not_there_satisfies_a_comparison(target in values()) {
+            prop_assert!(COMPARISONS.iter().all(|(_, comparison)| !comparison.holds(None, &target)));
+        }
+    }
 
     #[test]
     fn each_comparison_holds_and_fails_as_runscope_defines_it() {

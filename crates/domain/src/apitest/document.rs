@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::compare::Comparison;
-use crate::{LocationName, ServiceId, Span};
+use crate::{LocationName, ServiceId, Span, Timestamp};
 
 /// A multi-step API test. Identity is bucket and name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Test {
     /// How many locations must fail for the test to fail.
     #[serde(default = "one")]
     pub quorum: u32,
+    /// Until when it does not run; nothing for a test that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -38,6 +41,14 @@ pub struct Test {
 
 const fn one() -> u32 {
     1
+}
+
+impl Test {
+    /// Whether it rests at `at`: it runs at none of its slots and concerns nobody.
+    #[must_use]
+    pub fn is_paused(&self, at: Timestamp) -> bool {
+        self.paused_until.is_some_and(|until| at < until)
+    }
 }
 
 /// The most steps a test may have, teardown included: enough for any real check, a bound on one run's memory.

@@ -6,16 +6,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::report::Verdict;
-use crate::{RunId, Span, Timestamp};
+use crate::{Span, Timestamp};
 
 /// How a test stands in one environment and location.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Standing {
-    /// The slot (or start, for a run by hand) of the last result that counted.
-    pub judged_until: Timestamp,
+    /// The slot (or start, for a run by hand) of the last result that counted; nothing before the first. One more pass
+    /// after a pass is not worth a write: as it is stored it may be older, and the runs themselves say how far it is.
+    pub judged_until: Option<Timestamp>,
     /// Consecutive failures up to now.
     pub failures: u32,
-    /// Consecutive passes up to now.
+    /// Consecutive passes since the last failure, as far as they had to be counted.
     pub passes: u32,
     /// Whether the location counts as failing.
     pub failing: bool,
@@ -23,17 +24,19 @@ pub struct Standing {
     pub blind_since: Option<Timestamp>,
     /// Whether it has been inconclusive for too long.
     pub blind: bool,
-    /// The last run that counted.
-    pub last_run: Option<RunId>,
-    /// The last run that passed.
-    pub last_good_run: Option<RunId>,
+}
+
+impl Standing {
+    /// Whether the last result was a pass and nothing is wrong: one more pass changes nothing.
+    #[must_use]
+    pub const fn is_calm(&self) -> bool {
+        self.judged_until.is_some() && self.failures == 0 && !self.failing && self.blind_since.is_none() && !self.blind
+    }
 }
 
 /// One result, as far as judging needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Result<'a> {
-    /// The run.
-    pub run: &'a RunId,
     /// The slot that it was for, or its start.
     pub slot: Timestamp,
     /// What came of it.
@@ -56,6 +59,8 @@ pub struct Thresholds {
 pub enum Fold {
     /// The standing after it.
     Counted(Standing),
+    /// The same, one pass further: there is nothing to write.
+    OneMorePass(Standing),
     /// It came too late to count; the run is kept all the same.
     HistoryOnly(NotCounted),
 }
@@ -80,20 +85,19 @@ pub fn fold(standing: &Standing, result: &Result<'_>, thresholds: Thresholds, no
     if matches!(result.verdict, Verdict::Misconfigured { .. }) {
         return Fold::HistoryOnly(NotCounted::Misconfigured);
     }
-    if standing.last_run.is_some() && result.slot <= standing.judged_until {
+    if standing.judged_until.is_some_and(|until| result.slot <= until) {
         return Fold::HistoryOnly(NotCounted::LaterSlotJudged);
     }
     if thresholds.interval.is_some_and(|interval| now.since(result.slot) > interval.times(2).max(LATEST_TOLERATED)) {
         return Fold::HistoryOnly(NotCounted::OlderThanTwoIntervals);
     }
     let mut next = standing.clone();
-    next.judged_until = result.slot;
-    next.last_run = Some(result.run.clone());
+    next.judged_until = Some(result.slot);
     match result.verdict {
+        Verdict::Passed if standing.is_calm() => return Fold::OneMorePass(next),
         Verdict::Passed => {
             next.passes = standing.passes.saturating_add(1);
             next.failures = 0;
-            next.last_good_run = Some(result.run.clone());
             next.failing = standing.failing && next.passes < thresholds.after_passes.max(1);
             see(&mut next);
         }
@@ -171,9 +175,8 @@ mod tests {
         let mut seen = Vec::new();
         for (n, verdict) in verdicts.iter().enumerate() {
             let slot = Timestamp(i64::try_from(n + 1).expect("small") * 5 * MINUTE);
-            let run = RunId::from(format!("run{n}"));
-            match fold(&standing, &Result { run: &run, slot, verdict }, thresholds, slot) {
-                Fold::Counted(next) => standing = next,
+            match fold(&standing, &Result { slot, verdict }, thresholds, slot) {
+                Fold::Counted(next) | Fold::OneMorePass(next) => standing = next,
                 Fold::HistoryOnly(why) => panic!("{why:?}"),
             }
             seen.push(standing.clone());
@@ -199,20 +202,25 @@ mod tests {
     #[test]
     fn a_result_of_an_earlier_slot_changes_history_only() {
         let seen = run_through(&[Verdict::Passed, Verdict::Passed], thresholds(1, 1));
-        let late = RunId::from("late");
-        let fold = fold(
-            &seen[1],
-            &Result { run: &late, slot: Timestamp(7 * MINUTE), verdict: &failed() },
-            thresholds(1, 1),
-            Timestamp(10 * MINUTE),
-        );
+        let late = Result { slot: Timestamp(7 * MINUTE), verdict: &failed() };
+        let fold = fold(&seen[1], &late, thresholds(1, 1), Timestamp(10 * MINUTE));
         assert_eq!(fold, Fold::HistoryOnly(NotCounted::LaterSlotJudged));
     }
 
     #[test]
+    fn one_more_pass_after_a_pass_changes_nothing_and_any_other_pass_does() {
+        let seen = run_through(&[Verdict::Passed, failed(), Verdict::Passed, inconclusive()], thresholds(2, 1));
+        let pass = Result { slot: Timestamp(60 * MINUTE), verdict: &Verdict::Passed };
+        let folds = |standing: &Standing| fold(standing, &pass, thresholds(2, 1), Timestamp(60 * MINUTE));
+        for (standing, same) in [(&Standing::default(), false), (&seen[0], true), (&seen[1], false), (&seen[2], true), (&seen[3], false)] {
+            let judged = Standing { judged_until: Some(pass.slot), ..standing.clone() };
+            assert_eq!(folds(standing) == Fold::OneMorePass(judged), same, "{standing:?}");
+        }
+    }
+
+    #[test]
     fn a_result_older_than_two_intervals_changes_history_only() {
-        let run = RunId::from("r");
-        let result = Result { run: &run, slot: Timestamp(5 * MINUTE), verdict: &failed() };
+        let result = Result { slot: Timestamp(5 * MINUTE), verdict: &failed() };
         let fold = fold(&Standing::default(), &result, thresholds(1, 1), Timestamp(17 * MINUTE));
         assert_eq!(fold, Fold::HistoryOnly(NotCounted::OlderThanTwoIntervals));
     }

@@ -10,7 +10,7 @@ use crate::escalation::{Policy, Target};
 use crate::incident::Urgency;
 use crate::oncall::Schedule;
 use crate::status::{Component, Page, Rule};
-use crate::{ChannelId, PolicyId, ServiceId, Span};
+use crate::{ChannelId, PolicyId, ServiceId, Span, Timestamp};
 
 /// What incidents belong to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,9 +34,20 @@ pub struct Service {
     /// The rooms that are told how its incidents stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooms: Vec<Room>,
+    /// Until when nothing opens on it; nothing for a service that is in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl Service {
+    /// Whether it rests at `at`: no incident opens on it, those that are open stay.
+    #[must_use]
+    pub fn is_paused(&self, at: Timestamp) -> bool {
+        self.paused_until.is_some_and(|until| at < until)
+    }
 }
 
 /// A room on a channel.

@@ -109,16 +109,35 @@ pub struct IncidentTemplate {
     pub resolved: String,
 }
 
+impl IncidentTemplate {
+    /// The first update where the template does not say.
+    pub const INVESTIGATING: &'static str = "We are currently investigating this issue.";
+    /// The update at an acknowledgement where the template does not say.
+    pub const IDENTIFIED: &'static str = "The issue has been identified and a fix is being implemented.";
+    /// The last update where the template does not say, or is gone.
+    pub const RESOLVED: &'static str = "This incident has been resolved.";
+
+    /// The words for a stage.
+    #[must_use]
+    pub fn words(&self, stage: published::Stage) -> &str {
+        match stage {
+            published::Stage::Investigating => &self.investigating,
+            published::Stage::Identified | published::Stage::Monitoring => &self.identified,
+            published::Stage::Resolved => &self.resolved,
+        }
+    }
+}
+
 fn investigating_body() -> String {
-    "We are currently investigating this issue.".to_owned()
+    IncidentTemplate::INVESTIGATING.to_owned()
 }
 
 fn identified_body() -> String {
-    "The issue has been identified and a fix is being implemented.".to_owned()
+    IncidentTemplate::IDENTIFIED.to_owned()
 }
 
 fn resolved_body() -> String {
-    "This incident has been resolved.".to_owned()
+    IncidentTemplate::RESOLVED.to_owned()
 }
 
 /// A component's status, from best to worst.

@@ -391,15 +391,5 @@ impl Store {
 
 /// A transaction's parts at its start.
 fn begin<'a>(conn: Conn<'a>, shared: &Shared, catalog: Arc<Catalog>, writable: bool) -> Tx<'a> {
-    Tx {
-        conn,
-        now: shared.now(),
-        catalog,
-        held: BTreeSet::new(),
-        made: BTreeSet::new(),
-        signals: BTreeSet::new(),
-        trouble: None,
-        writable,
-        savepoints: 0,
-    }
+    Tx { conn, now: shared.now(), catalog, held: BTreeSet::new(), made: BTreeSet::new(), signals: BTreeSet::new(), trouble: None, writable }
 }

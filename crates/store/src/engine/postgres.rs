@@ -290,11 +290,9 @@ fn prepare(tx: &mut crate::Tx<'_>, locks: std::collections::BTreeSet<crate::Lock
     if !tx.writable {
         return Ok(None);
     }
-    tx.lock(locks)?;
+    tx.take_locks(locks)?;
     let row = tx.query_opt("SELECT rev, pg_current_xact_id()::text FROM catalog WHERE id = 1", params![])?;
     let Some(row) = row else { return Ok(None) };
-    if row.int(0)? != tx.catalog.rev() {
-        tx.catalog = Arc::new(crate::record::resource::catch_up(tx)?);
-    }
+    tx.see_catalog(row.int(0)?)?;
     Ok(Some(row.text(1)?.to_owned()))
 }

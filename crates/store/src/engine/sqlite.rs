@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use super::planted::Planted;
 use super::queue::{GROUP, Queue};
 use super::{End, Job, Shared, begin};
-use crate::tx::{Conn, SqliteTexts, Trouble, sqlite_error};
+use crate::tx::{Conn, SqliteTexts, Trouble, sqlite_error, sqlite_execute};
 use crate::{StoreError, migrate};
 
 /// Readers beside the writer: on two cores more would only wait for each other.
@@ -259,7 +259,7 @@ impl Writer {
 
     /// One transaction. `kept` says of each closure whether it is part of it.
     fn run_group(&mut self, jobs: &mut [Box<dyn Job>], kept: &mut Vec<bool>) -> Result<Group, StoreError> {
-        let batch = |conn: &Connection, text: &str| conn.execute_batch(text).map_err(|e| sqlite_error(e, text).error);
+        let batch = |conn: &Connection, text: &str| sqlite_execute(conn, text, &[]).map(|_| ()).map_err(|e| sqlite_error(e, text).error);
         if let Err(error) = batch(&self.conn, "BEGIN IMMEDIATE") {
             self.reopen();
             return Err(error);
@@ -317,7 +317,7 @@ impl Writer {
             return Ok(Group::Lost);
         }
         crash::point("store.before_commit");
-        if let Err(error) = self.conn.execute_batch("COMMIT") {
+        if let Err(error) = sqlite_execute(&self.conn, "COMMIT", &[]) {
             let why = error.to_string();
             tracing::error!(error = %why, "a commit failed; the database is opened again to see what was kept");
             return Ok(self.settle_commit(seq, why));

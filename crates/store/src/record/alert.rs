@@ -65,15 +65,15 @@ pub fn open_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, Sto
     row.as_ref().map(from_row).transpose()
 }
 
-/// The open alerts of a test.
+/// The open alerts with two keys: a test can have two in an environment.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn open_alerts_of_test(tx: &mut Tx<'_>, test: &TestId) -> Result<Vec<Alert>, StoreError> {
+pub fn open_alerts(tx: &mut Tx<'_>, dedup_keys: &[String; 2]) -> Result<Vec<Alert>, StoreError> {
     let rows = tx.query(
         "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
-         FROM alert WHERE test_id = $1 AND resolved_at IS NULL ORDER BY dedup_key LIMIT 1000",
-        params![test.as_str()],
+         FROM alert WHERE dedup_key IN ($1, $2) AND resolved_at IS NULL ORDER BY dedup_key",
+        params![&dedup_keys[0], &dedup_keys[1]],
     )?;
     rows.iter().map(from_row).collect()
 }

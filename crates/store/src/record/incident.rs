@@ -28,11 +28,13 @@ pub fn next_number(tx: &mut Tx<'_>, counter: &'static str) -> Result<i64, StoreE
     row.ok_or(StoreError::NotFound { what: "counter", id: counter.to_owned() })?.int(0)
 }
 
-/// Adds an incident. Needs its lock.
+/// Adds an incident. Needs its lock, and its service's: whoever changes what follows from a service's incidents must
+/// not miss one that opens at the same time.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn insert_incident(tx: &mut Tx<'_>, incident: &Incident) -> Result<(), StoreError> {
+    tx.require(&Lock::Service(incident.service.clone()))?;
     tx.require(&Lock::Incident(incident.id.clone()))?;
     let now = tx.now();
     tx.execute(

@@ -152,6 +152,19 @@ pub fn find_run(tx: &mut Tx<'_>, id: &RunId) -> Result<Option<Run>, StoreError> 
     row.as_ref().map(from_row).transpose()
 }
 
+/// The slot (or start) of the latest run that counted for how a test stands in an environment and location.
+///
+/// # Errors
+/// Errors of the store.
+pub fn last_counted(tx: &mut Tx<'_>, test: &TestId, environment: &str, location: &LocationName) -> Result<Option<Timestamp>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT COALESCE(slot, started_at) FROM run WHERE test_id = $1 AND environment = $2 AND location = $3 AND judged = 'counted' \
+         ORDER BY started_at DESC LIMIT 1",
+        params![test.as_str(), environment, location.as_str()],
+    )?;
+    row.map(|row| row.time(0)).transpose()
+}
+
 /// The latest runs of a test, newest first.
 ///
 /// # Errors
