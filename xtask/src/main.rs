@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test | bench | crash | sim`.
+//! The project's own tasks: `cargo xtask test | bench | crash | sim | interleave`.
 //!
 //! What a task needs of the system (PostgreSQL's server programs, a benchmark's peer) it finds, or installs through
 //! the system's package manager, saying so.
@@ -16,6 +16,7 @@ const HELP: &str = "cargo xtask TASK
   test          format, lints, all tests on both databases, short crash and simulation runs, the demo's script
   crash         the long crash run (at least 300 kills)
   sim           the simulation: --seed N --runs M, or --planted
+  interleave    every pair of use cases on two connections to PostgreSQL, met at every statement
   bench         the figures of docs/benchmarks.md";
 
 fn main() -> ExitCode {
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         "test" => test(),
         "crash" => acceptance(&["crash", "--kills", "300"], &rest),
         "sim" => acceptance(&["sim"], &rest),
+        "interleave" => interleave(&rest),
         "bench" => bench(&rest),
         _ => {
             println!("{HELP}");
@@ -61,6 +63,8 @@ fn test() -> anyhow::Result<()> {
     run(Command::new("cargo").args(["run", "--quiet", "-p", "allclear", "--", "demo", "--script"]))?;
     step("short crash run");
     acceptance(&["crash", "--kills", "30"], &[])?;
+    step("pairs of use cases on PostgreSQL");
+    acceptance(&["interleave", "--places", "3", "--database", &server.url()], &[])?;
     step("short simulation");
     acceptance(&["sim", "--runs", "200"], &[])?;
     acceptance(&["sim", "--runs", "5", "--database", &server.url()], &[])?;
@@ -72,6 +76,11 @@ fn test() -> anyhow::Result<()> {
 fn acceptance(fixed: &[&str], more: &[String]) -> anyhow::Result<()> {
     run(Command::new("cargo").args(["build", "--quiet", "-p", "allclear", "-p", "allclear-acceptance"]))?;
     run(Command::new("cargo").args(["run", "--quiet", "-p", "allclear-acceptance", "--"]).args(fixed).args(more))
+}
+
+fn interleave(more: &[String]) -> anyhow::Result<()> {
+    let server = postgres::Server::start()?;
+    acceptance(&["interleave", "--database", &server.url()], more)
 }
 
 fn bench(more: &[String]) -> anyhow::Result<()> {

@@ -26,6 +26,18 @@ pub fn fresh_database(server: &str) -> anyhow::Result<String> {
     Ok(format!("{head}/{name}"))
 }
 
+/// A database that begins as a copy of another, which nobody may be connected to. `base` is the server's address.
+///
+/// # Errors
+/// A server that does not answer.
+pub fn copy_of(base: &str, template: &str) -> anyhow::Result<String> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("{template}_{}", NEXT.fetch_add(1, Ordering::SeqCst));
+    let mut client = postgres::Client::connect(&format!("{base}/postgres"), postgres::NoTls)?;
+    client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))?;
+    Ok(format!("{base}/{name}"))
+}
+
 /// Breaks every other connection to a database, as a server does that restarts.
 ///
 /// # Errors

@@ -98,7 +98,7 @@ fn follow(tx: &mut Tx<'_>, ids: &Ids, before: &Catalog, worked: &Worked) -> Resu
     let services = services_ruled(before, &after, &touched);
     let mut tests: BTreeSet<TestId> = touched.iter().filter(|(kind, _)| *kind == Kind::Test).map(|(_, id)| TestId::from(*id)).collect();
     tests.extend(judge::withdrawn(tx)?.into_iter().filter_map(|alert| alert.test.map(|(test, _)| test)));
-    tx.lock(tests.into_iter().map(Lock::Test).chain(services.iter().cloned().map(Lock::Service)))?;
+    tx.lock(tests.iter().cloned().map(Lock::Test).chain(services.iter().cloned().map(Lock::Service)))?;
 
     let withdrawn = judge::withdrawn(tx)?;
     let mut ruled = Vec::new();
@@ -118,7 +118,7 @@ fn follow(tx: &mut Tx<'_>, ids: &Ids, before: &Catalog, worked: &Worked) -> Resu
     }
     tx.lock(components.into_iter().map(Lock::Component).chain(pages.iter().cloned().map(Lock::Page)))?;
 
-    judge::withdraw(tx, ids, &withdrawn)?;
+    judge::withdraw(tx, ids, &tests, &withdrawn)?;
     let mut open = Vec::new();
     for id in &ruled {
         open.push(incidents::load_incident(tx, id)?);

@@ -305,8 +305,11 @@ pub async fn settle_orphans(store: &Store, rng: &dyn Rng, at_start: bool, idempo
     let draw = Draw::new(rng);
     let work = move |tx: &mut Tx<'_>| {
         let ids = draw.ids();
-        let found = outbox::expired(tx, MOST_AT_ONCE)?;
-        tx.lock(found.iter().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+        let seen = outbox::expired(tx, MOST_AT_ONCE)?;
+        tx.lock(seen.iter().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+        // Some may have been settled before the locks were held.
+        let mut found = outbox::expired(tx, MOST_AT_ONCE)?;
+        found.retain(|stored| seen.iter().any(|before| before.delivery.id == stored.delivery.id));
         for stored in &found {
             let why = "AllClear stopped during the attempt".to_owned();
             if let Some(attempt) = &stored.bundle {

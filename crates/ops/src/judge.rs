@@ -14,6 +14,7 @@ use allclear_base::{Runtime, crash};
 use allclear_domain::apitest::document::{Notify, Test};
 use allclear_domain::apitest::judge::{self, AlertStep, Fold, NotCounted, Standing, Thresholds};
 use allclear_domain::apitest::report::{RunReport, Verdict};
+use allclear_domain::catalog::Catalog;
 use allclear_domain::incident::{Agent, ResolveReason};
 use allclear_domain::{IncidentId, LocationName, RunId, ServiceId, Span, TestId, Timestamp};
 use allclear_store::evidence::{Evidence, Place};
@@ -380,26 +381,34 @@ fn open_for(tx: &mut Tx<'_>, ids: &Ids, intent: &Intent, dedup_key: String, seen
     opening(tx, ids, about)
 }
 
+/// Whether a test concerns somebody in an environment at `now`.
+fn concerns(catalog: &Catalog, test: &TestId, environment: &str, now: Timestamp) -> bool {
+    let test = catalog.test(test).filter(|test| !test.is_paused(now));
+    let notify = test.and_then(|test| test.environments.get(environment)).and_then(|e| e.notify.as_ref());
+    notify.is_some_and(|notify| notify.on)
+}
+
 /// The open alerts of tests that were deleted, paused or switched off.
 pub(crate) fn withdrawn(tx: &mut Tx<'_>) -> Result<Vec<Alert>, StoreError> {
     const MOST: u32 = 10_000;
     let (catalog, now) = (tx.catalog(), tx.now());
-    let alive = |test: &TestId, environment: &str| {
-        let test = catalog.test(test).filter(|test| !test.is_paused(now));
-        let notify = test.and_then(|test| test.environments.get(environment)).and_then(|e| e.notify.as_ref());
-        notify.is_some_and(|notify| notify.on)
-    };
-    let gone = |found: &Alert| found.test.as_ref().is_some_and(|(test, environment)| !alive(test, environment));
+    let gone = |found: &Alert| found.test.as_ref().is_some_and(|(test, environment)| !concerns(&catalog, test, environment, now));
     Ok(alert::open_test_alerts(tx, MOST)?.into_iter().filter(gone).collect())
 }
 
-/// Ends such alerts. Within a change of the configuration; the caller holds their tests and incidents.
-pub(crate) fn withdraw(tx: &mut Tx<'_>, ids: &Ids, alerts: &[Alert]) -> Result<(), StoreError> {
+/// Ends such alerts, and forgets how tests stood that concern nobody any more: one that comes back begins anew. Within a
+/// change of the configuration; the caller holds the tests and the alerts' incidents.
+pub(crate) fn withdraw(tx: &mut Tx<'_>, ids: &Ids, tests: &BTreeSet<TestId>, alerts: &[Alert]) -> Result<(), StoreError> {
+    let (catalog, now) = (tx.catalog(), tx.now());
+    for test in tests {
+        for environment in standing::environments_of(tx, test)? {
+            if !concerns(&catalog, test, &environment, now) {
+                standing::forget_standings(tx, test, &environment)?;
+            }
+        }
+    }
     let mut pending = Vec::new();
     for alert in alerts {
-        if let Some((test, environment)) = &alert.test {
-            standing::forget_standings(tx, test, Some(environment))?;
-        }
         if alert::resolve_alert(tx, &alert.id)? {
             pending.extend(ending(tx, &alert.incident, Agent::Configuration, ResolveReason::TestWithdrawn)?);
         }

@@ -18,6 +18,15 @@ use crate::run::{Job, Runner};
 /// Runs at the same time: a bound on sockets and memory; more wait for their turn and are late.
 const MOST_RUNS: usize = 2_000;
 
+/// Runs start together that are due within this time of each other. Waking an idle processor for each run alone costs
+/// more than the run's own work; nobody sees twentieths of a second in a schedule of seconds.
+const GRID_US: i64 = 20_000;
+
+/// The first instant of the grid that is not before `at_us`.
+const fn on_the_grid(at_us: i64) -> i64 {
+    at_us.saturating_add(GRID_US - 1).div_euclid(GRID_US).saturating_mul(GRID_US)
+}
+
 /// The slots of a paused test are accounted for by stretches of this length: few rows, and little said too much where
 /// the pause ends early.
 const PAUSE_AT_ONCE: Span = Span::from_mins(10);
@@ -225,7 +234,7 @@ impl Scheduler {
                 }
             }
             let next = self.lock().due.peek().map_or(i64::MAX, |Reverse((slot, _, _))| slot.0);
-            let waited = std::pin::pin!(self.wake.wait_until(&*self.runtime.clock, next));
+            let waited = std::pin::pin!(self.wake.wait_until(&*self.runtime.clock, on_the_grid(next)));
             let stopped = std::pin::pin!(stop.turned());
             futures::future::select(waited, stopped).await;
         }

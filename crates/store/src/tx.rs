@@ -27,6 +27,7 @@ pub enum Signal {
 #[derive(Default)]
 pub(crate) struct SqliteTexts {
     known: HashMap<&'static str, String>,
+    inserts: HashMap<&'static str, String>,
     /// A condition that a planted bug forgets, and what it has instead.
     pub(crate) forgotten: Option<(&'static str, &'static str)>,
 }
@@ -82,14 +83,18 @@ impl Tx<'_> {
     }
 
     /// Takes further locks. They must come after all that are held, in [`Lock`]'s order. Whoever had to wait for them
-    /// may have waited for a change of the configuration: the catalog is brought up to date.
+    /// may have waited for a change of the configuration: then the closure is run again, so that it decides everything
+    /// on one revision.
     ///
     /// # Errors
     /// [`StoreError::Lock`] for a lock out of order.
     pub fn lock(&mut self, locks: impl IntoIterator<Item = Lock>) -> Result<(), StoreError> {
         if self.take_locks(locks)? && matches!(self.conn, Conn::Postgres(..)) {
             let rev = crate::record::resource::rev(self)?;
-            self.see_catalog(rev)?;
+            if rev != self.catalog.rev() {
+                self.trouble = self.trouble.or(Some(Trouble::Again));
+                return Err(StoreError::Changed("the configuration"));
+            }
         }
         Ok(())
     }
@@ -116,7 +121,7 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Loads what changed in the configuration up to `rev`.
+    /// Loads what changed in the configuration up to `rev`, at the begin of a transaction.
     pub(crate) fn see_catalog(&mut self, rev: i64) -> Result<(), StoreError> {
         if rev != self.catalog.rev() {
             self.catalog = Arc::new(crate::record::resource::catch_up(self)?);
@@ -200,27 +205,24 @@ impl Tx<'_> {
         Ok(self.query(sql, params)?.into_iter().next())
     }
 
-    /// Inserts many rows in as few statements as the engines allow.
-    pub(crate) fn insert_rows(&mut self, table: &str, columns: &[&str], rows: &[Vec<Value>]) -> Result<(), StoreError> {
-        // Both engines take at least 32,766 parameters; statements of 50 rows keep the number of texts small.
+    /// Inserts many rows. A server is asked as seldom as it allows; in the same process a prepared statement a row is
+    /// cheaper than a text for every number of rows.
+    pub(crate) fn insert_rows(&mut self, table: &'static str, columns: &[&str], rows: &[Vec<Value>]) -> Result<(), StoreError> {
+        // PostgreSQL takes 65,535 parameters; statements of 50 rows keep the number of texts small.
         const ROWS_PER_STATEMENT: usize = 50;
-        for chunk in rows.chunks(ROWS_PER_STATEMENT) {
-            let tuple = |row: usize| {
-                let places: Vec<String> = (1..=columns.len()).map(|n| format!("${}", row * columns.len() + n)).collect();
-                format!("({})", places.join(", "))
-            };
-            let tuples: Vec<String> = (0..chunk.len()).map(tuple).collect();
-            let text = format!("INSERT INTO {table} ({}) VALUES {}", columns.join(", "), tuples.join(", "));
-            let flat: Vec<Value> = chunk.iter().flatten().cloned().collect();
-            let done = match &mut self.conn {
-                Conn::Sqlite(conn, _) => sqlite_execute(conn, &sql::for_sqlite(&text), &flat).map_err(|e| sqlite_error(e, &text)),
-                Conn::Postgres(client, statements) => {
-                    statements.get(client, &text).and_then(|s| client.execute(&s, &as_dyn(&flat))).map_err(|e| postgres_error(e, &text))
-                }
-            };
-            done.map_err(|failed| self.fail(failed))?;
-        }
-        Ok(())
+        let done = match &mut self.conn {
+            Conn::Sqlite(conn, texts) => {
+                let text = texts.insert(table, columns);
+                rows.iter().try_for_each(|row| sqlite_execute(conn, text, row).map(|_| ()).map_err(|e| sqlite_error(e, text)))
+            }
+            Conn::Postgres(client, statements) => rows.chunks(ROWS_PER_STATEMENT).try_for_each(|chunk| {
+                let text = insert_text(table, columns, chunk.len());
+                let flat: Vec<Value> = chunk.iter().flatten().cloned().collect();
+                let inserted = statements.get(client, &text).and_then(|s| client.execute(&s, &as_dyn(&flat)));
+                inserted.map(|_| ()).map_err(|e| postgres_error(e, &text))
+            }),
+        };
+        done.map_err(|failed| self.fail(failed))
     }
 
     fn fail(&mut self, failed: Failed) -> StoreError {
@@ -229,7 +231,22 @@ impl Tx<'_> {
     }
 }
 
+/// `INSERT` of so many rows.
+fn insert_text(table: &str, columns: &[&str], rows: usize) -> String {
+    let tuple = |row: usize| {
+        let places: Vec<String> = (1..=columns.len()).map(|n| format!("${}", row * columns.len() + n)).collect();
+        format!("({})", places.join(", "))
+    };
+    let tuples: Vec<String> = (0..rows).map(tuple).collect();
+    format!("INSERT INTO {table} ({}) VALUES {}", columns.join(", "), tuples.join(", "))
+}
+
 impl SqliteTexts {
+    /// The insertion of one row; a table is always filled by the same columns.
+    fn insert(&mut self, table: &'static str, columns: &[&str]) -> &str {
+        self.inserts.entry(table).or_insert_with(|| sql::for_sqlite(&insert_text(table, columns, 1)))
+    }
+
     fn get(&mut self, sql: &'static str) -> &str {
         let forgotten = self.forgotten;
         self.known.entry(sql).or_insert_with(|| {

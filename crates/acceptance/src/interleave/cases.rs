@@ -45,6 +45,7 @@ pub(super) struct Actors {
 /// What the scene left in memory and in the hands of providers.
 #[derive(Clone)]
 pub(super) struct Known {
+    tests: BTreeMap<&'static str, TestId>,
     incident: IncidentId,
     in_flight: Outgoing,
     accepted: String,
@@ -74,7 +75,10 @@ pub(super) fn set_scene(url: &str) -> anyhow::Result<Known> {
     let folder = tempfile::tempdir()?;
     let (store, rng) = (open(url, folder.path(), OPENED_US)?, SeededRng::new(1));
     block_on(config::apply(&store, &rng, &Actor::files(), "world", documents(WORLD)))?;
-    let actors = Actors { store: store.clone(), folder: tempfile::tempdir()?, known: nothing() };
+    let catalog = store.catalog();
+    let id = |name: &str| TestId(catalog.id_of(Kind::Test, &format!("default/{name}")).unwrap_or_default().to_owned());
+    let tests = BTreeMap::from(["Live", "Other"].map(|name| (name, id(name))));
+    let actors = Actors { store: store.clone(), folder: tempfile::tempdir()?, known: Known { tests: tests.clone(), ..nothing() } };
     judge_run(&actors, "Live", "scene", 0, false)?;
     let first = block_on(store.read("first", |tx| allclear_store::record::incident::find_incident_by_number(tx, 1)))?;
     let incident = first.context("no incident opened")?.id;
@@ -83,7 +87,7 @@ pub(super) fn set_scene(url: &str) -> anyhow::Result<Known> {
     let accepted = sent.pop().context("no second page")?;
     let taken = Outcome::Accepted { provider_id: "SM1".into() };
     block_on(delivery::settle(&store, &SeededRng::new(2), &accepted, taken, false))?;
-    Ok(Known { incident, in_flight, accepted: accepted.attempt })
+    Ok(Known { tests, incident, in_flight, accepted: accepted.attempt })
 }
 
 fn nothing() -> Known {
@@ -101,7 +105,7 @@ fn nothing() -> Known {
         root: None,
         deliveries: vec![],
     };
-    Known { incident: "".into(), in_flight, accepted: String::new() }
+    Known { tests: BTreeMap::new(), incident: "".into(), in_flight, accepted: String::new() }
 }
 
 /// Every use case that changes what another may look at.
@@ -193,8 +197,7 @@ impl Spawn for AtOnce {
 /// A run of a test that was `after_s` seconds after the incident opened.
 fn judge_run(actors: &Actors, test: &str, run: &str, after_s: i64, passed: bool) -> Result<String, OpsError> {
     let at = Timestamp(OPENED_US + after_s * 1_000_000);
-    let identity = format!("default/{test}");
-    let test_id = TestId(actors.store.catalog().id_of(Kind::Test, &identity).unwrap_or_default().to_owned());
+    let test_id = actors.known.tests[test].clone();
     let failure = Failure { step: "Create".into(), message: "json playback_url not_empty: found \"\"".into() };
     let report = RunReport {
         run_id: run.into(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use allclear_base::crash;
 use allclear_domain::catalog::Catalog;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::planted::Planted;
 use super::queue::{GROUP, Queue};
@@ -129,6 +130,9 @@ fn open_connection(file: &Path, settings: &Settings, reader: bool) -> Result<Con
         conn.pragma_update(None, "synchronous", if settings.synchronous_normal { "NORMAL" } else { "FULL" })?;
         conn.pragma_update(None, "foreign_keys", true)?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // Without this, statements are prepared anew whenever a bound value might suit another plan: each claim, each look
+        // at the timers.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         conn.busy_timeout(Duration::from_secs(5))?;
         conn.pragma_update(None, "cache_size", -16_000)?;
         if let Some(pages) = settings.max_pages {

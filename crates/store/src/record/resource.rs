@@ -12,8 +12,6 @@ use crate::{Lock, Signal, StoreError, Tx};
 /// The version of the documents' form that this program writes.
 const SHAPE: i64 = 1;
 
-const COLUMNS: &str = "kind, id, body, source, rev, created_at";
-
 fn from_row(row: &Row) -> Result<Resource, StoreError> {
     let kind = kind_of(row.text(0)?)?;
     let body: serde_json::Value = row.json(2)?;
@@ -42,21 +40,37 @@ pub(crate) fn rev(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
 
 /// Loads everything. Only at start; afterwards [`catch_up`] loads the difference.
 pub(crate) fn load_catalog(tx: &mut Tx<'_>) -> Result<Catalog, StoreError> {
-    debug_assert!(COLUMNS.starts_with("kind"));
-    let rows = tx.query("SELECT kind, id, body, source, rev, created_at FROM resource", params![])?;
-    let resources = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
-    Ok(Catalog::default().advanced(rev(tx)?, resources, vec![]))
+    let rows = tx.query(
+        "SELECT kind, id, body, source, rev, created_at FROM resource \
+         UNION ALL SELECT 'catalog', '', NULL, NULL, rev, 0 FROM catalog WHERE id = 1",
+        params![],
+    )?;
+    advanced(&Catalog::default(), &rows)
 }
 
-/// The snapshot with everything that changed since it was taken.
+/// The snapshot with everything that changed since it was taken. One statement: two could see two configurations.
 pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<Catalog, StoreError> {
-    let known = tx.catalog().rev();
-    let changed = tx.query("SELECT kind, id, body, source, rev, created_at FROM resource WHERE rev > $1", params![known])?;
-    let changed = changed.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
-    let removed = tx.query("SELECT kind, id FROM resource_history WHERE rev > $1 AND body IS NULL", params![known])?;
-    let removed =
-        removed.iter().map(|row| Ok((kind_of(row.text(0)?)?, row.text(1)?.to_owned()))).collect::<Result<Vec<_>, StoreError>>()?;
-    Ok(tx.catalog().advanced(rev(tx)?, changed, removed))
+    let known = tx.catalog();
+    let rows = tx.query(
+        "SELECT kind, id, body, source, rev, created_at FROM resource WHERE rev > $1 \
+         UNION ALL SELECT kind, id, NULL, NULL, rev, 0 FROM resource_history WHERE rev > $1 AND body IS NULL \
+         UNION ALL SELECT 'catalog', '', NULL, NULL, rev, 0 FROM catalog WHERE id = 1",
+        params![known.rev()],
+    )?;
+    advanced(&known, &rows)
+}
+
+/// A snapshot with rows that were read: documents, those that were removed (without a body), and the revision.
+fn advanced(known: &Catalog, rows: &[Row]) -> Result<Catalog, StoreError> {
+    let (mut rev, mut changed, mut removed) = (known.rev(), Vec::new(), Vec::new());
+    for row in rows {
+        match (row.text(0)?, row.text_or_null(2)?) {
+            ("catalog", _) => rev = row.int(4)?,
+            (_, Some(_)) => changed.push(from_row(row)?),
+            (kind, None) => removed.push((kind_of(kind)?, row.text(1)?.to_owned())),
+        }
+    }
+    Ok(known.advanced(rev, changed, removed))
 }
 
 /// Begins a change of the configuration: the next revision. Needs the catalog's lock.

@@ -39,17 +39,22 @@ pub fn put_standing(tx: &mut Tx<'_>, test: &TestId, environment: &str, located: 
     Ok(())
 }
 
-/// Forgets how a test stood, in one environment or in all. Needs the test's lock.
+/// The environments in which a test stands in some way.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn forget_standings(tx: &mut Tx<'_>, test: &TestId, environment: Option<&str>) -> Result<(), StoreError> {
+pub fn environments_of(tx: &mut Tx<'_>, test: &TestId) -> Result<Vec<String>, StoreError> {
+    let rows =
+        tx.query("SELECT DISTINCT environment FROM standing WHERE test_id = $1 ORDER BY environment LIMIT 1000", params![test.as_str()])?;
+    rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
+}
+
+/// Forgets how a test stood in an environment. Needs the test's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn forget_standings(tx: &mut Tx<'_>, test: &TestId, environment: &str) -> Result<(), StoreError> {
     tx.require(&Lock::Test(test.clone()))?;
-    match environment {
-        Some(environment) => {
-            tx.execute("DELETE FROM standing WHERE test_id = $1 AND environment = $2", params![test.as_str(), environment])?
-        }
-        None => tx.execute("DELETE FROM standing WHERE test_id = $1", params![test.as_str()])?,
-    };
+    tx.execute("DELETE FROM standing WHERE test_id = $1 AND environment = $2", params![test.as_str(), environment])?;
     Ok(())
 }

@@ -278,7 +278,8 @@ on_both! {
         let put = located.clone();
         wait(db.store.write(write().lock(Lock::Test("t".into())), move |tx| standing::put_standing(tx, &"t".into(), "e", &put))).expect("kept");
         assert_eq!(wait(db.store.read("r", |tx| standing::standings(tx, &"t".into(), "e"))).expect("read"), [located]);
-        wait(db.store.write(write().lock(Lock::Test("t".into())), |tx| standing::forget_standings(tx, &"t".into(), None))).expect("gone");
+        assert_eq!(wait(db.store.read("r", |tx| standing::environments_of(tx, &"t".into()))).expect("read"), ["e"]);
+        wait(db.store.write(write().lock(Lock::Test("t".into())), |tx| standing::forget_standings(tx, &"t".into(), "e"))).expect("gone");
         assert!(wait(db.store.read("r", |tx| standing::standings(tx, &"t".into(), "e"))).expect("read").is_empty());
         let made = token::Token { id: "k".into(), name: "n".into(), scopes: "a b".into(), person: Some("P".into()), created_at: Timestamp(NOON), revoked_at: None };
         let kept = made.clone();
