@@ -19,7 +19,7 @@ const MOST_IN_BATCH: usize = 200;
 
 /// How long results that are sure to change nothing wait for others, so that they share a commit and its sync. The
 /// first result that may change something ends the wait.
-const GATHERED_FOR_US: i64 = 100_000;
+const GATHERED_FOR_US: i64 = 250_000;
 
 pub(crate) fn start(parts: &Parts, scheduler: &Scheduler, receiver: mpsc::Receiver<Finished>) {
     let (parts, scheduler) = (parts.clone(), scheduler.clone());
