@@ -17,6 +17,7 @@ const HELP: &str = "cargo xtask TASK
   crash         the long crash run (at least 300 kills)
   sim           the simulation: --seed N --runs M, or --planted
   interleave    every pair of use cases on two connections to PostgreSQL, met at every statement
+  postgres      a PostgreSQL cluster to run single tests against
   bench         the figures of docs/benchmarks.md";
 
 fn main() -> ExitCode {
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         "sim" => acceptance(&["sim"], &rest),
         "interleave" => interleave(&rest),
         "bench" => bench(&rest),
+        "postgres" => postgres(),
         _ => {
             println!("{HELP}");
             return ExitCode::from(2);
@@ -58,7 +60,10 @@ fn test() -> anyhow::Result<()> {
     step("build");
     run(Command::new("cargo").args(["build", "--workspace", "--all-targets"]))?;
     step("tests");
-    run(Command::new("cargo").args(["test", "--workspace"]).env("ALLCLEAR_TEST_POSTGRES", server.url()))?;
+    run(Command::new("cargo")
+        .args(["test", "--workspace"])
+        .env("ALLCLEAR_TEST_POSTGRES", server.url())
+        .env("ALLCLEAR_TEST_POSTGRES_CA", server.authority()))?;
     step("the story, from outside");
     run(Command::new("cargo").args(["run", "--quiet", "-p", "allclear", "--", "demo", "--script"]))?;
     step("short crash run");
@@ -81,6 +86,15 @@ fn acceptance(fixed: &[&str], more: &[String]) -> anyhow::Result<()> {
 fn interleave(more: &[String]) -> anyhow::Result<()> {
     let server = postgres::Server::start()?;
     acceptance(&["interleave", "--database", &server.url()], more)
+}
+
+/// A cluster to test against by hand, for as long as somebody wants it.
+fn postgres() -> anyhow::Result<()> {
+    let server = postgres::Server::start()?;
+    println!("export ALLCLEAR_TEST_POSTGRES={} ALLCLEAR_TEST_POSTGRES_CA={}", server.url(), server.authority().display());
+    println!("press Enter to end it");
+    std::io::stdin().read_line(&mut String::new())?;
+    Ok(())
 }
 
 fn bench(more: &[String]) -> anyhow::Result<()> {

@@ -31,7 +31,10 @@ impl Server {
         // Another collation than C shows cursors that compare by bytes where they must not.
         let locale = ["--locale-provider=icu", "--icu-locale=en-US", "--locale=C.UTF-8", "--encoding=UTF8"];
         server.run("initdb", &[&["-D", &data, "-U", "allclear", "-A", "trust", "--no-sync"], locale.as_slice()].concat())?;
-        let options = format!("-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=200");
+        server.certify()?;
+        let settings = "-c unix_socket_directories= -c fsync=off -c max_connections=200 -c ssl=on";
+        let files = format!("-c ssl_cert_file={0}/server.crt -c ssl_key_file={0}/server.key", server.folder.display());
+        let options = format!("-p {port} -c listen_addresses=localhost {settings} {files}");
         server.run("pg_ctl", &["-D", &data, "-w", "-l", &format!("{}/log", server.folder.display()), "-o", &options, "start"])?;
         Ok(server)
     }
@@ -43,6 +46,34 @@ impl Server {
 
     fn data(&self) -> String {
         self.folder.join("data").display().to_string()
+    }
+
+    /// The certificate of the authority by which the server is known.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.join("authority.crt")
+    }
+
+    /// An authority of our own, and the server's certificate by it.
+    fn certify(&self) -> anyhow::Result<()> {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        let (authority_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        std::fs::write(self.authority(), authority.self_signed(&authority_key)?.pem())?;
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate = CertificateParams::new(names)?.signed_by(&key, &Issuer::new(authority, authority_key))?;
+        std::fs::write(self.folder.join("server.crt"), certificate.pem())?;
+        let file = self.folder.join("server.key");
+        std::fs::write(&file, key.serialize_pem())?;
+        // PostgreSQL takes a key that nobody else can read, and that is its own.
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        if packages::is_root() {
+            let status = Command::new("chown").arg("postgres").arg(&file).status()?;
+            if !status.success() {
+                bail!("cannot give {} to the user postgres", file.display());
+            }
+        }
+        Ok(())
     }
 
     /// PostgreSQL refuses to run as root; its package brings a user for it.

@@ -222,3 +222,36 @@ pub fn request(addr: SocketAddr, raw: &str) -> Option<(u16, String)> {
 pub fn free_addr() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
+
+/// Opens a way: what connects to `from` is connected to `to`, for as long as this process lives.
+///
+/// # Errors
+/// A port that is taken.
+#[expect(clippy::disallowed_methods, reason = "a test stands between the product and its database")]
+pub fn forward(from: SocketAddr, to: SocketAddr) -> anyhow::Result<()> {
+    let listener = std::net::TcpListener::bind(from)?;
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = std::net::TcpStream::connect(to) else { continue };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { continue };
+                std::thread::spawn(move || {
+                    // When one side is gone, so is the other.
+                    let _ended = std::io::copy(&mut from, &mut to);
+                    let _gone = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Makes the embedded database of a stopped AllClear believe that its last commit was later by so many microseconds.
+///
+/// # Errors
+/// A file that is not the database.
+pub fn move_last_commit(data: &Path, by_us: i64) -> anyhow::Result<()> {
+    let file = rusqlite::Connection::open(data.join("allclear.db"))?;
+    file.execute("UPDATE commit_mark SET at = at + ?1", [by_us])?;
+    Ok(())
+}

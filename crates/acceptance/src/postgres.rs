@@ -48,3 +48,22 @@ pub fn break_connections(url: &str) -> anyhow::Result<i64> {
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     Ok(client.query_one(all, &[])?.get(0))
 }
+
+/// The certificate of the authority that the test command's server is known by: a file.
+///
+/// # Errors
+/// A test that was not started by the test command.
+#[expect(clippy::disallowed_methods, reason = "the test command says where its cluster is")]
+pub fn authority() -> anyhow::Result<String> {
+    std::env::var("ALLCLEAR_TEST_POSTGRES_CA").context("PostgreSQL with TLS is needed: run these tests with `cargo xtask test`")
+}
+
+/// How many connections to a database are encrypted.
+///
+/// # Errors
+/// A server that does not answer.
+pub fn encrypted_connections(url: &str) -> anyhow::Result<i64> {
+    let mut client = postgres::Client::connect(url, postgres::NoTls)?;
+    let encrypted = "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE s.ssl AND a.datname = current_database()";
+    Ok(client.query_one(encrypted, &[])?.get(0))
+}

@@ -23,7 +23,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LARGEST_HEAD: usize = 32 * 1024;
 
 /// Serves until `stop` is turned, then lets each connection finish its request.
-pub(crate) async fn serve_tcp(listener: TcpListener, router: Router, runtime: Runtime, stop: Switch) {
+pub(crate) async fn serve_tcp(listener: Arc<TcpListener>, router: Router, runtime: Runtime, stop: Switch) {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = std::pin::pin!(accept(&permits, listener.accept()));

@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use allclear_api::{App, PublicPages, Ready};
 use allclear_base::runtime::{HandleSpawn, Health, Switch};
-use allclear_base::{OsRng, Runtime, Secrets, SystemClock, crash};
+use allclear_base::{Clock, OsRng, Runtime, Secrets, SystemClock, crash};
 use allclear_channels::Channels;
 use allclear_domain::catalog::Document;
+use allclear_domain::status::published::PublishedPage;
 use allclear_egress::{Client, TcpConnect};
 use allclear_engine::{Engine, LOOK_ANYWAY, Parts};
 use allclear_ops::Actor;
 use allclear_ops::config::Plan;
 use allclear_probe::{DebtJournal, Runner};
 use allclear_store::evidence::Evidence;
-use allclear_store::{Backend, Options, Store};
+use allclear_store::{Backend, Options, Store, StoreError};
 use anyhow::{Context, bail};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -68,9 +69,12 @@ pub(crate) fn backend(place: &DataArgs) -> Backend {
 }
 
 /// Opens the database. Blocks.
-pub(crate) fn open_store(place: &DataArgs) -> anyhow::Result<Store> {
-    let options = Options { backend: backend(place), clock: Arc::new(SystemClock::start()), rng: Arc::new(OsRng) };
-    Ok(Store::open(&options)?)
+pub(crate) fn open_store(place: &DataArgs) -> Result<Store, StoreError> {
+    open_store_by(place, Arc::new(SystemClock::start()))
+}
+
+fn open_store_by(place: &DataArgs, clock: Arc<SystemClock>) -> Result<Store, StoreError> {
+    Store::open(&Options { backend: backend(place), clock, rng: Arc::new(OsRng) })
 }
 
 /// Where the command line finds the running server.
@@ -141,23 +145,21 @@ impl Server {
     /// Starts everything in order; `documents` are applied before the first test runs.
     pub(crate) async fn start(settings: Settings, documents: Option<(String, Vec<Document>)>) -> anyhow::Result<Self> {
         phase("start: open");
-        let place = settings.place.clone();
-        let store = tokio::task::spawn_blocking(move || open_store(&place)).await.context("the start was interrupted")??;
+        let clock = Arc::new(SystemClock::start());
+        let runtime = runtime_on(tokio::runtime::Handle::current(), &clock);
+        let (listener, store) = open(&settings, &runtime, &clock).await?;
         crash::point("start.after_migrate");
         let folder = &settings.place.data;
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let evidence = Evidence::open(folder)?;
         let pager = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("pager").build()?;
-        let clock = Arc::new(SystemClock::start());
-        let on = |handle: tokio::runtime::Handle| Runtime {
-            clock: Arc::clone(&clock) as _,
-            rng: Arc::new(OsRng),
-            spawner: Arc::new(HandleSpawn(handle)),
-        };
-        let (pager_runtime, runtime) = (on(pager.handle().clone()), on(tokio::runtime::Handle::current()));
+        let pager_runtime = runtime_on(pager.handle().clone(), &clock);
         let pager = Pager(Some(pager));
         // The port is taken before anything runs, so that a port in use stops the start and nothing else.
-        let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+        let listener = match listener {
+            Some(listener) => listener,
+            None => bind(settings.listen).await?,
+        };
         let addr = listener.local_addr()?;
         let public_url = settings.public_url.unwrap_or_else(|| format!("http://{addr}"));
         let secrets = Arc::new(settings.secrets);
@@ -186,6 +188,7 @@ impl Server {
             look_anyway: LOOK_ANYWAY,
         };
         let engine = Engine::start(parts).await?;
+        engine.follow_wall(&clock);
         phase("start: listeners");
         let app = App {
             store: store.clone(),
@@ -236,6 +239,67 @@ impl Server {
             tracing::debug!(%error, "the socket was gone already");
         }
         phase("stop: done");
+    }
+}
+
+fn runtime_on(handle: tokio::runtime::Handle, clock: &Arc<SystemClock>) -> Runtime {
+    Runtime { clock: Arc::clone(clock) as _, rng: Arc::new(OsRng), spawner: Arc::new(HandleSpawn(handle)) }
+}
+
+async fn bind(listen: SocketAddr) -> anyhow::Result<Arc<TcpListener>> {
+    Ok(Arc::new(TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?))
+}
+
+/// Opens the database. Where its server cannot be reached, but the data folder knows the public pages, those are served
+/// until it can be: then the listener comes back as well.
+async fn open(settings: &Settings, runtime: &Runtime, clock: &Arc<SystemClock>) -> anyhow::Result<(Option<Arc<TcpListener>>, Store)> {
+    let attempt = || {
+        let (place, clock) = (settings.place.clone(), Arc::clone(clock));
+        async { runtime.unblock(move || open_store_by(&place, clock)).await.context("the start was interrupted") }
+    };
+    let opened = match attempt().await? {
+        Err(StoreError::Away(why)) => match allclear_engine::kept_pages(&settings.place.data) {
+            Some(kept) => {
+                let (listener, store) = serve_until_open(settings, runtime, kept, &why, attempt).await?;
+                (Some(listener), store)
+            }
+            None => return Err(StoreError::Away(why).into()),
+        },
+        other => (None, other?),
+    };
+    // The last commit may lie in what is now the future: the clock was set back while AllClear was down.
+    let behind_us = opened.1.now().0 - clock.now_us();
+    if behind_us > 0 {
+        tracing::error!(seconds = behind_us / 1_000_000, "the clock of this machine was set back; time goes on from the last commit");
+        clock.advance(behind_us);
+    }
+    Ok(opened)
+}
+
+async fn serve_until_open<F: Future<Output = anyhow::Result<Result<Store, StoreError>>>>(
+    settings: &Settings,
+    runtime: &Runtime,
+    kept: Vec<(i64, PublishedPage)>,
+    why: &str,
+    attempt: impl Fn() -> F,
+) -> anyhow::Result<(Arc<TcpListener>, Store)> {
+    const PACE: Duration = Duration::from_secs(1);
+    let listener = bind(settings.listen).await?;
+    tracing::error!(why, "the database cannot be reached; the public pages are served as they were last known");
+    println!("{why}\nThe public pages are served as they were last known, at http://{}; waiting for the database.", listener.local_addr()?);
+    let pages = PublicPages::new(settings.public_url.as_deref().unwrap_or_default());
+    pages.replace(&kept);
+    let open = Switch::default();
+    runtime.spawn(http::serve_tcp(Arc::clone(&listener), allclear_api::waiting_router(pages), runtime.clone(), open.clone()));
+    loop {
+        runtime.sleep(PACE).await;
+        match attempt().await? {
+            Err(StoreError::Away(why)) => tracing::debug!(why, "the database is still away"),
+            other => {
+                open.turn();
+                return Ok((listener, other?));
+            }
+        }
     }
 }
 

@@ -107,6 +107,20 @@ async fn on_the_pager(State(app): State<App>, request: Request, next: Next) -> R
     answer.await.unwrap_or_else(|_| http::StatusCode::SERVICE_UNAVAILABLE.into_response())
 }
 
+/// What answers while the database cannot be reached: the public pages as they were last known; everything else says so.
+pub fn waiting_router(pages: PublicPages) -> Router {
+    let later = || async {
+        let body = axum::Json(serde_json::json!({ "ready": false, "problems": ["the database cannot be reached"] }));
+        (http::StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "5")], body)
+    };
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/status/{slug}/api/v2/{*endpoint}", get(public::by_slug).options(public::preflight))
+        .route("/api/v2/{*endpoint}", get(public::by_host).options(public::preflight))
+        .fallback(later)
+        .with_state(pages)
+}
+
 async fn not_found() -> (http::StatusCode, axum::Json<serde_json::Value>) {
     (http::StatusCode::NOT_FOUND, axum::Json(serde_json::json!({ "error": { "message": "Not Found", "code": 2100 } })))
 }

@@ -80,13 +80,17 @@ impl PublicPages {
     }
 }
 
-pub(crate) async fn by_slug(State(app): State<App>, Path((slug, endpoint)): Path<(String, String)>, headers: HeaderMap) -> Response {
-    answer(app.pages.current(&slug), &endpoint, &headers)
+pub(crate) async fn by_slug(
+    State(pages): State<PublicPages>,
+    Path((slug, endpoint)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    answer(pages.current(&slug), &endpoint, &headers)
 }
 
-pub(crate) async fn by_host(State(app): State<App>, Path(endpoint): Path<String>, headers: HeaderMap) -> Response {
+pub(crate) async fn by_host(State(pages): State<PublicPages>, Path(endpoint): Path<String>, headers: HeaderMap) -> Response {
     let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    answer(app.pages.of_host(host), &endpoint, &headers)
+    answer(pages.of_host(host), &endpoint, &headers)
 }
 
 /// A browser's question before a request from another site.

@@ -8,6 +8,7 @@ use allclear_base::{Rng, Runtime};
 use allclear_channels::Channels;
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
+use axum::extract::FromRef;
 
 use crate::PublicPages;
 
@@ -32,6 +33,12 @@ pub struct App {
     pub ready: Ready,
     /// Whether this is the socket in the data folder.
     pub local: bool,
+}
+
+impl FromRef<App> for PublicPages {
+    fn from_ref(app: &App) -> Self {
+        app.pages.clone()
+    }
 }
 
 /// Whether AllClear is up and not on its way down. Cheap to clone.

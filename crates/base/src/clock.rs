@@ -1,11 +1,13 @@
 //! Time as a value that is handed over: the machine's clock, or one that a simulation moves.
 //!
 //! Instants are microseconds since 1970 in UTC. [`SystemClock`] is the wall time at start plus monotonic
-//! elapsed time, so that a step of the wall clock never moves AllClear's time backwards.
+//! elapsed time, so that a step of the wall clock never moves AllClear's time backwards. Who runs a database follows
+//! the wall clock by correcting it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,10 +21,6 @@ pub trait Clock: Send + Sync + 'static {
     fn now_us(&self) -> i64;
     /// Completes once [`Clock::now_us`] has reached `at_us`.
     fn sleep_until(&self, at_us: i64) -> Sleep;
-    /// How far the wall clock has moved away from this clock, in microseconds; 0 where there is none.
-    fn wall_drift_us(&self) -> i64 {
-        0
-    }
 }
 
 /// Waits for a span of time on `clock`.
@@ -55,19 +53,43 @@ pub async fn before<F: Future>(deadline: &mut Sleep, work: F) -> Result<F::Outpu
     }
 }
 
-/// The machine's clock: wall time at construction plus monotonic elapsed time.
-#[derive(Debug, Clone)]
+/// The machine's clock: wall time at construction plus monotonic elapsed time, plus what was corrected since. It never
+/// goes back: one that is ahead is slowed down until the wall clock has caught up.
+#[derive(Debug)]
 pub struct SystemClock {
     anchor: Instant,
     anchor_us: i64,
+    corrected_us: AtomicI64,
 }
+
+/// The part of the time that has passed by which a clock that is ahead is held back: an escalation of five minutes takes
+/// fifteen seconds longer, an hour is made up for within a day.
+const HELD_BACK: i64 = 20;
 
 impl SystemClock {
     /// Anchors a clock at the present wall time.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
     pub fn start() -> Self {
-        Self { anchor: Instant::now(), anchor_us: wall_us(SystemTime::now()) }
+        Self { anchor: Instant::now(), anchor_us: wall_us(SystemTime::now()), corrected_us: AtomicI64::new(0) }
+    }
+
+    /// How far the wall clock is ahead of this clock, in microseconds; negative where it is behind.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    pub fn wall_ahead_us(&self) -> i64 {
+        wall_us(SystemTime::now()).saturating_sub(self.now_us())
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by_us: i64) {
+        self.corrected_us.fetch_add(by_us.max(0), Ordering::SeqCst);
+    }
+
+    /// Holds the clock back by at most `by_us` for the time that has passed since this was last done.
+    pub fn hold_back(&self, by_us: i64, passed: Duration) {
+        let most_us = i64::try_from(passed.as_micros()).unwrap_or(i64::MAX) / HELD_BACK;
+        self.corrected_us.fetch_sub(by_us.clamp(0, most_us), Ordering::SeqCst);
     }
 }
 
@@ -79,18 +101,14 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
     fn now_us(&self) -> i64 {
         let elapsed = Instant::now().saturating_duration_since(self.anchor).as_micros();
-        self.anchor_us.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
+        let elapsed_us = i64::try_from(elapsed).unwrap_or(i64::MAX);
+        self.anchor_us.saturating_add(elapsed_us).saturating_add(self.corrected_us.load(Ordering::Relaxed))
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that waits on the machine's clock")]
     fn sleep_until(&self, at_us: i64) -> Sleep {
         let wait_us = u64::try_from(at_us.saturating_sub(self.now_us())).unwrap_or(0);
         Box::pin(tokio::time::sleep(Duration::from_micros(wait_us)))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
-    fn wall_drift_us(&self) -> i64 {
-        wall_us(SystemTime::now()).saturating_sub(self.now_us())
     }
 }
 
@@ -203,6 +221,17 @@ mod tests {
         clock.advance_to(1_500);
         assert!(sleeper.as_mut().poll(&mut cx).is_ready());
         assert_eq!(clock.next_wake_us(), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_held_back_and_never_goes_back() {
+        let clock = SystemClock::start();
+        clock.advance(3_600_000_000);
+        let ahead = clock.now_us();
+        assert!(clock.wall_ahead_us() < -3_599_000_000);
+        clock.hold_back(3_600_000_000, Duration::from_secs(1));
+        let held = ahead - clock.now_us();
+        assert!((0..=1_000_000 / HELD_BACK).contains(&held), "{held}");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Every crash point of the product, so that the harness can visit each one.
+/// Every crash point of the product, so that the harness can visit each one. That between the statements of a migration is
+/// passed once in a database's life; a test of its own visits it.
 pub const POINTS: &[&str] = &[
     "probe.before_debt",
     "probe.after_debt",
@@ -26,6 +27,7 @@ pub const POINTS: &[&str] = &[
     "store.after_commit",
     "hook.after_commit",
     "publish.after_write",
+    "migrate.statement",
     "start.after_migrate",
     "start.after_catalog",
     "apply.after_commit",

@@ -101,7 +101,7 @@ fn channel(fields: &Fields<'_>) -> Option<Channel> {
             return None;
         }
     };
-    Some(Channel { name: name?, account, allow })
+    Some(Channel { name: name?, account, allow, extra: Map::new() })
 }
 
 fn slack(sink: &Sink, node: &Node) -> Option<SlackAccount> {

@@ -100,6 +100,11 @@ impl Client {
         matches!(clock::timeout_at(&*self.clock, deadline, self.connect.connect(&target, &guard)).await, Ok(Ok(_)))
     }
 
+    /// Whether this machine's resolver answers within `timeout`; nothing where the system names none.
+    pub async fn resolver_answers(&self, timeout: Duration) -> Option<bool> {
+        self.connect.resolver_answers(timeout).await
+    }
+
     fn deadline(&self, timeout: Duration) -> i64 {
         self.clock.now_us().saturating_add(i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX))
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use allclear_base::Clock;
 use rustls::pki_types::ServerName;
@@ -11,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{Error, Guard};
+use crate::{Error, Guard, resolver};
 
 /// A connection.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -47,6 +48,11 @@ pub struct Connected {
 pub trait Connect: Send + Sync + 'static {
     /// Connects to an address of the target that the guard permits.
     fn connect<'a>(&'a self, target: &'a Target, guard: &'a Guard) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + 'a>>;
+
+    /// Whether the resolver answers within `timeout`; nothing where there is none, as on pipes in memory.
+    fn resolver_answers(&self, _timeout: Duration) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + '_>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Real sockets.
@@ -91,7 +97,10 @@ impl TcpConnect {
             match TcpStream::connect(addr).await {
                 Ok(stream) => return Ok((stream, *addr)),
                 Err(error) if is_local(&error) => return Err(Error::Local(error.to_string())),
-                Err(error) => last = Some(Error::Connect { to: addr.to_string(), why: plain(&error) }),
+                Err(error) => {
+                    let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+                    last = Some(Error::Connect { to: addr.to_string(), why: plain(&error), refused });
+                }
             }
         }
         Err(last.unwrap_or_else(|| Error::BadUrl("there is no address to connect to".into())))
@@ -129,6 +138,10 @@ impl TcpConnect {
 impl Connect for TcpConnect {
     fn connect<'a>(&'a self, target: &'a Target, guard: &'a Guard) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + 'a>> {
         Box::pin(self.establish(target, guard))
+    }
+
+    fn resolver_answers(&self, timeout: Duration) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + '_>> {
+        Box::pin(resolver::answers(&*self.clock, timeout))
     }
 }
 

@@ -58,6 +58,8 @@ pub enum Error {
         to: String,
         /// What the system said.
         why: String,
+        /// Whether the target itself refused: it can be reached.
+        refused: bool,
     },
     /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
@@ -110,9 +112,20 @@ impl Error {
         }
     }
 
-    /// Whether another network path would have shown the same: a question of whether we can be reached by anything.
+    /// Whether nothing at all was heard of the target, so that it is a question whether anything can be heard from here.
     #[must_use]
-    pub const fn is_network(&self) -> bool {
-        matches!(self, Self::Dns { .. } | Self::Connect { .. } | Self::Timeout { .. })
+    pub const fn is_silence(&self) -> bool {
+        match self {
+            Self::Dns { .. } | Self::Timeout { phase: Phase::Resolve | Phase::Connect | Phase::Tls, .. } => true,
+            Self::Connect { refused, .. } => !*refused,
+            Self::BadUrl(_)
+            | Self::Blocked { .. }
+            | Self::Tls(_)
+            | Self::Timeout { phase: Phase::Wait | Phase::Transfer, .. }
+            | Self::BadAnswer { .. }
+            | Self::TooLarge { .. }
+            | Self::TooManyRedirects(_)
+            | Self::Local(_) => false,
+        }
     }
 }

@@ -9,6 +9,7 @@ mod connect;
 mod decode;
 mod error;
 mod guard;
+mod resolver;
 
 pub use client::{Client, Request, Response, Timings};
 pub use connect::{Connect, Connected, Io, Target, TcpConnect};

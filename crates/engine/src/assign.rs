@@ -50,6 +50,7 @@ pub(crate) async fn start(parts: &Parts, scheduler: &Scheduler) -> Result<(), Op
     // The schedule goes on exactly where the account of the absence ends; a new server runs everything at once.
     scheduler.assign(first, accounted.map_or(From::AtOnce, From::SlotsSince));
     pay_debts(parts);
+    look_at_canaries(parts);
     let (parts, scheduler) = (parts.clone(), scheduler.clone());
     parts.rest.clone().supervise("assign", Arc::clone(&parts.health), move || follow(parts.clone(), scheduler.clone()));
     Ok(())
@@ -105,6 +106,21 @@ async fn account_for_absence(parts: &Parts, assignment: &Assignment) -> Result<O
         Ok(Some(now))
     };
     Ok(parts.store.write(write, work).await?)
+}
+
+fn look_at_canaries(parts: &Parts) {
+    const PACE: std::time::Duration = std::time::Duration::from_secs(60);
+    let parts = parts.clone();
+    parts.rest.clone().supervise("canaries", Arc::clone(&parts.health), move || {
+        let parts = parts.clone();
+        async move {
+            loop {
+                let canaries = parts.store.catalog().location(&LocationName::from(LOCAL)).canaries;
+                parts.runner.look_at_canaries(&canaries).await;
+                parts.rest.sleep(PACE).await;
+            }
+        }
+    });
 }
 
 fn pay_debts(parts: &Parts) {

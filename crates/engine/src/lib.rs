@@ -7,12 +7,13 @@ mod ingest;
 mod janitor;
 mod publish;
 mod timers;
+mod wall;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_base::Runtime;
 use allclear_base::runtime::{Health, Switch};
+use allclear_base::{Runtime, SystemClock};
 use allclear_channels::Channels;
 use allclear_domain::status::published::PublishedPage;
 use allclear_ops::OpsError;
@@ -22,6 +23,7 @@ use allclear_store::evidence::Evidence;
 use tokio::sync::mpsc;
 
 pub use assign::assignment;
+pub use publish::kept_pages;
 
 /// What becomes of published pages.
 pub type OnPublish = Arc<dyn Fn(&[(i64, PublishedPage)]) + Send + Sync>;
@@ -106,6 +108,11 @@ impl Engine {
             async move { scheduler.run(&stop).await }
         });
         Ok(())
+    }
+
+    /// Keeps AllClear's clock beside the machine's.
+    pub fn follow_wall(&self, clock: &Arc<SystemClock>) {
+        wall::start(&self.parts, clock);
     }
 
     /// No new runs; waits for those under way, and until their results are judged.

@@ -1,10 +1,11 @@
 //! Hands published pages over whenever one changed, and keeps a copy in the data folder, so that pages answer
 //! while the database is away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use allclear_base::crash;
+use allclear_domain::status::published::PublishedPage;
 use allclear_ops::{OpsError, view};
 
 use crate::Parts;
@@ -35,12 +36,19 @@ pub(crate) async fn hand_over(parts: &Parts) -> Result<(), OpsError> {
 }
 
 /// The file from which pages are served when the database cannot be opened.
-fn copy_path(parts: &Parts) -> PathBuf {
-    parts.store.folder().join("pages.json")
+fn copy_path(folder: &Path) -> PathBuf {
+    folder.join("pages.json")
 }
 
-fn keep_copy(parts: &Parts, pages: &[(i64, allclear_domain::status::published::PublishedPage)]) -> std::io::Result<()> {
-    let path = copy_path(parts);
+/// The pages as they were last known to whoever ran on this data folder; nothing where nobody did, or the file is damaged.
+#[must_use]
+pub fn kept_pages(folder: &Path) -> Option<Vec<(i64, PublishedPage)>> {
+    let bytes = std::fs::read(copy_path(folder)).ok()?;
+    serde_json::from_slice(&bytes).inspect_err(|error| tracing::warn!(%error, "the copy of the published pages cannot be read")).ok()
+}
+
+fn keep_copy(parts: &Parts, pages: &[(i64, PublishedPage)]) -> std::io::Result<()> {
+    let path = copy_path(parts.store.folder());
     let fresh = serde_json::to_vec(pages)?;
     if std::fs::read(&path).is_ok_and(|old| old == fresh) {
         return Ok(());

@@ -8,6 +8,7 @@ mod apply;
 pub mod config;
 pub mod delivery;
 mod draw;
+pub mod due;
 mod error;
 pub mod incident;
 pub mod judge;

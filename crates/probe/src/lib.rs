@@ -3,6 +3,7 @@
 //! A failing test is a report, never an error. What a test will have to clean up is on disk before the request
 //! that makes it is sent (see [`DebtJournal`]).
 
+mod canary;
 mod debt;
 mod exchange;
 mod run;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use allclear_base::runtime::Switch;
 use allclear_base::{Runtime, Secret, Secrets, clock, crash, id};
@@ -13,6 +12,7 @@ use allclear_egress::{Client, Guard, is_never_permitted};
 use futures::future::{Either, select};
 use serde_json::Value;
 
+use crate::canary::Canaries;
 use crate::debt::{Debt, DebtJournal};
 use crate::exchange::{Context, Outcome, mask_value, run_step};
 use crate::variables::Variables;
@@ -32,7 +32,7 @@ pub struct Job {
     pub location: LocationName,
     /// What may be called from there.
     pub guard: Guard,
-    /// Addresses (`host:port`) whose failing shows that the fault is ours.
+    /// Addresses (`host:port`) whose silence, besides that of the resolver, shows that the fault is ours.
     pub canaries: Vec<String>,
     /// The slot that it is for.
     pub slot: Option<Timestamp>,
@@ -49,6 +49,7 @@ pub struct Runner {
     runtime: Runtime,
     secrets: Arc<Secrets>,
     journal: Option<Arc<DebtJournal>>,
+    canaries: Arc<Canaries>,
 }
 
 /// How the steps of a run went.
@@ -59,14 +60,12 @@ struct Played {
     answer_lost: bool,
 }
 
-/// Beyond this a canary does not answer.
-const CANARY_TIMEOUT: Duration = Duration::from_secs(3);
-
 impl Runner {
     /// A runner. Without a journal nothing is owed after a crash: for a run by hand.
     #[must_use]
     pub fn new(client: Client, runtime: Runtime, secrets: Arc<Secrets>, journal: Option<Arc<DebtJournal>>) -> Self {
-        Self { client, runtime, secrets, journal }
+        let canaries = Arc::new(Canaries::new(client.clone()));
+        Self { client, runtime, secrets, journal, canaries }
     }
 
     fn now(&self) -> Timestamp {
@@ -225,21 +224,17 @@ impl Runner {
                 Verdict::Misconfigured { why: format!("{host} is the internal address {addr}; to allow it, add:\n{line}") }
             }
             Some(error) if error.is_local() => Verdict::Inconclusive { why: message },
-            Some(error) if error.is_network() && self.canaries_fail(&job.canaries).await => {
-                Verdict::Inconclusive { why: format!("{message}; the canaries {} cannot be reached either", job.canaries.join(" and ")) }
-            }
+            Some(error) if error.is_silence() => match self.canaries.all_silent(&job.canaries).await {
+                Some(canaries) => Verdict::Inconclusive { why: format!("{message}; {canaries} cannot be reached from here either") },
+                None => Verdict::Failed(Failure { step: outcome.report.name.clone(), message }),
+            },
             Some(_) | None => Verdict::Failed(Failure { step: outcome.report.name.clone(), message }),
         }
     }
 
-    async fn canaries_fail(&self, canaries: &[String]) -> bool {
-        for canary in canaries {
-            let Some((host, port)) = canary.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) else { continue };
-            if self.client.reaches(host, port, CANARY_TIMEOUT).await {
-                return false;
-            }
-        }
-        !canaries.is_empty()
+    /// Looks at a location's canaries while all is well: only those that have answered are evidence later.
+    pub async fn look_at_canaries(&self, canaries: &[String]) {
+        self.canaries.look(canaries).await;
     }
 
     #[expect(clippy::too_many_arguments, reason = "a debt that is paid after a crash has no job to carry these")]

@@ -55,6 +55,9 @@ pub enum StoreError {
     /// Another process uses the database.
     #[error("another AllClear is running on {0}; stop it first, or give this one its own --data folder")]
     InUse(String),
+    /// The server of the database cannot be reached now.
+    #[error("{0}")]
+    Away(String),
     /// It cannot be opened.
     #[error("cannot open the database: {0}")]
     Open(String),
@@ -68,7 +71,7 @@ impl StoreError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Unavailable(_) | Self::TooLate | Self::OutcomeUnknown(_))
+        matches!(self, Self::Busy { .. } | Self::Unavailable(_) | Self::Away(_) | Self::TooLate | Self::OutcomeUnknown(_))
     }
 
     /// The error with everything that caused it, for a log.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use allclear_base::crash;
 use allclear_domain::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
@@ -16,6 +17,11 @@ const TABLE: &str =
 
 fn checksum(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The statements of a migration, one by one: each ends with its line.
+fn statements(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive(";\n").filter(|statement| !statement.trim().is_empty())
 }
 
 fn newest() -> i64 {
@@ -75,7 +81,10 @@ fn run_sqlite(conn: &mut Connection, applied: &[(i64, String)], now: Timestamp) 
     for (version, name, text) in outstanding(applied)? {
         let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(fault)?;
         tx.execute_batch(TABLE).map_err(fault)?;
-        tx.execute_batch(&sql::schema_for_sqlite(text)).map_err(fault)?;
+        for statement in statements(&sql::schema_for_sqlite(text)) {
+            crash::point("migrate.statement");
+            tx.execute_batch(statement).map_err(fault)?;
+        }
         let row = rusqlite::params![version, name, checksum(text), now.0];
         tx.execute("INSERT INTO migration (version, name, checksum, at) VALUES (?1, ?2, ?3, ?4)", row).map_err(fault)?;
         tx.commit().map_err(fault)?;
@@ -110,7 +119,10 @@ pub(crate) fn postgres(client: &mut postgres::Client, now: Timestamp) -> Result<
     let rows = tx.query("SELECT version, checksum FROM migration ORDER BY version", &[]).map_err(fault)?;
     let applied: Vec<(i64, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     for (version, name, text) in outstanding(&applied)? {
-        tx.batch_execute(text).map_err(fault)?;
+        for statement in statements(text) {
+            crash::point("migrate.statement");
+            tx.batch_execute(statement).map_err(fault)?;
+        }
         let sum = checksum(text);
         tx.execute("INSERT INTO migration (version, name, checksum, at) VALUES ($1, $2, $3, $4)", &[&version, &name, &sum, &now.0])
             .map_err(fault)?;

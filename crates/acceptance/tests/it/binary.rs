@@ -141,6 +141,43 @@ fn it_starts_and_stops_in_its_order_and_a_second_one_is_refused() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_an_hour_is_said_and_the_loop_still_closes() {
+    let ground = Ground::new();
+    ground.start().terminate().expect("a clean stop");
+    let hour_us = 3_600_000_000_i64;
+    let moved = allclear_acceptance::binary::move_last_commit(&ground.data(), hour_us);
+    moved.expect("the mark of the last commit");
+    let mut process = ground.start();
+    assert!(log_of(&process).contains("the clock of this machine was set back"), "{}", log_of(&process));
+    ground.world.live.player().turn(Switch::WrongJson);
+    // Nobody answers Ada's page: Ben's proves that what is due in seconds is not due in an hour.
+    let paged = |number: &str| ground.world.phone.player().texts().iter().any(|text| text.to == number);
+    assert!(wait(PATIENCE, || paged("+4520000001")) && wait(PATIENCE, || paged("+4520000002")), "{}", log_of(&process));
+    ground.world.live.player().turn(Switch::Healthy);
+    assert!(wait(PATIENCE, || ground.world.phone.player().texts().iter().any(|text| text.body.contains("All clear"))));
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn it_is_ready_within_a_second_also_after_a_kill() {
+    let ground = Ground::new();
+    let mut process = ground.start();
+    for _ in 0..3 {
+        process.kill();
+        process = ground.start();
+        let log = log_of(&process);
+        let times: Vec<_> =
+            log.lines().filter_map(|line| Some((line.split_once(' ')?.0, line.split("phase=\"").nth(1)?.split('"').next()?))).collect();
+        let last = |phase: &str| {
+            times.iter().rfind(|(_, p)| *p == phase).map(|(at, _)| at.parse::<allclear_domain::Timestamp>().expect("an instant"))
+        };
+        let (open, ready) = (last("start: open").expect("an open"), last("start: ready").expect("a start"));
+        assert!(ready.since(open) < allclear_domain::Span::from_secs(1), "{log}");
+    }
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
 fn a_port_in_use_is_said_and_nothing_is_started() {
     let ground = Ground::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

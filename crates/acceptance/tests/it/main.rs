@@ -6,6 +6,7 @@ mod binary;
 mod doors;
 mod durable;
 mod hostile;
+mod migrations;
 mod postgresql;
 mod routes;
 mod secrets;

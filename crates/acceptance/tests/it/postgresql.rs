@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use allclear_acceptance::binary::{get, wait};
-use allclear_acceptance::postgres::{break_connections, fresh_database, server};
+use allclear_acceptance::binary::{Process, Start, forward, free_addr, get, wait};
+use allclear_acceptance::postgres::{authority, break_connections, encrypted_connections, fresh_database, server};
 use allclear_stage::live::Switch;
 
 use crate::binary::{Ground, log_of};
@@ -31,6 +31,51 @@ fn the_loop_closes_on_postgresql_though_its_connections_break() {
     assert!(shows(&ground, "operational"), "{}", log_of(&process));
     assert!(wait(PATIENCE, || ground.world.phone.player().texts().iter().any(|text| text.body.contains("All clear"))));
     process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn pages_are_served_while_the_database_is_away_and_everything_else_once_it_is_back() {
+    let (ground, url) = (Ground::new(), database());
+    ground.start_on(Some(url.clone())).terminate().expect("a clean stop");
+    // The same database by a way that is shut at first.
+    let server = url.rsplit_once('@').and_then(|(_, host)| host.split_once('/')).map(|(host, _)| host.to_owned()).expect("a host");
+    let way = free_addr().expect("a port");
+    let shut = url.replace(&server, &way.to_string());
+    let (config, data) = (ground.folder.path().join("config"), ground.data());
+    let start = Start { config: &config, data: &data, listen: ground.addr, crash_at: None, database: Some(shut) };
+    let mut process = Process::spawn(&start).expect("started");
+    assert!(shows(&ground, "operational"), "{}", log_of(&process));
+    let (ready, said) = get(ground.addr, "/readyz").expect("an answer");
+    assert!(ready == 503 && said.contains("the database cannot be reached"), "{ready} {said}");
+    assert_eq!(get(ground.addr, "/pagerduty/incidents").map(|(status, _)| status), Some(503));
+    forward(way, server.parse().expect("an address")).expect("a way");
+    assert!(process.wait_until_ready(PATIENCE), "{}", log_of(&process));
+    assert_eq!(get(ground.addr, "/pagerduty/incidents").map(|(status, _)| status), Some(401));
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn a_database_that_was_never_reached_stops_the_start_with_a_reason() {
+    let (ground, way) = (Ground::new(), free_addr().expect("a port"));
+    let url = format!("postgres://allclear:hunter22@{way}/x");
+    let output = ground.command(&["up", "--data", "data", "--listen", "127.0.0.1:0", "--database", &url]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("PostgreSQL does not answer") && !said.contains("hunter22"), "{said}");
+}
+
+#[test]
+fn tls_to_the_database_is_spoken_where_asked_for_and_the_certificate_is_verified() {
+    let (ground, url) = (Ground::new(), database());
+    let authority = authority().expect("the authority of the test command's cluster");
+    let url = url.replace("127.0.0.1", "localhost");
+    let mut process = ground.start_on(Some(format!("{url}?sslmode=require&sslrootcert={authority}")));
+    assert!(encrypted_connections(&url).expect("an answer") > 0);
+    process.terminate().expect("a clean stop");
+    // Without the file the authority is a stranger.
+    let output = ground.command(&["up", "--data", "other", "--listen", "127.0.0.1:0", "--database", &format!("{url}?sslmode=require")]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.to_lowercase().contains("certificate"), "{said}");
 }
 
 #[test]

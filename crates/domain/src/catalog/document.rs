@@ -70,6 +70,9 @@ pub struct Channel {
     /// Internal addresses that it may call, in CIDR form; none by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
+    /// Fields that this version does not know; kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// A provider with its settings. Secrets are named, never inlined.

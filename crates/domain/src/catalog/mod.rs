@@ -4,6 +4,7 @@
 //! never from the database.
 
 mod document;
+pub mod shape;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ mod planted;
 mod postgres;
 mod queue;
 mod sqlite;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;

@@ -3,17 +3,18 @@
 //! It is run again when another transaction was in the way or the connection was lost before COMMIT; a connection
 //! lost during COMMIT is settled by asking the server what became of the transaction, never by a guess.
 
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use allclear_base::crash;
 use allclear_domain::catalog::Catalog;
+use postgres::Client;
 use postgres::config::TargetSessionAttrs;
-use postgres::{Client, Config, NoTls};
+use postgres::error::SqlState;
 
 use super::queue::Queue;
+use super::tls::Way;
 use super::{End, Job, Shared, begin};
 use crate::tx::{Conn, PreparedStatements, Trouble, postgres_error};
 use crate::value::params;
@@ -37,14 +38,14 @@ pub(super) struct Postgres {
 
 impl Postgres {
     pub(super) fn open(url: &str, shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        let config = configure(url)?;
-        let mut client = connect(&config)?;
+        let way = configure(url)?;
+        let mut client = connect(&way)?;
         migrate::postgres(&mut client, shared.now())?;
         claim_presence(&mut client)?;
         let queue = Arc::new(Queue::new());
         let mut threads = Vec::new();
         for at in 0..WORKERS {
-            let mut worker = Worker::open(&config, shared)?;
+            let mut worker = Worker::open(&way, shared)?;
             if at == 0 {
                 worker.load_catalog()?;
             }
@@ -72,30 +73,35 @@ impl Postgres {
 }
 
 pub(super) fn open_one(url: &str, shared: &Arc<Shared>) -> Result<Worker, StoreError> {
-    let config = configure(url)?;
-    migrate::postgres(&mut connect(&config)?, shared.now())?;
-    let mut worker = Worker::open(&config, shared)?;
+    let way = configure(url)?;
+    migrate::postgres(&mut connect(&way)?, shared.now())?;
+    let mut worker = Worker::open(&way, shared)?;
     worker.load_catalog()?;
     Ok(worker)
 }
 
 /// The defaults of the protocol wait for two hours on a dead server; these do not.
-fn configure(url: &str) -> Result<Config, StoreError> {
-    let mut config = Config::from_str(url).map_err(|e| StoreError::Open(format!("the address of the database is not valid: {e}")))?;
-    config
+fn configure(url: &str) -> Result<Way, StoreError> {
+    let mut way = Way::parse(url)?;
+    way.config
         .application_name("allclear")
         .target_session_attrs(TargetSessionAttrs::ReadWrite)
         .connect_timeout(Duration::from_secs(3))
         .keepalives_idle(Duration::from_secs(5))
         .tcp_user_timeout(Duration::from_secs(10))
         .options("-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000");
-    Ok(config)
+    Ok(way)
 }
 
-fn connect(config: &Config) -> Result<Client, StoreError> {
-    config.connect(NoTls).map_err(|e| {
+/// A server that refuses with a reason says so at once; one that cannot be reached, or is only starting, may come.
+fn connect(way: &Way) -> Result<Client, StoreError> {
+    way.connect().map_err(|e| {
         let cause = std::error::Error::source(&e).map_or(String::new(), |s| format!(": {s}"));
-        StoreError::Open(format!("PostgreSQL does not answer: {e}{cause}"))
+        let why = format!("PostgreSQL does not answer: {e}{cause}");
+        match e.code() {
+            None | Some(&SqlState::CANNOT_CONNECT_NOW | &SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN) => StoreError::Away(why),
+            Some(_) => StoreError::Open(why),
+        }
     })
 }
 
@@ -118,7 +124,7 @@ pub(super) struct Worker {
     client: Option<Client>,
     connected_at_us: i64,
     statements: PreparedStatements,
-    config: Config,
+    way: Way,
     shared: Arc<Shared>,
 }
 
@@ -129,13 +135,13 @@ enum Ran {
 }
 
 impl Worker {
-    fn open(config: &Config, shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        let client = connect(config)?;
+    fn open(way: &Way, shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        let client = connect(way)?;
         Ok(Self {
             client: Some(client),
             connected_at_us: shared.clock.now_us(),
             statements: PreparedStatements::default(),
-            config: config.clone(),
+            way: way.clone(),
             shared: Arc::clone(shared),
         })
     }
@@ -144,7 +150,11 @@ impl Worker {
         let Some(client) = &mut self.client else { return Ok(()) };
         let mut tx = begin(Conn::Postgres(client, &mut self.statements), &self.shared, Arc::new(Catalog::default()), false);
         let catalog = crate::record::resource::load_catalog(&mut tx)?;
-        self.shared.committed(self.shared.now(), &Arc::new(catalog), &Default::default());
+        // No mark is written with each commit here; what happened last is close enough to know that a clock was set back.
+        let last =
+            tx.query_opt("SELECT GREATEST((SELECT max(started_at) FROM run), (SELECT max(updated_at) FROM resource), 0)", params![])?;
+        let at = last.map_or(Ok(0), |row| row.int(0))?;
+        self.shared.committed(allclear_domain::Timestamp(at), &Arc::new(catalog), &Default::default());
         Ok(())
     }
 
@@ -279,7 +289,7 @@ impl Worker {
             return Ok(());
         }
         self.statements = PreparedStatements::default();
-        self.client = Some(connect(&self.config)?);
+        self.client = Some(connect(&self.way)?);
         self.connected_at_us = now;
         Ok(())
     }

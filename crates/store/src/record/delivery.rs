@@ -4,7 +4,7 @@
 //! number: whoever finishes it must still hold that number.
 
 use allclear_domain::delivery::{Delivery, Status};
-use allclear_domain::{ChannelId, DeliveryId, IncidentId, Timestamp};
+use allclear_domain::{ChannelId, DeliveryId, IncidentId, Span, Timestamp};
 
 use crate::value::{Row, params, to_json};
 use crate::{Lock, Signal, StoreError, Tx};
@@ -207,6 +207,24 @@ pub fn hurry(tx: &mut Tx<'_>, incident: &IncidentId, recipient: &str) -> Result<
          AND due_at > $3 AND attempts = 0",
         params![incident.as_str(), recipient, now],
     )
+}
+
+/// Moves the messages that are due later, and the leases of those under way.
+///
+/// # Errors
+/// Errors of the store.
+pub fn shift_deliveries(tx: &mut Tx<'_>, by: Span) -> Result<u64, StoreError> {
+    let now = tx.now();
+    tx.after_commit(Signal::Outbox);
+    let leases = tx.execute(
+        "UPDATE delivery SET lease_until = lease_until + $1 WHERE status IN ('pending', 'claimed') AND status = 'claimed'",
+        params![by.as_micros()],
+    )?;
+    let waiting = tx.execute(
+        "UPDATE delivery SET due_at = due_at + $1 WHERE status IN ('pending', 'claimed') AND status = 'pending' AND due_at > $2",
+        params![by.as_micros(), now],
+    )?;
+    Ok(leases + waiting)
 }
 
 /// Cancels a delivery that was not begun.

@@ -4,18 +4,16 @@
 use std::sync::Arc;
 
 use allclear_domain::Timestamp;
+use allclear_domain::catalog::shape::SHAPE;
 use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
 
 use crate::value::{Row, params};
 use crate::{Lock, Signal, StoreError, Tx};
 
-/// The version of the documents' form that this program writes.
-const SHAPE: i64 = 1;
-
 fn from_row(row: &Row) -> Result<Resource, StoreError> {
     let kind = kind_of(row.text(0)?)?;
     let body: serde_json::Value = row.json(2)?;
-    let document = Document::from_json(kind, body)
+    let document = Document::from_stored(kind, row.int(6)?, body)
         .map_err(|e| StoreError::fault(format!("the stored {} {}", row.text(0).unwrap_or(""), row.text(1).unwrap_or("")), e))?;
     Ok(Resource {
         id: row.text(1)?.to_owned(),
@@ -41,8 +39,8 @@ pub(crate) fn rev(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
 /// Loads everything. Only at start; afterwards [`catch_up`] loads the difference.
 pub(crate) fn load_catalog(tx: &mut Tx<'_>) -> Result<Catalog, StoreError> {
     let rows = tx.query(
-        "SELECT kind, id, body, source, rev, created_at FROM resource \
-         UNION ALL SELECT 'catalog', '', NULL, NULL, rev, 0 FROM catalog WHERE id = 1",
+        "SELECT kind, id, body, source, rev, created_at, shape FROM resource \
+         UNION ALL SELECT 'catalog', '', NULL, NULL, rev, 0, 0 FROM catalog WHERE id = 1",
         params![],
     )?;
     advanced(&Catalog::default(), &rows)
@@ -52,9 +50,9 @@ pub(crate) fn load_catalog(tx: &mut Tx<'_>) -> Result<Catalog, StoreError> {
 pub(crate) fn catch_up(tx: &mut Tx<'_>) -> Result<Catalog, StoreError> {
     let known = tx.catalog();
     let rows = tx.query(
-        "SELECT kind, id, body, source, rev, created_at FROM resource WHERE rev > $1 \
-         UNION ALL SELECT kind, id, NULL, NULL, rev, 0 FROM resource_history WHERE rev > $1 AND body IS NULL \
-         UNION ALL SELECT 'catalog', '', NULL, NULL, rev, 0 FROM catalog WHERE id = 1",
+        "SELECT kind, id, body, source, rev, created_at, shape FROM resource WHERE rev > $1 \
+         UNION ALL SELECT kind, id, NULL, NULL, rev, 0, 0 FROM resource_history WHERE rev > $1 AND body IS NULL \
+         UNION ALL SELECT 'catalog', '', NULL, NULL, rev, 0, 0 FROM catalog WHERE id = 1",
         params![known.rev()],
     )?;
     advanced(&known, &rows)

@@ -1,6 +1,6 @@
 //! Timers: whatever is due later is a row. A subject has at most one timer of each kind.
 
-use allclear_domain::Timestamp;
+use allclear_domain::{Span, Timestamp};
 
 use crate::value::params;
 use crate::{Signal, StoreError, Tx};
@@ -66,6 +66,16 @@ pub fn take_timer(tx: &mut Tx<'_>, timer: &Timer) -> Result<bool, StoreError> {
         params![&timer.subject, &timer.kind, timer.due_at],
     )?;
     Ok(taken == 1)
+}
+
+/// Moves the timers that are due later.
+///
+/// # Errors
+/// Errors of the store.
+pub fn shift_timers(tx: &mut Tx<'_>, by: Span) -> Result<u64, StoreError> {
+    let now = tx.now();
+    tx.after_commit(Signal::Timers);
+    tx.execute("UPDATE timer SET due_at = due_at + $1 WHERE due_at > $2", params![by.as_micros(), now])
 }
 
 /// When the next timer is due.

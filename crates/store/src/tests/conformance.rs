@@ -210,6 +210,28 @@ on_both! {
         assert!(wait(db.store.read("r", |tx| timer::timers_of(tx, "incident:Q1"))).expect("read").is_empty());
     }
 
+    fn what_is_due_later_moves_with_the_clock_and_what_is_due_stays_due(db) {
+        let set = |kind: &'static str, due: i64| move |tx: &mut Tx<'_>| {
+            timer::set_timer(tx, &timer::Timer { subject: "incident:Q1".into(), kind: kind.into(), due_at: Timestamp(due), body: "{}".into() })
+        };
+        wait(db.store.write(write(), set("due", NOON - 5))).expect("set");
+        wait(db.store.write(write(), set("later", NOON + 5))).expect("set");
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        wait(db.store.write(lock(), |tx| {
+            let later = Delivery { due_at: Timestamp(NOON + 7), address: "+4520000002".into(), ..a_delivery("d2", "Q1", Purpose::Page) };
+            delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms")?;
+            delivery::insert_delivery(tx, &later, "sms")
+        })).expect("kept");
+        let hour = Span::from_mins(60);
+        let shift = move |tx: &mut Tx<'_>| timer::shift_timers(tx, hour).and(delivery::shift_deliveries(tx, hour));
+        wait(db.store.write(write(), shift)).expect("moved");
+        let timers = wait(db.store.read("r", |tx| timer::timers_of(tx, "incident:Q1"))).expect("read");
+        assert_eq!(timers.iter().map(|t| t.due_at.0 - NOON).collect::<Vec<_>>(), [-5, 3_600_000_005]);
+        let due = |id: &'static str| wait(db.store.read("r", move |tx| delivery::find_delivery(tx, &id.into()))).expect("read").expect("there").delivery.due_at.0 - NOON;
+        assert_eq!((due("d1"), due("d2")), (0, 3_600_000_007));
+    }
+
     fn the_worst_pressure_can_be_read_back_and_history_is_newest_first(db) {
         let lock = || write().lock(Lock::Component("c1".into()));
         wait(db.store.write(lock(), |tx| {
