@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_domain::Span;
-use allclear_store::record::run;
+use allclear_domain::{Span, Timestamp};
+use allclear_store::record::{run, slot};
 use allclear_store::{Lane, Write};
 
 use crate::Parts;
@@ -37,8 +37,17 @@ async fn run_for_ever(parts: Parts) {
                 }
             }
         }
+        prune_exceptions(&parts, before).await;
         if let Err(error) = parts.evidence.drop_days_before(before) {
             tracing::warn!(error = error.chain(), "old evidence could not be removed");
         }
+    }
+}
+
+async fn prune_exceptions(parts: &Parts, before: Timestamp) {
+    let write = Write::new("prune exceptions", Lane::Housekeeping);
+    // Far fewer than runs: what is left goes with the next round.
+    if let Err(error) = parts.store.write(write, move |tx| slot::prune_exceptions(tx, before, ROWS_AT_ONCE)).await {
+        tracing::warn!(error = error.chain(), "old exceptions of the slot ledger could not be removed");
     }
 }

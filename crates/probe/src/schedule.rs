@@ -326,3 +326,84 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use allclear_base::clock::VirtualClock;
+    use allclear_base::runtime::Task;
+    use allclear_base::{Secrets, SeededRng, Spawn};
+    use allclear_egress::{Client, TcpConnect};
+
+    use super::*;
+
+    /// Runs are begun and never get on.
+    struct Idle;
+
+    impl Spawn for Idle {
+        fn spawn(&self, _: Task) {}
+    }
+
+    const MINUTE: Span = Span::from_mins(1);
+
+    fn item(paused_until: Option<Timestamp>) -> Item {
+        let mut test: Test = serde_json::from_str(r#"{ "bucket": "b", "name": "n", "environments": {}, "steps": [] }"#).expect("a test");
+        test.paused_until = paused_until;
+        Item {
+            test_id: "t".into(),
+            test: Arc::new(test),
+            rev: 1,
+            environment: "e".into(),
+            location: "local".into(),
+            every: MINUTE,
+            guard: Guard::default(),
+            canaries: vec![],
+        }
+    }
+
+    fn scheduler(at: Timestamp) -> Scheduler {
+        let clock = Arc::new(VirtualClock::at(at.0));
+        let runtime = Runtime { clock: Arc::clone(&clock) as _, rng: Arc::new(SeededRng::new(1)), spawner: Arc::new(Idle) };
+        let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), clock);
+        let runner = Runner::new(client, runtime.clone(), Arc::new(Secrets::default()), None);
+        Scheduler::new(runtime, runner, mpsc::channel(1).0)
+    }
+
+    /// Lets time pass to `until`, slot by slot; what was missed, and how many runs began.
+    fn play(scheduler: &Scheduler, until: Timestamp) -> (Vec<Missed>, usize) {
+        let (mut missed, mut runs) = (Vec::new(), 0);
+        loop {
+            let next = scheduler.lock().due.peek().map(|Reverse((slot, _, _))| *slot).filter(|slot| *slot <= until);
+            let Some(now) = next else { return (missed, runs) };
+            let some = scheduler.start_next(now).expect("something is due");
+            let planned = scheduler.lock().items.values_mut().next().is_some_and(|planned| std::mem::take(&mut planned.running));
+            runs += usize::from(planned);
+            missed.extend(some);
+        }
+    }
+
+    #[test]
+    fn every_slot_of_a_pause_is_accounted_for_and_the_first_after_it_runs() {
+        let start = item(None).slots().at_or_after(Timestamp(1_774_699_200_000_000));
+        let until = start.plus(MINUTE.times(25));
+        let scheduler = scheduler(start);
+        scheduler.assign(Assignment { rev: 1, items: vec![item(Some(until))] }, From::SlotsSince(start));
+        let (missed, runs) = play(&scheduler, start.plus(MINUTE.times(30)));
+        assert!(missed.iter().all(|m| m.reason == "paused" && m.slots <= 10));
+        assert_eq!((missed.iter().map(|m| m.slots).sum::<i64>(), runs), (25, 6));
+        let mut expected = start;
+        for one in missed {
+            assert_eq!((one.first, one.last), (expected, expected.plus(MINUTE.times(one.slots - 1))));
+            expected = one.last.plus(MINUTE);
+        }
+        assert_eq!(expected, until);
+    }
+
+    #[test]
+    fn starts_lie_on_the_grid_and_never_before_their_slot() {
+        for at in [0, 1, 19_999, 20_000, 20_001, 1_774_699_200_000_001] {
+            let start = on_the_grid(at);
+            assert!(start % GRID_US == 0 && (at..at + GRID_US).contains(&start), "{at}: {start}");
+        }
+        assert!(on_the_grid(i64::MAX) > 0);
+    }
+}

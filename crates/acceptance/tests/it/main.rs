@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on ends with its reason")]
 
 mod binary;
+mod configuration;
 mod doors;
 mod durable;
 mod hostile;

@@ -147,6 +147,9 @@ impl Wakes {
     }
 }
 
+/// A closure that takes longer is a fault of ours: an acknowledgement may wait behind it.
+const SLOW_US: i64 = 20_000;
+
 /// What all engines share.
 pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
@@ -179,6 +182,17 @@ impl Shared {
             self.catalog.rcu(|current| if current.rev() < catalog.rev() { Arc::clone(catalog) } else { Arc::clone(current) });
         }
         self.unchanged(signals);
+    }
+
+    /// Runs a changing closure; one that held everybody else up for long is named in the log.
+    fn run(&self, job: &mut dyn Job, tx: &mut Tx<'_>) -> bool {
+        let begun_us = self.clock.now_us();
+        let keep = job.run(tx);
+        let took_us = self.clock.now_us().saturating_sub(begun_us);
+        if took_us > SLOW_US {
+            tracing::warn!(closure = job.write().name, ms = took_us / 1_000, "a change took long");
+        }
+        keep
     }
 
     /// After a group that wrote nothing: what its closures asked to wake.

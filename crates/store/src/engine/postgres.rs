@@ -200,7 +200,7 @@ impl Worker {
         let mut tx = begin(Conn::Postgres(client, &mut self.statements), &self.shared, catalog, job.write().writes);
         let prepared = prepare(&mut tx, job.write().locks.clone());
         let (keep, xid) = match prepared {
-            Ok(xid) => (job.run(&mut tx), xid),
+            Ok(xid) => (self.shared.run(&mut **job, &mut tx), xid),
             Err(error) => {
                 let trouble = tx.trouble;
                 return self.give_up(trouble, error);

@@ -278,7 +278,7 @@ impl Writer {
             tx.now = tx.now.max(at);
             at = tx.now;
             tx.held.clone_from(&job.write().locks);
-            let keep = job.run(&mut tx) && tx.trouble.is_none();
+            let keep = self.shared.run(&mut **job, &mut tx) && tx.trouble.is_none();
             let (trouble, asked, changed) = (tx.trouble, std::mem::take(&mut tx.signals), Arc::clone(&tx.catalog));
             if self.conn.is_autocommit() || trouble == Some(Trouble::NoRoom) {
                 self.roll_back();

@@ -54,6 +54,18 @@ pub fn insert_exceptions(tx: &mut Tx<'_>, exceptions: &[SlotException]) -> Resul
     Ok(())
 }
 
+/// Removes at most `most` exceptions that ended before `before`; how many were removed.
+///
+/// # Errors
+/// Errors of the store.
+pub fn prune_exceptions(tx: &mut Tx<'_>, before: Timestamp, most: u32) -> Result<u64, StoreError> {
+    tx.execute(
+        "DELETE FROM slot_exception WHERE (test_id, environment, location, first_slot) IN ( \
+           SELECT test_id, environment, location, first_slot FROM slot_exception WHERE last_slot < $1 ORDER BY last_slot LIMIT $2)",
+        params![before, most],
+    )
+}
+
 /// The latest exceptions of a test, newest first.
 ///
 /// # Errors

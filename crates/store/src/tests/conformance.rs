@@ -324,6 +324,8 @@ on_both! {
             wait(db.store.write(write(), move |tx| slot::insert_exceptions(tx, std::slice::from_ref(&one)))).expect("kept");
         }
         assert_eq!(wait(db.store.read("r", |tx| slot::exceptions_of(tx, &"t".into(), 10))).expect("read"), [missed]);
+        let prune = |before: i64| wait(db.store.write(write(), move |tx| slot::prune_exceptions(tx, Timestamp(before), 10))).expect("pruned");
+        assert_eq!((prune(NOON), prune(NOON + 1), prune(NOON + 1)), (0, 1, 0));
     }
 
     fn public_incidents_follow_an_incident(db) {
