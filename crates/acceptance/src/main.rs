@@ -20,6 +20,9 @@ enum Task {
     Interleave(allclear_acceptance::interleave::Args),
     /// Measures.
     Bench(allclear_acceptance::bench::Args),
+    /// Exchanges and nothing else, for comparison.
+    #[command(hide = true)]
+    Bare(allclear_acceptance::bench::bare::Args),
     /// Serves the API without syncing commits, for the test that finds that out.
     #[command(hide = true)]
     Unsynced(allclear_acceptance::unsynced::Args),
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         Task::Sim(args) => allclear_acceptance::sim::run(&args),
         Task::Interleave(args) => allclear_acceptance::interleave::run(&args),
         Task::Bench(args) => allclear_acceptance::bench::run(&args),
+        Task::Bare(args) => allclear_acceptance::bench::bare::run(&args),
         Task::Unsynced(args) => allclear_acceptance::unsynced::run(&args),
     };
     match outcome {

@@ -1,5 +1,6 @@
 //! The figures of `docs/benchmarks.md`: each as a ratio, both sides in one run on one machine.
 
+pub mod bare;
 mod latency;
 mod peer;
 mod process;

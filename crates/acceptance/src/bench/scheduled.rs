@@ -63,6 +63,7 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     pause(Duration::from_secs(3));
     let mut ours = Vec::new();
     let mut theirs = Vec::new();
+    let bare = super::bare::cpu_per_exchange(target, TESTS, span / 6)?;
     for _ in 0..3 {
         let (cpu, runs) = (process::cpu(process.id())?, asked.load(Ordering::Relaxed));
         let (peer, probes) = exporter.cpu_per_probe(target, TESTS, span / 6)?;
@@ -71,10 +72,10 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
         theirs.push((peer, probes));
     }
     process.terminate()?;
-    report(&ours, &theirs)
+    report(&ours, &theirs, bare)
 }
 
-fn report(ours: &[(Duration, u32)], theirs: &[(Duration, u32)]) -> anyhow::Result<()> {
+fn report(ours: &[(Duration, u32)], theirs: &[(Duration, u32)], bare: Duration) -> anyhow::Result<()> {
     let middle = |list: &[(Duration, u32)]| {
         let mut times: Vec<Duration> = list.iter().map(|(time, _)| *time).collect();
         times.sort_unstable();
@@ -85,6 +86,7 @@ fn report(ours: &[(Duration, u32)], theirs: &[(Duration, u32)]) -> anyhow::Resul
     println!("AllClear:          {us:.3} ms CPU per scheduled run, judged and stored ({} runs)", n(ours));
     println!("blackbox_exporter: {them:.3} ms CPU per probe, nothing stored ({} probes)", n(theirs));
     println!("ratio: {:.2}", us / them);
+    println!("a bare GET by the same client at the same rate, nothing judged or stored: {:.3} ms CPU", super::ms(bare));
     if us > MOST_MS || us / them > MOST_SHARE {
         bail!("{us:.3} ms and a ratio of {:.2}, wanted at most {MOST_MS} ms and {MOST_SHARE}", us / them);
     }
