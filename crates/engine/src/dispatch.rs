@@ -1,7 +1,8 @@
 //! Sends what waits in the outbox: claim, call with no transaction open, settle.
 //!
-//! Each provider has its own loop, its own send slots and its own breaker: a slow or broken one holds nobody else up.
-//! At most one message a second goes to one destination, as Slack and Twilio allow; what waits meanwhile goes as one.
+//! Each provider has its own send slots and its own breaker: a slow or broken one holds nobody else up. What they can take
+//! is claimed for all of them in one commit. At most one message a second goes to one destination, as Slack and Twilio
+//! allow; what waits meanwhile goes as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use allclear_base::crash;
-use allclear_base::runtime::{Switch, Wake};
+use allclear_base::runtime::Switch;
 use allclear_channels::{Envelope, PROVIDERS, is_idempotent};
 use allclear_domain::delivery::{Breaker, Outcome};
 use allclear_domain::{ChannelId, Timestamp};
-use allclear_ops::delivery::{self, Outgoing};
+use allclear_ops::delivery::{self, Outgoing, Share};
 
 use crate::Parts;
 
@@ -26,7 +27,7 @@ const PACE_US: i64 = 1_000_000;
 /// Destinations that were written to within the last second.
 type Paces = Arc<Mutex<BTreeMap<(ChannelId, String), i64>>>;
 
-/// The dispatchers.
+/// The dispatcher.
 #[derive(Clone, Default)]
 pub(crate) struct Dispatch {
     under_way: Arc<AtomicUsize>,
@@ -35,25 +36,19 @@ pub(crate) struct Dispatch {
 impl Dispatch {
     pub(crate) fn start(parts: &Parts, stop: &Switch) -> Self {
         let dispatch = Self::default();
-        let wakes: Vec<Wake> = PROVIDERS.iter().map(|_| Wake::default()).collect();
-        for (provider, wake) in PROVIDERS.iter().zip(&wakes) {
-            let (parts, stop, wake, dispatch) = (parts.clone(), stop.clone(), wake.clone(), dispatch.clone());
-            parts.pager.clone().supervise("dispatch", Arc::clone(&parts.health), move || {
-                let one = Provider {
-                    parts: parts.clone(),
-                    name: provider,
-                    wake: wake.clone(),
-                    paces: Paces::default(),
-                    breaker: Arc::default(),
-                    busy: Arc::default(),
-                    under_way: Arc::clone(&dispatch.under_way),
-                };
-                let stop = stop.clone();
-                async move { one.run(&stop).await }
+        let (parts, stop, under_way) = (parts.clone(), stop.clone(), Arc::clone(&dispatch.under_way));
+        parts.pager.clone().supervise("dispatch", Arc::clone(&parts.health), move || {
+            let providers = PROVIDERS.iter().map(|name| Provider {
+                parts: parts.clone(),
+                name,
+                paces: Paces::default(),
+                breaker: Arc::default(),
+                busy: Arc::default(),
+                under_way: Arc::clone(&under_way),
             });
-        }
-        let parts = parts.clone();
-        parts.pager.clone().supervise("outbox", Arc::clone(&parts.health), move || spread(parts.clone(), wakes.clone()));
+            let (parts, stop, providers) = (parts.clone(), stop.clone(), providers.collect::<Vec<_>>());
+            async move { run(&parts, &providers, &stop).await }
+        });
         dispatch
     }
 
@@ -63,11 +58,34 @@ impl Dispatch {
     }
 }
 
-/// One commit may concern every provider.
-async fn spread(parts: Parts, wakes: Vec<Wake>) {
-    loop {
-        parts.store.wakes().outbox.wait_until(&*parts.pager.clock, i64::MAX).await;
-        wakes.iter().for_each(Wake::wake);
+async fn run(parts: &Parts, providers: &[Provider], stop: &Switch) {
+    while !stop.is_turned() {
+        let now = parts.pager.clock.now_us();
+        let (shares, again_at): (Vec<Share>, Vec<i64>) = providers.iter().map(|provider| provider.share(now)).unzip();
+        let able = shares.iter().any(|share| share.slots > 0);
+        let claimed = if able { delivery::claim(&parts.store, &*parts.pager.rng, shares).await } else { Ok(vec![]) };
+        match claimed {
+            Ok(outgoing) if outgoing.is_empty() => {
+                let due = delivery::next_due(&parts.store, PROVIDERS).await.unwrap_or_default();
+                // What is due already waits for a slot, a lane or a pace; each of them wakes this loop.
+                let due = due.into_iter().flatten().map(|due| due.0).filter(|due| *due > now).min().unwrap_or(i64::MAX);
+                let again_at = again_at.into_iter().min().unwrap_or(i64::MAX);
+                let until = due.min(again_at).min(parts.look_anyway_at(now));
+                parts.store.wakes().outbox.wait_until(&*parts.pager.clock, until).await;
+            }
+            Ok(outgoing) => {
+                crash::point("dispatch.after_claim");
+                for one in outgoing {
+                    if let Some(provider) = providers.iter().find(|provider| provider.name == one.provider) {
+                        provider.begin(one);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "messages could not be claimed yet");
+                parts.pager.sleep(Duration::from_millis(200)).await;
+            }
+        }
     }
 }
 
@@ -75,7 +93,6 @@ async fn spread(parts: Parts, wakes: Vec<Wake>) {
 struct Provider {
     parts: Parts,
     name: &'static str,
-    wake: Wake,
     paces: Paces,
     breaker: Arc<Mutex<Breaker>>,
     busy: Arc<AtomicUsize>,
@@ -83,36 +100,13 @@ struct Provider {
 }
 
 impl Provider {
-    async fn run(self, stop: &Switch) {
-        while !stop.is_turned() {
-            let now = self.parts.pager.clock.now_us();
-            let (paced, next_pace) = self.paced(now);
-            let breaker = self.breaker(|breaker| *breaker);
-            let free = breaker.allows(SLOTS.saturating_sub(self.busy.load(Ordering::SeqCst)), Timestamp(now));
-            let claimed = if free == 0 {
-                Ok(vec![])
-            } else {
-                delivery::claim(&self.parts.store, &*self.parts.pager.rng, self.name, free, paced).await
-            };
-            match claimed {
-                Ok(outgoing) if outgoing.is_empty() => {
-                    let due = delivery::next_due(&self.parts.store, self.name).await.ok().flatten().map_or(i64::MAX, |due| due.0);
-                    // What is due already waits for a slot, a lane or a pace; each of them wakes this loop.
-                    let due = if due <= now { i64::MAX } else { due };
-                    let next_try = breaker.next_try().map(|at| at.0).filter(|at| *at > now).unwrap_or(i64::MAX);
-                    let until = due.min(next_pace).min(next_try).min(self.parts.look_anyway_at(now));
-                    self.wake.wait_until(&*self.parts.pager.clock, until).await;
-                }
-                Ok(outgoing) => {
-                    crash::point("dispatch.after_claim");
-                    outgoing.into_iter().for_each(|one| self.begin(one));
-                }
-                Err(error) => {
-                    tracing::warn!(provider = self.name, %error, "messages could not be claimed yet");
-                    self.parts.pager.sleep(Duration::from_millis(200)).await;
-                }
-            }
-        }
+    /// What it can take at `now`, and when that may be more though nobody wakes the loop.
+    fn share(&self, now: i64) -> (Share, i64) {
+        let (busy, next_pace) = self.paced(now);
+        let breaker = self.breaker(|breaker| *breaker);
+        let free = SLOTS.saturating_sub(self.busy.load(Ordering::SeqCst));
+        let next_try = breaker.next_try().map(|at| at.0).filter(|at| *at > now).unwrap_or(i64::MAX);
+        (Share { provider: self.name, slots: breaker.allows(free, Timestamp(now)), busy }, next_pace.min(next_try))
     }
 
     /// The destinations that must wait, and when the first of them may be written to again.
@@ -140,7 +134,7 @@ impl Provider {
             provider.send(&outgoing).await;
             provider.busy.fetch_sub(1, Ordering::SeqCst);
             provider.under_way.fetch_sub(1, Ordering::SeqCst);
-            provider.wake.wake();
+            provider.parts.store.wakes().outbox.wake();
         });
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use allclear_base::{Rng, id};
+use allclear_base::Rng;
 use allclear_domain::delivery::{self, Brief, Delivery, Message, Outcome, Purpose, Recipient, Settled, Status, Unwanted, Wanted};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State};
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span};
@@ -26,6 +26,8 @@ const MOST_IN_ONE_MESSAGE: usize = 50;
 pub struct Outgoing {
     /// The attempt; it stands in the callback's address and is the idempotency key.
     pub attempt: String,
+    /// The provider that carries it.
+    pub provider: &'static str,
     /// The channel that carries it.
     pub channel: ChannelId,
     /// The address on that channel.
@@ -40,37 +42,51 @@ pub struct Outgoing {
     pub deliveries: Vec<(DeliveryId, i64)>,
 }
 
-/// Claims what is due for a provider, at most `slots` messages. `busy` are destinations (channel and address)
-/// that may not be written to yet.
+/// What one provider can take now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The provider.
+    pub provider: &'static str,
+    /// How many messages.
+    pub slots: usize,
+    /// Destinations (channel and address) that may not be written to yet.
+    pub busy: BTreeSet<(ChannelId, String)>,
+}
+
+/// Claims what is due, for every provider as much as it can take; all in one commit, because one change mostly concerns
+/// several providers, and the second should not wait for the first one's sync.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn claim(
-    store: &Store,
-    rng: &dyn Rng,
-    provider: &'static str,
-    slots: usize,
-    busy: BTreeSet<(ChannelId, String)>,
-) -> Result<Vec<Outgoing>, OpsError> {
-    let attempts: Vec<String> = (0..slots).map(|_| id::uuid7(rng, store.now().0)).collect();
+pub async fn claim(store: &Store, rng: &dyn Rng, shares: Vec<Share>) -> Result<Vec<Outgoing>, OpsError> {
+    let draw = Draw::new(rng);
     let write = Write::new("claim deliveries", Lane::Act);
-    store.write(write, move |tx| claim_within(tx, provider, &attempts, &busy)).await
+    store.write(write, move |tx| claim_within(tx, &draw.ids(), &shares)).await
 }
 
-fn claim_within(
-    tx: &mut Tx<'_>,
-    provider: &str,
-    attempts: &[String],
-    busy: &BTreeSet<(ChannelId, String)>,
-) -> Result<Vec<Outgoing>, OpsError> {
+fn claim_within(tx: &mut Tx<'_>, ids: &Ids, shares: &[Share]) -> Result<Vec<Outgoing>, OpsError> {
     const CANDIDATES_PER_SLOT: usize = 20;
-    let most = u32::try_from(attempts.len() * CANDIDATES_PER_SLOT).unwrap_or(u32::MAX);
-    let candidates = outbox::claimable(tx, provider, most)?;
-    tx.lock(candidates.iter().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+    let mut candidates = Vec::with_capacity(shares.len());
+    for share in shares {
+        let most = u32::try_from(share.slots * CANDIDATES_PER_SLOT).unwrap_or(u32::MAX);
+        candidates.push(outbox::claimable(tx, share.provider, most)?);
+    }
+    tx.lock(candidates.iter().flatten().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+    let mut outgoing = Vec::new();
+    for (share, due) in shares.iter().zip(candidates) {
+        for bundle in bundled(tx, share, due)? {
+            outgoing.extend(begin_attempt(tx, share.provider, bundle, &ids.uuid7(tx.now()))?);
+        }
+    }
+    Ok(outgoing)
+}
+
+/// The messages of one provider that are still wanted, as they go together.
+fn bundled(tx: &mut Tx<'_>, share: &Share, due: Vec<Stored>) -> Result<Vec<Vec<(Stored, Incident)>>, OpsError> {
     let mut bundles: Vec<Vec<(Stored, Incident)>> = Vec::new();
-    for stored in candidates {
+    for stored in due {
         let delivery = &stored.delivery;
-        if busy.contains(&(delivery.channel.clone(), delivery.address.clone())) {
+        if share.busy.contains(&(delivery.channel.clone(), delivery.address.clone())) {
             continue;
         }
         let incident = incidents::load_incident(tx, &delivery.incident)?;
@@ -80,15 +96,11 @@ fn claim_within(
         }
         match bundles.iter().position(|bundle| goes_with(bundle, delivery)) {
             Some(at) => bundles[at].push((stored, incident)),
-            None if bundles.len() < attempts.len() => bundles.push(vec![(stored, incident)]),
+            None if bundles.len() < share.slots => bundles.push(vec![(stored, incident)]),
             None => {}
         }
     }
-    let mut outgoing = Vec::with_capacity(bundles.len());
-    for (bundle, attempt) in bundles.into_iter().zip(attempts) {
-        outgoing.extend(begin_attempt(tx, bundle, attempt)?);
-    }
-    Ok(outgoing)
+    Ok(bundles)
 }
 
 /// Messages of one purpose for one person and method go as one. A room shows each incident by itself.
@@ -117,7 +129,12 @@ fn unwanted(tx: &mut Tx<'_>, delivery: &Delivery, incident: &Incident) -> Result
     })
 }
 
-fn begin_attempt(tx: &mut Tx<'_>, bundle: Vec<(Stored, Incident)>, attempt: &str) -> Result<Option<Outgoing>, OpsError> {
+fn begin_attempt(
+    tx: &mut Tx<'_>,
+    provider: &'static str,
+    bundle: Vec<(Stored, Incident)>,
+    attempt: &str,
+) -> Result<Option<Outgoing>, OpsError> {
     let lease_until = tx.now().plus(LEASE);
     let mut claimed = Vec::with_capacity(bundle.len());
     for (stored, incident) in bundle {
@@ -136,7 +153,7 @@ fn begin_attempt(tx: &mut Tx<'_>, bundle: Vec<(Stored, Incident)>, attempt: &str
     }
     let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
     let message = Message { purpose, incidents: briefs, possible_repeat };
-    Ok(Some(Outgoing { attempt: attempt.to_owned(), channel, address, recipient, message, root, deliveries }))
+    Ok(Some(Outgoing { attempt: attempt.to_owned(), provider, channel, address, recipient, message, root, deliveries }))
 }
 
 /// The provider's reference of the first message of the lane; nothing where it is not known: then a fresh one goes.
@@ -363,12 +380,13 @@ pub async fn last_message_to(store: &Store, channel: &ChannelId, address: &str) 
     Ok(store.read("last message", work).await?)
 }
 
-/// How many deliveries wait per provider is not needed; when the next is due is.
+/// When the next message of each of these providers is due; in their order.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn next_due(store: &Store, provider: &'static str) -> Result<Option<allclear_domain::Timestamp>, OpsError> {
-    store.read("next delivery", move |tx| Ok::<_, OpsError>(outbox::next_due(tx, provider)?)).await
+pub async fn next_due(store: &Store, providers: &'static [&'static str]) -> Result<Vec<Option<allclear_domain::Timestamp>>, OpsError> {
+    let work = |tx: &mut Tx<'_>| providers.iter().map(|provider| Ok::<_, OpsError>(outbox::next_due(tx, provider)?)).collect();
+    store.read("next delivery", work).await
 }
 
 /// Counts messages by channel and status, for people.

@@ -11,7 +11,7 @@ use allclear_domain::apitest::report::{Failure, RunReport, Teardown, Verdict};
 use allclear_domain::catalog::Kind;
 use allclear_domain::delivery::Outcome;
 use allclear_domain::{IncidentId, TestId, Timestamp};
-use allclear_ops::delivery::{self, Outgoing};
+use allclear_ops::delivery::{self, Outgoing, Share};
 use allclear_ops::incident::{self, Act};
 use allclear_ops::judge::{self, Batch, Entry, Sampler};
 use allclear_ops::{Actor, OpsError, config, timer};
@@ -98,6 +98,7 @@ fn nothing() -> Known {
     };
     let in_flight = Outgoing {
         attempt: String::new(),
+        provider: "",
         channel: "".into(),
         address: String::new(),
         recipient: allclear_domain::delivery::Recipient::Person { person: "".into() },
@@ -178,7 +179,7 @@ fn claim_all(store: &Store, provider: &'static str, seed: u64) -> Result<Vec<Out
     let mut empty = 0;
     while empty < 2 {
         let rng = SeededRng::new(seed + sent.len() as u64);
-        let claimed = block_on(delivery::claim(store, &rng, provider, 1, BTreeSet::new()))?;
+        let claimed = block_on(delivery::claim(store, &rng, vec![Share { provider, slots: 1, busy: BTreeSet::new() }]))?;
         empty = if claimed.is_empty() { empty + 1 } else { 0 };
         sent.extend(claimed);
     }
