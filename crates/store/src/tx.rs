@@ -10,13 +10,14 @@ use crate::error::Conflict;
 use crate::value::{Row, Value, params};
 use crate::{Lock, StoreError, sql};
 
-/// What others want to know after a commit. Carries no data: losing one costs latency, never work.
+/// What others want to know after a commit. Carries no data: losing one costs latency, never work. Those who send messages
+/// are woken first: a page is waited for, the rest is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Signal {
-    /// A timer was set.
-    Timers,
     /// A delivery was written.
     Outbox,
+    /// A timer was set.
+    Timers,
     /// A published page changed.
     Pages,
     /// The configuration changed.

@@ -17,13 +17,14 @@ use super::{ms, quantile};
 use crate::binary::{Process, SECRETS, Start, free_addr, pause};
 
 /// Tests that fail in turn, each with its own service, person and room.
-const VICTIMS: usize = 20;
+const VICTIMS: usize = 30;
 
 /// Runs a second besides.
 const BACKGROUND: usize = 50;
 
-/// One cycle: fail, be told, pass, be told; the providers take one message a second.
-const CYCLE: Duration = Duration::from_secs(5);
+/// One cycle: fail, be told, pass, be told twice. Long enough that no message waits for its room's pace of one a second:
+/// a line under an all-clear leaves a second after it.
+const CYCLE: Duration = Duration::from_secs(8);
 
 /// What is known of one failing test.
 #[derive(Clone, Copy, Default)]
