@@ -4,7 +4,7 @@
 //!    kept as `unjudged` and blocks nobody.
 //! 2. What follows for each test and environment is decided on the state at the end of the batch.
 //! 3. Incidents open and resolve, all together (see `apply`).
-//! 4. The runs, the exceptions of the slot ledger and the probe's watermark are written.
+//! 4. The runs, the exceptions of the slot ledger and the probe's watermark are written, once their evidence is on disk.
 
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use allclear_domain::apitest::report::{RunReport, Verdict};
 use allclear_domain::catalog::Catalog;
 use allclear_domain::incident::{Agent, ResolveReason};
 use allclear_domain::{IncidentId, LocationName, RunId, ServiceId, Span, TestId, Timestamp};
-use allclear_store::evidence::{Evidence, Place};
+use allclear_store::evidence::{Evidence, Place, Synced};
 use allclear_store::record::alert::{self, Alert};
 use allclear_store::record::run::{self, Run};
 use allclear_store::record::slot::{self, SlotException, Watermark};
@@ -141,23 +141,31 @@ pub async fn judge_batch(
     let now = store.now();
     let kept = sampler.choose(&batch.entries, now);
     let ids: Vec<RunId> = kept.iter().map(|report| report.run_id.clone()).collect();
-    let places = if kept.is_empty() { vec![] } else { keep(runtime, evidence, kept, now).await? };
+    let (places, synced) = if kept.is_empty() { (vec![], None) } else { keep(runtime, evidence, kept, now).await? };
     crash::point("judge.after_evidence");
     let places: BTreeMap<RunId, Place> = ids.into_iter().zip(places).collect();
     let (draw, batch) = (Draw::new(&*runtime.rng), Arc::clone(batch));
     let tests: BTreeSet<Lock> = batch.entries.iter().map(|entry| Lock::Test(entry.report.test_id.clone())).collect();
     let write = Write::new("judge batch", Lane::Results).locks(tests);
-    let judged = store.write(write, move |tx| judge_within(tx, &draw.ids(), &batch, &places)).await?;
+    let judged = store.write(write, move |tx| judge_within(tx, &draw.ids(), &batch, &places, synced.as_ref())).await?;
     crash::point("judge.after_commit");
     Ok(judged)
 }
 
-/// Writes evidence, which compresses and syncs, on a thread that may block.
-async fn keep(runtime: &Runtime, evidence: &Evidence, reports: Vec<Arc<RunReport>>, now: Timestamp) -> Result<Vec<Place>, OpsError> {
+/// Writes evidence on a thread that may block, and lets it be synced while the results are judged.
+async fn keep(
+    runtime: &Runtime,
+    evidence: &Evidence,
+    reports: Vec<Arc<RunReport>>,
+    now: Timestamp,
+) -> Result<(Vec<Place>, Option<Synced>), OpsError> {
     let evidence = evidence.clone();
     let work = move || evidence.append(&reports.iter().map(|report| &**report).collect::<Vec<_>>(), now);
     let done = runtime.unblock(work).await;
-    Ok(done.unwrap_or_else(|interrupted| Err(StoreError::Unavailable(interrupted.to_string())))?)
+    let appended = done.unwrap_or_else(|interrupted| Err(StoreError::Unavailable(interrupted.to_string())))?;
+    let (places, synced) = (appended.places.clone(), appended.synced.clone());
+    runtime.spawner.spawn_blocking(Box::new(move || appended.sync()));
+    Ok((places, Some(synced)))
 }
 
 /// A test and environment with what this batch brought.
@@ -170,7 +178,13 @@ struct Touched {
     last: Option<RunId>,
 }
 
-fn judge_within(tx: &mut Tx<'_>, ids: &Ids, batch: &Batch, places: &BTreeMap<RunId, Place>) -> Result<Judged, OpsError> {
+fn judge_within(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    batch: &Batch,
+    places: &BTreeMap<RunId, Place>,
+    synced: Option<&Synced>,
+) -> Result<Judged, OpsError> {
     let mark = slot::watermark(tx, &batch.location, &batch.probe)?;
     if mark.is_some_and(|mark| mark.boot == batch.boot && mark.seq >= batch.seq) {
         return Ok(Judged::default());
@@ -210,6 +224,8 @@ fn judge_within(tx: &mut Tx<'_>, ids: &Ids, batch: &Batch, places: &BTreeMap<Run
         through: batch.through,
     };
     slot::put_watermark(tx, &mark)?;
+    // What this names is on disk before it is.
+    synced.map_or(Ok(()), Synced::wait)?;
     Ok(judged)
 }
 

@@ -17,7 +17,7 @@ use super::{ms, quantile};
 use crate::binary::{Process, SECRETS, Start, free_addr, pause};
 
 /// Tests that fail in turn, each with its own service, person and room.
-const VICTIMS: usize = 30;
+const VICTIMS: usize = 20;
 
 /// Runs a second besides.
 const BACKGROUND: usize = 50;

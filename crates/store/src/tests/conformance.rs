@@ -442,7 +442,12 @@ on_both! {
             variables: std::collections::BTreeMap::from([("x".to_owned(), "\u{0}\u{1F525}".repeat(n).into())]), catalog_rev: 0,
         };
         let reports: Vec<_> = (0..3).map(report).collect();
-        let places = evidence.append(&reports.iter().collect::<Vec<_>>(), Timestamp(NOON)).expect("written");
+        let appended = evidence.append(&reports.iter().collect::<Vec<_>>(), Timestamp(NOON)).expect("written");
+        let (places, synced) = (appended.places.clone(), appended.synced.clone());
+        appended.sync();
+        synced.wait().expect("on disk");
+        let interrupted = evidence.append(&[&reports[0]], Timestamp(NOON)).expect("written").synced.clone();
+        assert!(matches!(interrupted.wait(), Err(StoreError::Unavailable(_))), "nobody waits for a sync that never comes");
         for (report, place) in reports.iter().zip(&places) {
             assert_eq!(&evidence.read(place).expect("read"), report);
         }
