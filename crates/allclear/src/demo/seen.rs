@@ -12,6 +12,7 @@ use hyper::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::World;
+use super::script::About;
 use crate::server::Server;
 
 pub(crate) struct Eyes {
@@ -68,29 +69,28 @@ impl Eyes {
         Ok((phrase, found.and_then(|c| c["status"].as_str()).unwrap_or_default().to_owned()))
     }
 
-    /// The first text that arrived after the first `skip` and contains `part`.
-    pub(crate) async fn text(&self, skip: usize, part: &str) -> anyhow::Result<Option<String>> {
+    /// The first text that is meant and contains `part`.
+    pub(crate) async fn text(&self, about: &About, part: &str) -> anyhow::Result<Option<String>> {
         let messages = self.get(self.world.phone, "/_stage/messages").await?;
-        Ok(containing(&messages["texts"], "body", skip, part))
+        Ok(containing(&messages["texts"], "body", about.texts, &[part, &about.incident]))
     }
 
     /// What AllClear answered to a reply by text.
     pub(crate) async fn answer(&self, part: &str) -> anyhow::Result<Option<String>> {
         let messages = self.get(self.world.phone, "/_stage/messages").await?;
-        Ok(containing(&messages["answers"], "body", 0, part))
+        Ok(containing(&messages["answers"], "body", 0, &[part]))
     }
 
-    /// How many texts and Slack messages there are.
-    pub(crate) async fn counts(&self) -> anyhow::Result<(usize, usize)> {
+    /// How many texts there are.
+    pub(crate) async fn texts(&self) -> anyhow::Result<usize> {
         let texts = self.get(self.world.phone, "/_stage/messages").await?;
-        let slack = self.get(self.world.slack, "/_stage/messages").await?;
-        Ok((texts["texts"].as_array().map_or(0, Vec::len), slack["messages"].as_array().map_or(0, Vec::len)))
+        Ok(texts["texts"].as_array().map_or(0, Vec::len))
     }
 
-    /// The first Slack message after the first `skip` that contains `part`.
-    pub(crate) async fn slack(&self, skip: usize, part: &str) -> anyhow::Result<Option<String>> {
+    /// The first Slack message that is meant and contains `part`.
+    pub(crate) async fn slack(&self, about: &About, part: &str) -> anyhow::Result<Option<String>> {
         let messages = self.get(self.world.slack, "/_stage/messages").await?;
-        Ok(containing(&messages["messages"], "text", skip, part))
+        Ok(containing(&messages["messages"], "text", 0, &[part, &about.incident]))
     }
 
     /// How many streams the API holds.
@@ -118,7 +118,7 @@ impl Eyes {
     }
 }
 
-fn containing(list: &Value, field: &str, skip: usize, part: &str) -> Option<String> {
+fn containing(list: &Value, field: &str, skip: usize, parts: &[&str]) -> Option<String> {
     let texts = list.as_array()?.iter().skip(skip).filter_map(|item| item[field].as_str());
-    texts.filter(|text| text.contains(part)).map(str::to_owned).next()
+    texts.filter(|text| parts.iter().all(|part| text.contains(part))).map(str::to_owned).next()
 }
