@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use allclear_domain::apitest::slots::Slots;
 use allclear_domain::catalog::Kind;
 use allclear_domain::delivery::{Purpose, Status};
-use allclear_domain::incident::{Incident, LogKind, Paging, State};
+use allclear_domain::incident::{Incident, LogKind, Paging, ResolveReason, State};
 use allclear_domain::status::{ComponentStatus, Owner};
 use allclear_domain::{ComponentId, IncidentId, TestId, Timestamp};
 use allclear_store::record::delivery::Stored;
@@ -164,11 +164,26 @@ fn ended_by_its_own_attempt(tx: &mut Tx<'_>, found: &Incident, sent: &[Stored], 
     Ok(())
 }
 
-/// An incident that its tests resolved has no alert left open.
+/// An incident that its tests resolved has no alert left open, and each location whose failure it was passed since.
 fn resolved_only_by_its_own(tx: &mut Tx<'_>, found: &Incident, wrong: &mut Violations) -> Result<(), StoreError> {
-    let open = alert::alerts_of(tx, &found.id)?.into_iter().filter(|alert| alert.resolved_at.is_none()).count();
-    if !found.is_open() && open > 0 {
-        wrong.push(format!("#{} is resolved and has {open} open alerts", found.number));
+    let State::Resolved(ended) = &found.state else { return Ok(()) };
+    let catalog = tx.catalog();
+    for ended_alert in alert::alerts_of(tx, &found.id)? {
+        if ended_alert.resolved_at.is_none() {
+            wrong.push(format!("#{} is resolved and has an open alert", found.number));
+        }
+        let (Some((test, environment)), Some(last)) = (&ended_alert.test, &ended_alert.last_run) else { continue };
+        // With a threshold the last failing run may be of a location that did not count as failing yet.
+        let notify = catalog.test(test).and_then(|found| found.environments.get(environment)?.notify.as_ref());
+        let at_once = ended.why == ResolveReason::AlertsCleared && notify.is_some_and(|notify| notify.after_failures <= 1);
+        let Some(failed) = run::find_run(tx, last)?.filter(|_| at_once) else { continue };
+        let when = |one: &run::Run| one.slot.unwrap_or(one.started_at);
+        let later = |one: &run::Run| {
+            one.environment == *environment && one.location == failed.location && when(one) > when(&failed) && one.judged == "counted"
+        };
+        if !run::latest_runs(tx, test, MOST)?.iter().any(|one| later(one) && one.started_at <= ended.at && one.verdict != failed.verdict) {
+            wrong.push(format!("#{} was resolved and {} never passed since in {}", found.number, test, failed.location));
+        }
     }
     Ok(())
 }

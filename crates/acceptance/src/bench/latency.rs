@@ -108,7 +108,7 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     };
     let (target, slack, phone) =
         runtime.block_on(async { anyhow::Ok((serve(Target(Arc::clone(&victims))).await?, serve(slack).await?, serve(phone).await?)) })?;
-    let folder = tempfile::tempdir_in(".")?;
+    let folder = super::folder()?;
     let (config, data) = (folder.path().join("config"), folder.path().join("data"));
     std::fs::create_dir(&config)?;
     std::fs::write(config.join("world.yaml"), world(target, slack, phone))?;

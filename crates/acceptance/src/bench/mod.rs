@@ -7,6 +7,7 @@ mod process;
 mod scheduled;
 mod store;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is measured, and for how long.
@@ -39,6 +40,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     if failed.is_empty() { Ok(()) } else { anyhow::bail!("not reached: {}", failed.join(", ")) }
+}
+
+/// A folder on the disk that the project stands on: a temporary one may lie in memory, where a sync costs nothing.
+fn folder() -> std::io::Result<tempfile::TempDir> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    std::fs::create_dir_all(&target)?;
+    tempfile::Builder::new().prefix("bench-").tempdir_in(target)
 }
 
 /// A quantile of measured times.

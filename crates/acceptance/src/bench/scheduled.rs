@@ -51,7 +51,7 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     let asked = Arc::new(AtomicU32::new(0));
     let target = runtime.block_on(serve(Target { asked: Arc::clone(&asked) }))?;
     let exporter = Exporter::start()?;
-    let folder = tempfile::tempdir_in(".")?;
+    let folder = super::folder()?;
     let (config, data) = (folder.path().join("config"), folder.path().join("data"));
     std::fs::create_dir(&config)?;
     std::fs::write(config.join("world.yaml"), world(target))?;

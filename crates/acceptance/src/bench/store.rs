@@ -98,7 +98,7 @@ pub(super) fn one(store: &Store, n: u64) -> Result<Duration, StoreError> {
 }
 
 pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir_in(".")?;
+    let folder = super::folder()?;
     let store = open(folder.path())?;
     let mut rates = Vec::new();
     for callers in [1, CALLERS] {

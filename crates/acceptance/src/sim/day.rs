@@ -1,6 +1,7 @@
 //! One seeded day and a little more.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use anyhow::Context;
 use tower::ServiceExt;
 
 use super::executor::Executor;
+use super::far;
 use super::pipe::{PipeConnect, Players};
 use crate::binary::SECRETS;
 use crate::invariants;
@@ -97,6 +99,8 @@ struct Day {
     store: Store,
     evidence: Evidence,
     players: Players,
+    /// Whether the second location is cut off from its target.
+    cut: Arc<AtomicBool>,
     life: Option<Life>,
     folder: tempfile::TempDir,
     config: String,
@@ -132,7 +136,7 @@ impl Day {
         let evidence = Evidence::open(folder.path())?;
         let config = configuration(&rng);
         let executor = Executor::new(rng.clone());
-        Ok(Self { rng, clock, executor, store, evidence, players, life: None, folder, config, kills: 0, faults: 0 })
+        Ok(Self { rng, clock, executor, store, evidence, players, cut: Arc::default(), life: None, folder, config, kills: 0, faults: 0 })
     }
 
     fn runtime(&self) -> Runtime {
@@ -143,8 +147,13 @@ impl Day {
     fn start(&mut self) -> anyhow::Result<()> {
         let runtime = self.runtime();
         let secrets = Arc::new(Secrets::new(SECRETS.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value)))));
-        let client =
-            Client::new(Arc::new(PipeConnect { players: self.players.clone(), runtime: runtime.clone() }), Arc::clone(&runtime.clock));
+        let client = |cut: Arc<AtomicBool>| {
+            let connect = PipeConnect { players: self.players.clone(), runtime: runtime.clone(), cut };
+            Client::new(Arc::new(connect), Arc::clone(&runtime.clock))
+        };
+        let far_journal = DebtJournal::open(&self.folder.path().join("far"))?;
+        let far = Runner::new(client(Arc::clone(&self.cut)), runtime.clone(), Arc::clone(&secrets), Some(Arc::new(far_journal)));
+        let client = client(Arc::default());
         let channels = Channels::new(client.clone(), Arc::clone(&secrets), "http://allclear.sim");
         let journal = DebtJournal::open(&self.folder.path().join("probe"))?;
         let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
@@ -177,8 +186,9 @@ impl Day {
             let loaded = allclear_config::load_str("sim.yaml", &config, &|_, _| false);
             let documents = loaded.into_documents();
             allclear_ops::config::apply(&store, &rng, &Actor::files(), "sim", documents).await?;
-            let engine = Engine::start(parts).await?;
+            let engine = Engine::start(parts.clone()).await?;
             engine.start_probe().await?;
+            far::start(&parts, far);
             Ok::<_, allclear_ops::OpsError>(engine)
         });
         let engine = Arc::new(started.context("the start waits for something")??);
@@ -279,7 +289,7 @@ impl Day {
     fn event(&mut self) -> anyhow::Result<()> {
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
-        match self.rng.below(18) {
+        match self.rng.below(20) {
             0 => live(Switch::OutOfCapacity),
             1 => live(Switch::WrongJson),
             2 => live(Switch::Slow),
@@ -302,6 +312,7 @@ impl Day {
             }
             14 => self.sleep(now_ms),
             15 => self.fail_for_a_while(self.clock.now_us()),
+            16 | 17 => drop(self.cut.fetch_xor(true, Ordering::SeqCst)),
             _ => {
                 self.kill();
                 let pause = i64::try_from(self.rng.below(20 * 60)).unwrap_or(0) * 1_000_000;
@@ -350,6 +361,7 @@ impl Day {
 
     fn calm(&self) {
         self.store.fail_until(allclear_domain::Timestamp(0));
+        self.cut.store(false, Ordering::SeqCst);
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(Switch::Healthy);
         for host in ["phone.sim", "slack.sim"] {
@@ -391,7 +403,8 @@ impl Drop for Life {
     }
 }
 
-/// Twenty tests with intervals from ten minutes to an hour, two services, three people, a schedule.
+/// Twenty tests with intervals from ten minutes to an hour, a quarter of them from two locations; two services, three
+/// people, a schedule.
 fn configuration(rng: &SeededRng) -> String {
     let mut text = include_str!("world.yaml").to_owned();
     for n in 0..TESTS {
@@ -399,8 +412,9 @@ fn configuration(rng: &SeededRng) -> String {
         let (failures, passes) = (1 + rng.below(2), 1 + rng.below(2));
         let service = if rng.below(3) == 0 { "Quiet" } else { "Streams" };
         let retry = rng.below(4) == 0;
+        let locations = if n % 4 == 0 { "local, far" } else { "local" };
         text.push_str(&format!(
-            "---\nkind: test\nname: Test {n}\nretry: {retry}\nenvironments:\n  production:\n    variables: {{ base: \"http://live.sim\", name: \"probe {{{{run_id}}}}\" }}\n    headers: {{ Authorization: \"Bearer {{{{secret.SYNQ_KEY}}}}\" }}\n    notify: {{ service: {service}, after_failures: {failures}, after_passes: {passes} }}\nschedules: [{{ every: {every}m, environment: production }}]\nsteps:\n  - request: {{ method: POST, url: \"{{{{base}}}}/v1/streams\", json: {{ name: \"{{{{name}}}}\" }}, timeout: 20s }}\n    assert: [{{ source: json, property: playback_url, comparison: not_empty }}]\nteardown:\n  - request: {{ method: DELETE, url: \"{{{{base}}}}/v1/streams\", query: {{ name: \"{{{{name}}}}\" }}, timeout: 20s }}\n    assert: [{{ source: status, comparison: equal_number, value: 204 }}]\n"
+            "---\nkind: test\nname: Test {n}\nretry: {retry}\nenvironments:\n  production:\n    variables: {{ base: \"http://live.sim\", name: \"probe {{{{run_id}}}}\" }}\n    headers: {{ Authorization: \"Bearer {{{{secret.SYNQ_KEY}}}}\" }}\n    notify: {{ service: {service}, after_failures: {failures}, after_passes: {passes} }}\nschedules: [{{ every: {every}m, environment: production, locations: [{locations}] }}]\nsteps:\n  - request: {{ method: POST, url: \"{{{{base}}}}/v1/streams\", json: {{ name: \"{{{{name}}}}\" }}, timeout: 20s }}\n    assert: [{{ source: json, property: playback_url, comparison: not_empty }}]\nteardown:\n  - request: {{ method: DELETE, url: \"{{{{base}}}}/v1/streams\", query: {{ name: \"{{{{name}}}}\" }}, timeout: 20s }}\n    assert: [{{ source: status, comparison: equal_number, value: 204 }}]\n"
         ));
     }
     text

@@ -4,6 +4,7 @@
 
 mod day;
 mod executor;
+mod far;
 mod pipe;
 
 use std::sync::atomic::{AtomicU64, Ordering};

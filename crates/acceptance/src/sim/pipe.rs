@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use allclear_base::{Clock, Runtime};
@@ -43,6 +44,8 @@ impl Players {
 pub(super) struct PipeConnect {
     pub(super) players: Players,
     pub(super) runtime: Runtime,
+    /// Whether every way is cut.
+    pub(super) cut: Arc<AtomicBool>,
 }
 
 /// A connection that breaks on purpose.
@@ -60,6 +63,13 @@ impl std::error::Error for Dropped {}
 impl Connect for PipeConnect {
     fn connect<'a>(&'a self, target: &'a Target, _guard: &'a Guard) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + 'a>> {
         const PIPE: usize = 64 * 1024;
+        if self.cut.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err(Error::Connect {
+                to: target.host.clone(),
+                why: "the way is cut".into(),
+                refused: false,
+            })));
+        }
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let (players, clock, host) = (self.players.clone(), Arc::clone(&self.runtime.clock), target.host.clone());
         self.runtime.spawn(async move {

@@ -51,6 +51,12 @@ pub const PLANTED: &[(&str, Planted)] = &[
         ),
     ),
     ("alert left open", Planted::Trigger("CREATE TRIGGER bug BEFORE UPDATE OF resolved_at ON alert BEGIN SELECT RAISE(IGNORE); END")),
+    (
+        "resolve by another location's pass",
+        Planted::Trigger(
+            "CREATE TRIGGER bug AFTER UPDATE ON standing WHEN json_extract(NEW.state, '$.passes') > 0 BEGIN DELETE FROM standing WHERE test_id = NEW.test_id AND environment = NEW.environment AND location <> NEW.location; END",
+        ),
+    ),
     ("lost run", Planted::Trigger("CREATE TRIGGER bug BEFORE INSERT ON run WHEN NEW.started_at % 7 = 0 BEGIN SELECT RAISE(IGNORE); END")),
     (
         "watermark too early",
