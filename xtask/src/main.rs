@@ -57,6 +57,7 @@ fn test() -> anyhow::Result<()> {
     let server = postgres::Server::start()?;
     println!("a cluster of our own listens on {}", server.url());
     packages::ensure("strace", "strace")?;
+    packages::ensure("prometheus-alertmanager", "prometheus-alertmanager")?;
     step("build");
     run(Command::new("cargo").args(["build", "--workspace", "--all-targets"]))?;
     step("tests");

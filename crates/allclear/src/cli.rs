@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Ack(KeyArgs),
     /// Resolve an incident.
     Resolve(KeyArgs),
+    /// Show the keys by which monitoring tools send events.
+    Integrations(DataArgs),
     /// Manage API tokens.
     Token(TokenArgs),
 }

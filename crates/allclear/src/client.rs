@@ -26,6 +26,7 @@ enum Ask {
     Show { key: String },
     Act { key: String, act: Act },
     Token(TokenWish),
+    Integrations,
 }
 
 pub(crate) fn incidents(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
@@ -38,6 +39,10 @@ pub(crate) fn show(args: &KeyArgs) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn act(args: &KeyArgs, act: Act) -> anyhow::Result<ExitCode> {
     ask(&args.place, Ask::Act { key: args.key.clone(), act })
+}
+
+pub(crate) fn integrations(place: &DataArgs) -> anyhow::Result<ExitCode> {
+    ask(place, Ask::Integrations)
 }
 
 pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
@@ -72,6 +77,7 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
     let (actor, rng) = (Actor::local(), Arc::new(OsRng));
     let answer: Result<String, OpsError> = match ask {
         Ask::Incidents { all } => console::incidents(store, &actor, all).await,
+        Ask::Integrations => console::integrations(store, &actor, None).await,
         Ask::Show { key } => console::show(store, &Evidence::open(&place.data)?, &actor, &key).await,
         Ask::Act { key, act } => console::act(store, &*rng, &actor, &key, act).await,
         Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
@@ -88,6 +94,7 @@ async fn ask_server(stream: UnixStream, ask: &Ask) -> anyhow::Result<String> {
             let word = if *act == Act::Acknowledge { "ack" } else { "resolve" };
             ("POST", format!("/config/v1/incidents/{}/{word}", encode(key)), Bytes::new())
         }
+        Ask::Integrations => ("GET", "/config/v1/integrations".to_owned(), Bytes::new()),
         Ask::Token(wish) => ("POST", "/config/v1/tokens".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
     };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Show(args) => client::show(&args),
         Command::Ack(args) => client::act(&args, allclear_ops::incident::Act::Acknowledge),
         Command::Resolve(args) => client::act(&args, allclear_ops::incident::Act::Resolve),
+        Command::Integrations(place) => client::integrations(&place),
         Command::Token(args) => client::token(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -20,6 +20,8 @@ pub enum Access {
     Public,
     /// A provider's signature, checked by the handler on the raw bytes.
     Signed,
+    /// An integration key in the body, checked by the handler.
+    Key,
     /// A token with this permission.
     Needs(Permission),
 }

@@ -9,7 +9,7 @@ use allclear_domain::status::Owner;
 use allclear_domain::{RunId, Timestamp};
 use allclear_ops::incident::{self, Act};
 use allclear_ops::view::{self, IncidentView, Names};
-use allclear_ops::{Actor, OpsError, delivery, token};
+use allclear_ops::{Actor, OpsError, delivery, event, token};
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
 use axum::extract::{Path, RawQuery, State};
@@ -129,10 +129,20 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
         let end = alert.resolved_at.map_or("open".to_owned(), |at| format!("resolved {at}"));
         let times = if alert.triggers == 1 { "once".to_owned() } else { format!("{} times", alert.triggers) };
         put(text, format_args!("\nAlert {} ({end}, triggered {times})\n  {}", alert.dedup_key, alert.why));
+        if let Some(event) = &alert.event {
+            event_text(text, event);
+        }
     }
     put(text, format_args!("\nTimeline"));
+    let mut changes = found.changes.iter().peekable();
     for entry in &found.log {
+        while let Some(change) = changes.next_if(|change| change.at <= entry.draft.at) {
+            put(text, format_args!("  {}  change: {}", change.at, change.summary));
+        }
         put(text, format_args!("  {}  {}  [{}]", entry.draft.at, names.sentence(&entry.draft.kind), names.agent(&entry.draft.agent)));
+    }
+    for change in changes {
+        put(text, format_args!("  {}  change: {}", change.at, change.summary));
     }
     put(text, format_args!("\nTold"));
     if found.deliveries.is_empty() {
@@ -161,6 +171,22 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
     let counts: Vec<String> = counts.iter().map(|((provider, status), n)| format!("{n} {provider} {status}")).collect();
     if !counts.is_empty() {
         put(text, format_args!("  in all: {}", counts.join(", ")));
+    }
+}
+
+/// What a monitoring tool said: a line for each field, the custom details laid out below.
+fn event_text(text: &mut String, event: &allclear_store::record::alert::Reported) {
+    const LONGEST: usize = 2_000;
+    let severity = event.severity.and_then(|severity| serde_json::to_value(severity).ok());
+    let fields =
+        severity.iter().map(|severity| ("severity", severity)).chain(event.details.iter().map(|(name, value)| (name.as_str(), value)));
+    for (name, value) in fields {
+        let shown = match value {
+            serde_json::Value::String(words) => words.clone(),
+            other => serde_json::to_string_pretty(other).unwrap_or_default(),
+        };
+        let shown: String = shown.chars().take(LONGEST).map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+        put(text, format_args!("  {name}: {}", shown.replace('\n', "\n    ")));
     }
 }
 
@@ -279,6 +305,32 @@ pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, key: &str, act: Ac
 pub async fn create_token(store: &Store, rng: &dyn Rng, actor: &Actor, wish: &TokenWish) -> Result<String, OpsError> {
     let made = token::create(store, rng, actor, &wish.name, &wish.scopes, wish.person.as_deref()).await?;
     Ok(format!("{}\n", made.value))
+}
+
+/// Every integration with its key and the addresses that it sends to.
+///
+/// # Errors
+/// As `ops::event::integrations`.
+pub async fn integrations(store: &Store, actor: &Actor, public_url: Option<&str>) -> Result<String, OpsError> {
+    let all = event::integrations(store, actor).await?;
+    let names = Names::of(store);
+    let mut text = String::new();
+    if all.is_empty() {
+        return Ok("No integrations. Add `integrations: [Alertmanager]` to a service.\n".to_owned());
+    }
+    for one in &all {
+        put(&mut text, format_args!("{}  {} / {}", one.key, names.service(&one.service), one.name));
+    }
+    if let Some(url) = public_url {
+        put(&mut text, format_args!("\nEvents v2  {url}/v2/enqueue"));
+        put(&mut text, format_args!("Changes    {url}/v2/change/enqueue"));
+        put(&mut text, format_args!("Events v1  {url}/generic/2010-04-15/create_event.json"));
+    }
+    Ok(text)
+}
+
+pub(crate) async fn get_integrations(State(app): State<App>, Caller(actor): Caller) -> Result<String, Problem> {
+    Ok(integrations(&app.store, &actor, Some(app.channels.public_url())).await?)
 }
 
 pub(crate) async fn get_incidents(State(app): State<App>, Caller(actor): Caller, RawQuery(query): RawQuery) -> Result<String, Problem> {

@@ -3,6 +3,7 @@
 
 mod access;
 pub mod console;
+mod events;
 mod health;
 mod hooks;
 mod pagerduty;
@@ -43,6 +44,9 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/hooks/slack/{channel}", access: Access::Signed },
     Route { method: "POST", path: "/hooks/twilio/{channel}/sms", access: Access::Signed },
     Route { method: "POST", path: "/hooks/twilio/{channel}/status/{attempt}", access: Access::Signed },
+    Route { method: "POST", path: "/v2/enqueue", access: Access::Key },
+    Route { method: "POST", path: "/v2/change/enqueue", access: Access::Key },
+    Route { method: "POST", path: "/generic/2010-04-15/create_event.json", access: Access::Key },
     Route { method: "GET", path: "/pagerduty/incidents", access: Access::Needs(Permission::IncidentsRead) },
     Route { method: "PUT", path: "/pagerduty/incidents", access: Access::Needs(Permission::IncidentsWrite) },
     Route { method: "GET", path: "/pagerduty/incidents/{id}", access: Access::Needs(Permission::IncidentsRead) },
@@ -51,6 +55,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/config/v1/incidents", access: Access::Needs(Permission::IncidentsRead) },
     Route { method: "GET", path: "/config/v1/show/{key}", access: Access::Needs(Permission::IncidentsRead) },
     Route { method: "POST", path: "/config/v1/incidents/{id}/{act}", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "GET", path: "/config/v1/integrations", access: Access::Needs(Permission::ConfigWrite) },
     Route { method: "POST", path: "/config/v1/tokens", access: Access::Needs(Permission::TokensWrite) },
 ];
 
@@ -63,6 +68,9 @@ fn handler(route: &Route) -> MethodRouter<App> {
         ("POST", "/hooks/slack/{channel}") => post(hooks::slack),
         ("POST", "/hooks/twilio/{channel}/sms") => post(hooks::twilio_sms),
         ("POST", "/hooks/twilio/{channel}/status/{attempt}") => post(hooks::twilio_status),
+        ("POST", "/v2/enqueue") => post(events::v2),
+        ("POST", "/v2/change/enqueue") => post(events::change),
+        ("POST", "/generic/2010-04-15/create_event.json") => post(events::v1),
         ("GET", "/pagerduty/incidents") => get(pagerduty::list),
         ("PUT", "/pagerduty/incidents") => axum::routing::put(pagerduty::update_many),
         ("GET", "/pagerduty/incidents/{id}") => get(pagerduty::show),
@@ -71,6 +79,7 @@ fn handler(route: &Route) -> MethodRouter<App> {
         ("GET", "/config/v1/incidents") => get(console::get_incidents),
         ("GET", "/config/v1/show/{key}") => get(console::get_show),
         ("POST", "/config/v1/incidents/{id}/{act}") => post(console::post_act),
+        ("GET", "/config/v1/integrations") => get(console::get_integrations),
         ("POST", "/config/v1/tokens") => post(console::post_token),
         _ => MethodRouter::new(),
     }
@@ -81,7 +90,7 @@ pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
         let answers = match route.access {
-            Access::Public | Access::Signed => handler(route),
+            Access::Public | Access::Signed | Access::Key => handler(route),
             Access::Needs(needed) => handler(route).layer(from_fn_with_state((app.clone(), needed), access::guard)),
         };
         let answers = if route.method == "GET" { answers } else { answers.layer(from_fn_with_state(app.clone(), on_the_pager)) };

@@ -179,7 +179,7 @@ fn reference(app: &App, kind: &str, id: &str, summary: &str) -> Value {
 fn agent(app: &App, names: &Names, incident: &Incident, agent: &Agent) -> Value {
     match agent {
         Agent::Person { person, .. } => reference(app, "user", person.as_str(), &names.person(person)),
-        Agent::Token { .. } | Agent::Test { .. } | Agent::Timer | Agent::System | Agent::Configuration => {
+        Agent::Token { .. } | Agent::Test { .. } | Agent::Integration { .. } | Agent::Timer | Agent::System | Agent::Configuration => {
             reference(app, "service", incident.service.as_str(), &names.service(&incident.service))
         }
     }
@@ -252,6 +252,7 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
         Agent::Person { via: Via::Sms, .. } => "sms",
         Agent::Person { .. } | Agent::Token { .. } => "api",
         Agent::Timer => "timeout",
+        Agent::Integration { .. } => "integration",
         Agent::Test { .. } | Agent::System | Agent::Configuration => "auto",
     };
     let users = |people: &[allclear_domain::PersonId]| {

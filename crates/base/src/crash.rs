@@ -31,6 +31,7 @@ pub const POINTS: &[&str] = &[
     "start.after_migrate",
     "start.after_catalog",
     "apply.after_commit",
+    "event.after_commit",
 ];
 
 static ARMED: AtomicBool = AtomicBool::new(false);

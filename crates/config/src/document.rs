@@ -2,9 +2,12 @@
 
 use std::str::FromStr;
 
-use allclear_domain::catalog::{Account, Channel, Document, Kind, Location, Room, Service, Settings, SlackAccount, TwilioAccount};
+use allclear_domain::catalog::{
+    Account, Channel, Document, Integration, Kind, Location, Room, Service, Settings, SlackAccount, TwilioAccount,
+};
 use allclear_domain::delivery::{ContactMethod, NotificationRule, Person};
 use allclear_domain::escalation::{Level, MOST_REPEATS, Policy, Target};
+use allclear_domain::event::UrgencyRule;
 use allclear_domain::incident::Urgency;
 use allclear_domain::oncall::{self, Override, Schedule};
 use allclear_domain::status::{Component, ComponentStatus, IncidentTemplate, Page, Rule};
@@ -328,9 +331,17 @@ fn service(fields: &Fields<'_>, sites: &mut Sites) -> Option<Service> {
     let name = fields.required("name", decode::name);
     let description = fields.optional("description", decode::text);
     let escalation_policy = sites.field(fields, Kind::EscalationPolicy, "escalation_policy");
-    let urgency = fields.or("urgency", urgency, Urgency::High);
+    let urgency = fields.or("urgency", urgency_rule, UrgencyRule::High);
     let acknowledgement_timeout = fields.or("acknowledgement_timeout", decode::span_or_off, None);
-    let auto_resolve = fields.or("auto_resolve", decode::span_or_off, None);
+    let auto_resolve = fields.optional("auto_resolve", |sink, node| Some(decode::span_or_off(sink, node)?.unwrap_or(Span::ZERO)));
+    let integrations = fields.list("integrations", integration);
+    if let Some(node) = fields.node("integrations") {
+        let mut names: Vec<&str> = integrations.iter().map(|integration| integration.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            fields.sink.error(node.pos, format!("two integrations are named {:?}", twice[0]), None);
+        }
+    }
     let mut rooms = Vec::new();
     for node in items(fields.node("rooms")) {
         rooms.extend(room(fields.sink, node, sites));
@@ -343,10 +354,28 @@ fn service(fields: &Fields<'_>, sites: &mut Sites) -> Option<Service> {
         urgency: urgency?,
         acknowledgement_timeout: acknowledgement_timeout?,
         auto_resolve: auto_resolve?,
+        integrations,
         rooms,
         paused_until: paused_until?,
         extra: Map::new(),
     })
+}
+
+/// A name, or a map with one.
+fn integration(sink: &Sink, node: &Node) -> Option<Integration> {
+    if matches!(node.value, Value::Scalar { .. }) {
+        return decode::name(sink, node).map(|name| Integration { name, extra: Map::new() });
+    }
+    let fields = Fields::of(sink, node, "an integration")?;
+    let name = fields.required("name", decode::name);
+    fields.finish();
+    Some(Integration { name: name?, extra: Map::new() })
+}
+
+fn urgency_rule(sink: &Sink, node: &Node) -> Option<UrgencyRule> {
+    const RULES: &[(&str, UrgencyRule)] =
+        &[("high", UrgencyRule::High), ("low", UrgencyRule::Low), ("severity_based", UrgencyRule::SeverityBased)];
+    decode::word(sink, node, RULES)
 }
 
 fn room(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Room> {

@@ -64,6 +64,8 @@ id! {
     AlertId,
     /// One message on its way to one recipient by one method.
     DeliveryId,
+    /// An integration: what a monitoring tool sends its events by.
+    IntegrationId,
     /// Where tests run from.
     LocationName,
 }

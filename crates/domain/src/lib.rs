@@ -8,6 +8,7 @@ pub mod apitest;
 pub mod catalog;
 pub mod delivery;
 pub mod escalation;
+pub mod event;
 pub mod ids;
 pub mod incident;
 pub mod oncall;
@@ -15,7 +16,7 @@ pub mod status;
 pub mod time;
 
 pub use ids::{
-    AlertId, ChannelId, ComponentId, DeliveryId, IncidentId, LocationName, PageId, PersonId, PolicyId, RuleId, RunId, ScheduleId,
-    ServiceId, TestId,
+    AlertId, ChannelId, ComponentId, DeliveryId, IncidentId, IntegrationId, LocationName, PageId, PersonId, PolicyId, RuleId, RunId,
+    ScheduleId, ServiceId, TestId,
 };
 pub use time::{Span, Timestamp};

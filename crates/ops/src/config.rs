@@ -12,6 +12,7 @@ use allclear_store::{Lane, Lock, Store, Tx, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Ids;
+use crate::event::{self, KeySeed};
 use crate::{Actor, Draw, OpsError, Permission, judge, rules, status};
 
 /// What happens to a document.
@@ -59,9 +60,10 @@ struct Worked {
 /// [`OpsError::Invalid`] for a name that nothing has, or a document that others still need.
 pub async fn apply(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, documents: Vec<Document>) -> Result<Plan, OpsError> {
     actor.require(Permission::ConfigWrite)?;
-    let (draw, source, name) = (Draw::new(rng), source.to_owned(), actor.name().to_owned());
+    let (draw, seed) = (Draw::new(rng), KeySeed::new(rng));
+    let (source, name) = (source.to_owned(), actor.name().to_owned());
     let write = Write::new("apply configuration", Lane::Events).lock(Lock::Catalog);
-    let plan = store.write(write, move |tx| apply_within(tx, &draw.ids(), &source, &documents, &name)).await?;
+    let plan = store.write(write, move |tx| apply_within(tx, &draw.ids(), &seed, &source, &documents, &name)).await?;
     crash::point("apply.after_commit");
     Ok(plan)
 }
@@ -76,7 +78,7 @@ pub async fn plan(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, doc
     store.read("plan configuration", move |tx| Ok(work_out(tx, &draw.ids(), &source, &documents)?.plan)).await
 }
 
-fn apply_within(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document], actor: &str) -> Result<Plan, OpsError> {
+fn apply_within(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, source: &str, documents: &[Document], actor: &str) -> Result<Plan, OpsError> {
     let mut worked = work_out(tx, ids, source, documents)?;
     if worked.plan.steps.is_empty() {
         return Ok(worked.plan);
@@ -84,6 +86,10 @@ fn apply_within(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document]
     let before = tx.catalog();
     let rev = resource::next_rev(tx)?;
     resource::change(tx, rev, &worked.put, &worked.remove, actor)?;
+    let put = worked.put.iter().map(|resource| (resource.document.kind(), &resource.id));
+    let touched = put.chain(worked.remove.iter().map(|(kind, id)| (*kind, id)));
+    let services: Vec<ServiceId> = touched.filter(|(kind, _)| *kind == Kind::Service).map(|(_, id)| ServiceId(id.clone())).collect();
+    event::follow(tx, ids, seed, &services)?;
     follow(tx, ids, &before, &worked)?;
     worked.plan.rev = rev;
     Ok(worked.plan)

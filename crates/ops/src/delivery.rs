@@ -201,6 +201,7 @@ pub(crate) fn agent_name(agent: &Agent, person: &dyn Fn(&PersonId) -> String) ->
         Agent::Timer => "a timer".to_owned(),
         Agent::System => "AllClear".to_owned(),
         Agent::Configuration => "a change of the configuration".to_owned(),
+        Agent::Integration { name, .. } => name.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use allclear_domain::catalog::{Catalog, Service};
 use allclear_domain::escalation::Level;
 use allclear_domain::incident::{self, Agent, Context, Event, Incident, Paging, Refused, ResolveReason, State};
 use allclear_domain::{AlertId, IncidentId, RunId, ServiceId, TestId, Timestamp};
-use allclear_store::record::alert::{self, Alert};
+use allclear_store::record::alert::{self, Alert, Reported};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::standing;
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
@@ -89,7 +89,7 @@ fn context(catalog: &Catalog, service: Option<&Service>, levels: &[Level], test_
     Context {
         levels: catalog.people_of(levels, at),
         acknowledgement_timeout: service.and_then(|s| s.acknowledgement_timeout),
-        auto_resolve: service.and_then(|s| s.auto_resolve),
+        auto_resolve: None,
         test_still_fails,
     }
 }
@@ -103,6 +103,7 @@ pub(crate) struct Opening {
     pub(crate) why: String,
     pub(crate) agent: Agent,
     pub(crate) run: Option<RunId>,
+    pub(crate) event: Option<Reported>,
 }
 
 /// Decides on a new incident with its alert. Nothing where the service is gone or paused: while its cause lasts, the
@@ -118,7 +119,7 @@ pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pend
         number: 0,
         service: about.service.clone(),
         title: about.title,
-        urgency: service.urgency,
+        urgency: service.urgency.of(about.event.as_ref().and_then(|event| event.severity)),
         opened_at: now,
         state: State::Triggered(Paging::Nobody { look_again_at: now }),
         levels: policy.map_or(vec![], |policy| policy.levels.clone()),
@@ -126,7 +127,8 @@ pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pend
         run: about.run.clone(),
         version: 0,
     };
-    let context = context(&catalog, Some(service), &draft.levels, true, now);
+    let mut context = context(&catalog, Some(service), &draft.levels, true, now);
+    context.auto_resolve = service.auto_resolve_after(about.event.is_some());
     let change = incident::open(draft, about.why.clone(), about.agent, &context, now);
     let alert = Alert {
         id: AlertId(ids.pagerduty_record()),
@@ -140,6 +142,7 @@ pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pend
         triggers: 1,
         first_run: about.run.clone(),
         last_run: about.run,
+        event: about.event,
     };
     Some(Pending { change, opened_by: Some(alert) })
 }

@@ -393,6 +393,7 @@ fn open_for(tx: &mut Tx<'_>, ids: &Ids, intent: &Intent, dedup_key: String, seen
         why,
         agent: Agent::Test { test: intent.test.clone(), run: Some(run.clone()) },
         run: Some(run),
+        event: None,
     };
     opening(tx, ids, about)
 }

@@ -10,6 +10,7 @@ pub mod delivery;
 mod draw;
 pub mod due;
 mod error;
+pub mod event;
 pub mod incident;
 pub mod judge;
 mod rules;

@@ -121,6 +121,7 @@ fn alarm(tx: &mut Tx<'_>, ids: &Ids, about: &Incident) -> Result<(), OpsError> {
         why: format!("\"{}\": nobody to notify, or nobody acknowledged", about.title),
         agent: Agent::System,
         run: about.run.clone(),
+        event: None,
     };
     if let Some(pending) = opening(tx, ids, opening_about) {
         apply(tx, ids, vec![pending])?;

@@ -2,11 +2,12 @@
 
 use allclear_domain::apitest::report::RunReport;
 use allclear_domain::catalog::Kind;
-use allclear_domain::incident::{Agent, Incident, LogKind};
+use allclear_domain::incident::{Agent, Incident, LogKind, State};
 use allclear_domain::status::published::PublishedPage;
-use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, ServiceId};
+use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, ServiceId, Span};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::alert::{self, Alert};
+use allclear_store::record::change::{self, ChangeEvent};
 use allclear_store::record::component::{self, ComponentChange, ComponentState};
 use allclear_store::record::delivery::{self as outbox, Stored};
 use allclear_store::record::incident::{self as incidents, LogEntry};
@@ -26,6 +27,8 @@ pub struct IncidentView {
     pub alerts: Vec<Alert>,
     /// What happened, oldest first.
     pub log: Vec<LogEntry>,
+    /// What changed in its service, from a day before it opened until it ended, oldest first.
+    pub changes: Vec<ChangeEvent>,
     /// Who was told how.
     pub deliveries: Vec<Stored>,
     /// The run that opened it, if its row is still kept.
@@ -87,7 +90,12 @@ fn incident_view(tx: &mut Tx<'_>, key: &str) -> Result<IncidentView, OpsError> {
         Some(id) => run::find_run(tx, id)?,
         None => None,
     };
+    const BEFORE: Span = Span::from_mins(24 * 60);
+    const MOST_CHANGES: u32 = 50;
+    let until = if let State::Resolved(ended) = &incident.state { ended.at } else { tx.now() };
+    let since = incident.opened_at.minus(BEFORE);
     Ok(IncidentView {
+        changes: change::change_events_of(tx, &incident.service, since, until, MOST_CHANGES)?,
         alerts: alert::alerts_of(tx, &incident.id)?,
         log: incidents::log_of(tx, &incident.id, 0, MOST_ENTRIES)?,
         deliveries: outbox::deliveries_of(tx, &incident.id)?,

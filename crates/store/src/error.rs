@@ -74,6 +74,12 @@ impl StoreError {
         matches!(self, Self::Busy { .. } | Self::Unavailable(_) | Self::Away(_) | Self::TooLate | Self::OutcomeUnknown(_))
     }
 
+    /// Whether nothing was done because too much waits.
+    #[must_use]
+    pub const fn is_overload(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::TooLate)
+    }
+
     /// The error with everything that caused it, for a log.
     #[must_use]
     pub fn chain(&self) -> String {

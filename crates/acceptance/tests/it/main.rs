@@ -2,10 +2,12 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on ends with its reason")]
 
+mod alertmanager;
 mod binary;
 mod configuration;
 mod doors;
 mod durable;
+mod events;
 mod hostile;
 mod migrations;
 mod postgresql;

@@ -15,11 +15,17 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
-struct Api {
-    router: Router,
+pub(crate) struct Api {
+    pub(crate) router: Router,
     local: Router,
-    store: Store,
-    _folder: tempfile::TempDir,
+    pub(crate) store: Store,
+    folder: tempfile::TempDir,
+}
+
+impl Api {
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
 }
 
 impl Drop for Api {
@@ -28,7 +34,7 @@ impl Drop for Api {
     }
 }
 
-fn api() -> Api {
+pub(crate) fn api() -> Api {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(SystemClock::start());
     let options = Options { backend: Backend::sqlite(folder.path()), clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng) };
@@ -46,7 +52,7 @@ fn api() -> Api {
         ready: Ready::default(),
         local: false,
     };
-    Api { router: allclear_api::router(app.clone()), local: allclear_api::local_router(app), store, _folder: folder }
+    Api { router: allclear_api::router(app.clone()), local: allclear_api::local_router(app), store, folder }
 }
 
 fn path_of(template: &str) -> String {

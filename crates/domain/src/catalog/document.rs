@@ -7,7 +7,7 @@ use super::Kind;
 use crate::apitest::document::Test;
 use crate::delivery::Person;
 use crate::escalation::{Policy, Target};
-use crate::incident::Urgency;
+use crate::event::UrgencyRule;
 use crate::oncall::Schedule;
 use crate::status::{Component, Page, Rule};
 use crate::{ChannelId, PolicyId, ServiceId, Span, Timestamp};
@@ -24,13 +24,16 @@ pub struct Service {
     pub escalation_policy: PolicyId,
     /// How loud its incidents are.
     #[serde(default)]
-    pub urgency: Urgency,
+    pub urgency: UrgencyRule,
     /// How long an acknowledgement lasts; for ever when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledgement_timeout: Option<Span>,
-    /// How long an incident may stay open; for ever when absent.
+    /// How long an incident may stay open; zero for ever, absent [`Service::auto_resolve_after`] decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_resolve: Option<Span>,
+    /// By what monitoring tools send events to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub integrations: Vec<Integration>,
     /// The rooms that are told how its incidents stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rooms: Vec<Room>,
@@ -48,6 +51,24 @@ impl Service {
     pub fn is_paused(&self, at: Timestamp) -> bool {
         self.paused_until.is_some_and(|until| at < until)
     }
+
+    /// How long an incident may stay open: where the service does not say, four hours if a monitoring tool opened it
+    /// (it may never tell that it is over; `PagerDuty`'s default) and for ever if a test did.
+    #[must_use]
+    pub fn auto_resolve_after(&self, opened_by_event: bool) -> Option<Span> {
+        const EVENTS: Span = Span::from_mins(4 * 60);
+        self.auto_resolve.or(opened_by_event.then_some(EVENTS)).filter(|after| after.as_micros() > 0)
+    }
+}
+
+/// A way in for the events of a monitoring tool. Its key is a credential and stands elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Integration {
+    /// Its name in the service.
+    pub name: String,
+    /// Fields that this version does not know; kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
 
 /// A room on a channel.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PersonId, RunId, TestId, Timestamp};
+use crate::{PersonId, RunId, ServiceId, TestId, Timestamp};
 
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +26,13 @@ pub enum Agent {
         test: TestId,
         /// The run that decided.
         run: Option<RunId>,
+    },
+    /// A monitoring tool, by an event.
+    Integration {
+        /// The service that it reports on.
+        service: ServiceId,
+        /// The integration's name in the service.
+        name: String,
     },
     /// A timer.
     Timer,

@@ -165,6 +165,8 @@ pub struct ResolvedState {
 pub enum ResolveReason {
     /// Every alert of it resolved: the tests pass again.
     AlertsCleared,
+    /// The monitoring tool that opened it says that it is over.
+    EventResolved,
     /// A person said so.
     ByHand,
     /// It was open for as long as its service allows.
@@ -179,6 +181,7 @@ impl ResolveReason {
     pub const fn words(&self) -> &'static str {
         match self {
             Self::AlertsCleared => "the tests pass again",
+            Self::EventResolved => "the monitoring tool says that it is over",
             Self::ByHand => "resolved by hand",
             Self::OpenTooLong => "it was open for as long as the service allows",
             Self::TestWithdrawn => "its test was deleted, paused or switched off",

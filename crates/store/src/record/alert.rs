@@ -1,8 +1,11 @@
 //! Alerts: what opened an incident. At most one is open per dedup key.
 
-use allclear_domain::{AlertId, IncidentId, RunId, ServiceId, TestId, Timestamp};
+use allclear_domain::event::Severity;
+use allclear_domain::{AlertId, IncidentId, IntegrationId, RunId, ServiceId, TestId, Timestamp};
 
-use crate::value::{Row, params};
+use serde_json::Map;
+
+use crate::value::{Row, params, to_json};
 use crate::{Lock, StoreError, Tx};
 
 /// An alert.
@@ -30,12 +33,44 @@ pub struct Alert {
     pub first_run: Option<RunId>,
     /// The last run that triggered it.
     pub last_run: Option<RunId>,
+    /// What a monitoring tool said, for an alert of an event.
+    pub event: Option<Reported>,
+}
+
+/// What a monitoring tool said when it opened an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// The integration that it came by.
+    pub integration: IntegrationId,
+    /// How bad its sender says it is.
+    pub severity: Option<Severity>,
+    /// Everything that came with it, as it came.
+    pub details: Map<String, serde_json::Value>,
+}
+
+/// A query for alerts, so that each has the columns that [`from_row`] reads.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, \
+             last_run, integration_id, severity, details FROM alert ",
+            $rest
+        )
+    };
 }
 
 fn from_row(row: &Row) -> Result<Alert, StoreError> {
     let test = match (row.text_or_null(4)?, row.text_or_null(5)?) {
         (Some(test), Some(environment)) => Some((test.into(), environment.to_owned())),
         _ => None,
+    };
+    let event = match row.text_or_null(12)? {
+        Some(integration) => Some(Reported {
+            integration: integration.into(),
+            severity: row.text_or_null(13)?.map(|_| row.json(13)).transpose()?,
+            details: row.json(14)?,
+        }),
+        None => None,
     };
     Ok(Alert {
         id: row.text(0)?.into(),
@@ -49,6 +84,7 @@ fn from_row(row: &Row) -> Result<Alert, StoreError> {
         triggers: row.int(9)?,
         first_run: row.text_or_null(10)?.map(RunId::from),
         last_run: row.text_or_null(11)?.map(RunId::from),
+        event,
     })
 }
 
@@ -57,11 +93,7 @@ fn from_row(row: &Row) -> Result<Alert, StoreError> {
 /// # Errors
 /// Errors of the store.
 pub fn open_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, StoreError> {
-    let row = tx.query_opt(
-        "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
-         FROM alert WHERE dedup_key = $1 AND resolved_at IS NULL",
-        params![dedup_key],
-    )?;
+    let row = tx.query_opt(select!("WHERE dedup_key = $1 AND resolved_at IS NULL"), params![dedup_key])?;
     row.as_ref().map(from_row).transpose()
 }
 
@@ -71,8 +103,7 @@ pub fn open_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, Sto
 /// Errors of the store.
 pub fn open_alerts(tx: &mut Tx<'_>, dedup_keys: &[String; 2]) -> Result<Vec<Alert>, StoreError> {
     let rows = tx.query(
-        "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
-         FROM alert WHERE dedup_key IN ($1, $2) AND resolved_at IS NULL ORDER BY dedup_key",
+        select!("WHERE dedup_key IN ($1, $2) AND resolved_at IS NULL ORDER BY dedup_key"),
         params![&dedup_keys[0], &dedup_keys[1]],
     )?;
     rows.iter().map(from_row).collect()
@@ -83,11 +114,7 @@ pub fn open_alerts(tx: &mut Tx<'_>, dedup_keys: &[String; 2]) -> Result<Vec<Aler
 /// # Errors
 /// Errors of the store.
 pub fn open_test_alerts(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Alert>, StoreError> {
-    let rows = tx.query(
-        "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
-         FROM alert WHERE test_id IS NOT NULL AND resolved_at IS NULL ORDER BY dedup_key LIMIT $1",
-        params![most],
-    )?;
+    let rows = tx.query(select!("WHERE test_id IS NOT NULL AND resolved_at IS NULL ORDER BY dedup_key LIMIT $1"), params![most])?;
     rows.iter().map(from_row).collect()
 }
 
@@ -96,11 +123,7 @@ pub fn open_test_alerts(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Alert>, StoreE
 /// # Errors
 /// Errors of the store.
 pub fn alerts_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Alert>, StoreError> {
-    let rows = tx.query(
-        "SELECT id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, last_run \
-         FROM alert WHERE incident_id = $1 ORDER BY opened_at, id LIMIT 1000",
-        params![incident.as_str()],
-    )?;
+    let rows = tx.query(select!("WHERE incident_id = $1 ORDER BY opened_at, id LIMIT 1000"), params![incident.as_str()])?;
     rows.iter().map(from_row).collect()
 }
 
@@ -111,9 +134,10 @@ pub fn alerts_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Alert>, S
 pub fn insert_alert(tx: &mut Tx<'_>, alert: &Alert) -> Result<(), StoreError> {
     tx.require(&Lock::Incident(alert.incident.clone()))?;
     let (test, environment) = alert.test.clone().map_or((None, None), |(test, environment)| (Some(test.0), Some(environment)));
+    let event = alert.event.as_ref();
     tx.execute(
         "INSERT INTO alert (id, incident_id, service_id, dedup_key, test_id, environment, why, opened_at, resolved_at, triggers, first_run, \
-         last_run) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, $9, $10, $11)",
+         last_run, integration_id, severity, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, $9, $10, $11, $12, $13, $14)",
         params![
             alert.id.as_str(),
             alert.incident.as_str(),
@@ -126,6 +150,9 @@ pub fn insert_alert(tx: &mut Tx<'_>, alert: &Alert) -> Result<(), StoreError> {
             alert.triggers,
             alert.first_run.clone().map(|run| run.0),
             alert.last_run.clone().map(|run| run.0),
+            event.map(|event| event.integration.as_str()),
+            event.and_then(|event| event.severity).map(|severity| to_json(&severity)).transpose()?,
+            event.map(|event| to_json(&event.details)).transpose()?,
         ],
     )?;
     Ok(())

@@ -2,9 +2,11 @@
 //! transaction. Lists take a bound.
 
 pub mod alert;
+pub mod change;
 pub mod component;
 pub mod delivery;
 pub mod incident;
+pub mod integration;
 pub mod page;
 pub mod resource;
 pub mod run;

@@ -4,6 +4,7 @@ use allclear_domain::apitest::judge::Standing;
 use allclear_domain::apitest::report::Teardown;
 use allclear_domain::catalog::{Document, Kind, Location, Resource};
 use allclear_domain::delivery::{Delivery, Purpose, Recipient, Status};
+use allclear_domain::event::{Content, Severity};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, ResolveReason, ResolvedState, State, Urgency};
 use allclear_domain::status::published::PublishedPage;
 use allclear_domain::status::{ComponentStatus, Owner};
@@ -12,7 +13,7 @@ use allclear_domain::{IncidentId, Span, Timestamp};
 use super::{NOON, on_both, wait};
 use crate::evidence::{Evidence, Place};
 use crate::record::standing::Located;
-use crate::record::{alert, component, delivery, incident, page, resource, run, slot, standing, timer, token};
+use crate::record::{alert, change, component, delivery, incident, integration, page, resource, run, slot, standing, timer, token};
 use crate::{Lane, Lock, StoreError, Tx, Write};
 
 fn write() -> Write {
@@ -117,7 +118,7 @@ on_both! {
             let opened = alert::Alert {
                 id: id.into(), incident: "Q1".into(), service: "P1".into(), dedup_key: "k".into(),
                 test: Some(("t".into(), "production".into())), why: "w".into(), opened_at: tx.now(), resolved_at: None, triggers: 1,
-                first_run: Some("r1".into()), last_run: None,
+                first_run: Some("r1".into()), last_run: None, event: None,
             };
             alert::insert_alert(tx, &opened)
         };
@@ -135,6 +136,63 @@ on_both! {
         assert_eq!(wait(db.store.read("r", |tx| alert::open_test_alerts(tx, 10))).expect("read").len(), 1);
         assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alerts_of(tx, &"Q1".into()))).ok(), Some(1));
         assert_eq!(wait(db.store.read("r", |tx| alert::alerts_of(tx, &"Q1".into()))).expect("read").len(), 2);
+    }
+
+    fn what_a_monitoring_tool_said_is_kept_with_its_alert(db) {
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        let said = alert::Reported {
+            integration: "PI".into(), severity: Some(Severity::Warning),
+            details: serde_json::json!({ "source": "host\u{0}1", "custom_details": [1, null] }).as_object().cloned().expect("a map"),
+        };
+        let expected = said.clone();
+        wait(db.store.write(write(), move |tx| {
+            tx.lock([Lock::Incident("Q1".into())])?;
+            let opened = alert::Alert {
+                id: "a1".into(), incident: "Q1".into(), service: "P1".into(), dedup_key: "event:PI:k".into(), test: None, why: "w".into(),
+                opened_at: tx.now(), resolved_at: None, triggers: 1, first_run: None, last_run: None, event: Some(said.clone()),
+            };
+            alert::insert_alert(tx, &opened)
+        })).expect("kept");
+        let found = wait(db.store.read("r", |tx| alert::open_alert(tx, "event:PI:k"))).expect("read").expect("open");
+        assert_eq!(found.event, Some(expected));
+    }
+
+    fn an_integration_is_found_by_its_key_until_it_is_removed(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Catalog);
+        let make = |id: &str, service: &str, name: &str| integration::Integration {
+            id: id.into(), service: service.into(), name: name.into(), key: format!("key of {id}"), created_at: Timestamp(NOON),
+        };
+        let all = [make("PA", "P1", "Alertmanager"), make("PB", "P1", "Grafana"), make("PC", "P2", "Alertmanager")];
+        for one in all.clone() {
+            wait(db.store.write(lock(), move |tx| integration::insert_integration(tx, &one))).expect("kept");
+        }
+        let twice = make("PD", "P1", "Grafana");
+        assert!(matches!(wait(db.store.write(lock(), move |tx| integration::insert_integration(tx, &twice))), Err(StoreError::Taken(_))));
+        assert!(wait(db.store.write(write(), |tx| integration::remove_integration(tx, &"PA".into()))).is_err(), "without the lock");
+        let by_key = |key: &'static str| wait(db.store.read("r", move |tx| integration::find_by_key(tx, key))).expect("read");
+        assert_eq!(by_key("key of PB"), Some(all[1].clone()));
+        let after = wait(db.store.read("r", |tx| integration::list_integrations(tx, ("P1", "Alertmanager"), 10))).expect("a list");
+        assert_eq!(after, all[1..]);
+        wait(db.store.write(lock(), |tx| integration::remove_integration(tx, &"PB".into()))).expect("removed");
+        assert_eq!(by_key("key of PB"), None);
+        assert_eq!(wait(db.store.read("r", |tx| integration::integrations_of(tx, &"P1".into()))).expect("a list"), all[..1]);
+    }
+
+    fn change_events_are_read_in_their_order_and_the_old_ones_go(db) {
+        for n in 0..5 {
+            let content = Content { summary: format!("deploy {n}"), severity: None, details: serde_json::Map::new() };
+            let keep = move |tx: &mut Tx<'_>| change::insert_change_event(tx, &format!("c{n}"), &"P1".into(), &"PI".into(), &content);
+            wait(db.store.write(write(), keep)).expect("kept");
+        }
+        let read = || {
+            let (from, to) = (Timestamp(0), Timestamp(i64::MAX));
+            let found = wait(db.store.read("r", move |tx| change::change_events_of(tx, &"P1".into(), from, to, 3))).expect("a list");
+            found.into_iter().map(|event| event.summary).collect::<Vec<_>>()
+        };
+        assert_eq!(read(), ["deploy 2", "deploy 3", "deploy 4"]);
+        let all_but_two = |tx: &mut Tx<'_>| change::prune_change_events(tx, Timestamp(i64::MAX), 3);
+        assert_eq!(wait(db.store.write(write(), all_but_two)).ok(), Some(3));
+        assert_eq!(read(), ["deploy 3", "deploy 4"]);
     }
 
     fn only_the_oldest_unfinished_delivery_of_a_lane_can_be_claimed_and_only_its_claimer_can_finish_it(db) {

@@ -1,0 +1,89 @@
+//! PagerDuty's Events API: version 2, version 1 and change events, with its answers and its odd status codes.
+
+use allclear_domain::event::{self, LARGEST_EVENT, Refused};
+use allclear_ops::{OpsError, event as ops};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use serde_json::{Value, json};
+
+use crate::App;
+
+/// `POST /v2/enqueue`
+pub(crate) async fn v2(State(app): State<App>, body: Bytes) -> Response {
+    let event = match within_bound(&body).and_then(|body| event::parse_v2(body).map_err(|refused| invalid(&refused))) {
+        Ok(event) => event,
+        Err(answer) => return answer,
+    };
+    match ops::ingest(&app.store, &*app.rng, event).await {
+        Ok(taken) => {
+            let body = json!({ "status": "success", "message": "Event processed", "dedup_key": taken.dedup_key });
+            (StatusCode::ACCEPTED, Json(body)).into_response()
+        }
+        Err(error) => failed(&error, StatusCode::TOO_MANY_REQUESTS, "Invalid routing key"),
+    }
+}
+
+/// `POST /v2/change/enqueue`
+pub(crate) async fn change(State(app): State<App>, body: Bytes) -> Response {
+    let event = match within_bound(&body).and_then(|body| event::parse_change(body).map_err(|refused| invalid(&refused))) {
+        Ok(event) => event,
+        Err(answer) => return answer,
+    };
+    match ops::ingest_change(&app.store, &*app.rng, event).await {
+        Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "status": "success", "message": "Change event processed" }))).into_response(),
+        Err(error) => failed(&error, StatusCode::TOO_MANY_REQUESTS, "Invalid routing key"),
+    }
+}
+
+/// `POST /generic/2010-04-15/create_event.json`: 200 where version 2 has 202, and 403 where it has 429.
+pub(crate) async fn v1(State(app): State<App>, body: Bytes) -> Response {
+    let event = match within_bound(&body).and_then(|body| event::parse_v1(body).map_err(|refused| invalid(&refused))) {
+        Ok(event) => event,
+        Err(answer) => return answer,
+    };
+    match ops::ingest(&app.store, &*app.rng, event).await {
+        Ok(taken) => Json(json!({ "status": "success", "message": "Event processed", "incident_key": taken.dedup_key })).into_response(),
+        Err(error) => failed(&error, StatusCode::FORBIDDEN, "Service key is invalid"),
+    }
+}
+
+fn within_bound(body: &Bytes) -> Result<&[u8], Response> {
+    if body.len() <= LARGEST_EVENT {
+        return Ok(body);
+    }
+    let errors = [format!("the event is larger than {} kB", LARGEST_EVENT / 1024)];
+    Err((StatusCode::PAYLOAD_TOO_LARGE, Json(refusal("invalid event", "Event object is invalid", &errors))).into_response())
+}
+
+fn refusal(status: &str, message: &str, errors: &[String]) -> Value {
+    json!({ "status": status, "message": message, "errors": errors })
+}
+
+fn invalid(refused: &Refused) -> Response {
+    let body = match refused {
+        Refused::Unreadable => refusal("Unrecognized object", "Event object format is unrecognized", &[refused.to_string()]),
+        Refused::Invalid(errors) => refusal("invalid event", "Event object is invalid", errors),
+    };
+    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+}
+
+/// Nothing was kept: the sender comes again, unless its key is wrong.
+fn failed(error: &OpsError, overload: StatusCode, unknown_key: &str) -> Response {
+    if ops::is_unknown_key(error) {
+        let body = refusal("invalid event", "Event object is invalid", &[unknown_key.to_owned()]);
+        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+    }
+    let busy = matches!(error, OpsError::Store(error) if error.is_overload());
+    if busy {
+        let message = "Requests for this service are arriving too quickly.  Please retry later.";
+        let body = refusal("throttle exceeded", message, &["too much waits to be stored; nothing of this event was".to_owned()]);
+        return (overload, [(RETRY_AFTER, "1")], Json(body)).into_response();
+    }
+    tracing::error!(%error, "an event could not be kept");
+    let body = refusal("error", "The event was not stored. Please retry later.", &[]);
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], Json(body)).into_response()
+}

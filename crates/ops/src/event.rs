@@ -1,0 +1,205 @@
+//! Events of monitoring tools: decided and committed before they are answered.
+//!
+//! A trigger opens an alert with its incident, or counts once more on the alert that is open under its key. What
+//! acknowledges or resolves an alert that is not open is dropped. A service that rests takes its events and does
+//! nothing with them.
+
+use std::collections::BTreeSet;
+
+use allclear_base::{Rng, crash, id};
+use allclear_domain::event::{Action, ChangeEvent, Content, Event};
+use allclear_domain::incident::{self, Agent, Refused, ResolveReason};
+use allclear_domain::{IntegrationId, ServiceId};
+use allclear_store::record::alert::{self, Alert, Reported};
+use allclear_store::record::change;
+use allclear_store::record::incident as incidents;
+use allclear_store::record::integration::{self, Integration};
+use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+use sha2::{Digest, Sha256};
+
+use crate::apply::{Pending, apply};
+use crate::draw::Ids;
+use crate::incident::{Opening, context_of, ending, opening};
+use crate::{Actor, Draw, OpsError, Permission};
+
+/// What became of an event that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The key by which later events mean the same alert.
+    pub dedup_key: String,
+}
+
+/// What no integration's key is named in errors: the key itself is a credential.
+const INTEGRATION: &str = "integration with this key";
+
+fn unknown_key() -> OpsError {
+    OpsError::NotFound { what: INTEGRATION, id: String::new() }
+}
+
+/// Whether the error means that no integration has the event's key.
+#[must_use]
+pub fn is_unknown_key(error: &OpsError) -> bool {
+    matches!(error, OpsError::NotFound { what: INTEGRATION, .. })
+}
+
+/// Takes an event. Its integration key is what permits it.
+///
+/// # Errors
+/// One for which [`is_unknown_key`] holds; errors of the store, when nothing was kept.
+pub async fn ingest(store: &Store, rng: &dyn Rng, event: Event) -> Result<Accepted, OpsError> {
+    let dedup_key = event.dedup_key.clone().unwrap_or_else(|| id::uuid4(rng).replace('-', ""));
+    let (draw, key) = (Draw::new(rng), dedup_key.clone());
+    let work = move |tx: &mut Tx<'_>| ingest_within(tx, &draw.ids(), &event, &key);
+    store.write(Write::new("ingest event", Lane::Events), work).await?;
+    crash::point("event.after_commit");
+    Ok(Accepted { dedup_key })
+}
+
+/// Keeps a change event; it alerts nobody. Its integration key is what permits it.
+///
+/// # Errors
+/// As [`ingest`].
+pub async fn ingest_change(store: &Store, rng: &dyn Rng, event: ChangeEvent) -> Result<(), OpsError> {
+    let draw = Draw::new(rng);
+    let work = move |tx: &mut Tx<'_>| {
+        let from = integration::find_by_key(tx, &event.routing_key)?.ok_or_else(unknown_key)?;
+        let id = draw.ids().uuid7(tx.now());
+        Ok::<_, OpsError>(change::insert_change_event(tx, &id, &from.service, &from.id, &event.content)?)
+    };
+    store.write(Write::new("ingest change event", Lane::Events), work).await
+}
+
+fn ingest_within(tx: &mut Tx<'_>, ids: &Ids, event: &Event, dedup_key: &str) -> Result<(), OpsError> {
+    let from = integration::find_by_key(tx, &event.routing_key)?.ok_or_else(unknown_key)?;
+    let (catalog, now) = (tx.catalog(), tx.now());
+    if catalog.service(&from.service).is_none_or(|service| service.is_paused(now)) {
+        return Ok(());
+    }
+    // The same key over another integration is another alert. No database keeps a NUL in a text.
+    let key = format!("event:{}:{}", from.id, dedup_key.replace('\0', "\u{fffd}"));
+    let agent = Agent::Integration { service: from.service.clone(), name: from.name.clone() };
+    let pending = match &event.action {
+        Action::Trigger(content) => trigger(tx, ids, &from, key, agent, content)?,
+        Action::Acknowledge => match locked(tx, &key)? {
+            Some(open) => acknowledge(tx, &open, agent)?,
+            None => None,
+        },
+        Action::Resolve => match locked(tx, &key)? {
+            Some(open) => {
+                alert::resolve_alert(tx, &open.id)?;
+                ending(tx, &open.incident, agent, ResolveReason::EventResolved)?
+            }
+            None => None,
+        },
+    };
+    if let Some(pending) = pending {
+        apply(tx, ids, vec![pending])?;
+    }
+    Ok(())
+}
+
+/// The open alert with this key, its incident locked: a person may have resolved it while the lock was waited for.
+fn locked(tx: &mut Tx<'_>, key: &str) -> Result<Option<Alert>, StoreError> {
+    let Some(seen) = alert::open_alert(tx, key)? else { return Ok(None) };
+    tx.lock([Lock::Incident(seen.incident.clone())])?;
+    Ok(alert::open_alert(tx, key)?.filter(|open| open.id == seen.id))
+}
+
+/// Under the service's lock, so that of two first triggers with one key the second finds the first's alert.
+fn trigger(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    from: &Integration,
+    dedup_key: String,
+    agent: Agent,
+    content: &Content,
+) -> Result<Option<Pending>, StoreError> {
+    tx.lock([Lock::Service(from.service.clone())])?;
+    if let Some(open) = locked(tx, &dedup_key)? {
+        alert::trigger_again(tx, &open.id, None)?;
+        return Ok(None);
+    }
+    let about = Opening {
+        service: from.service.clone(),
+        dedup_key,
+        test: None,
+        title: content.summary.clone(),
+        why: content.summary.clone(),
+        agent,
+        run: None,
+        event: Some(Reported { integration: from.id.clone(), severity: content.severity, details: content.details.clone() }),
+    };
+    Ok(opening(tx, ids, about))
+}
+
+fn acknowledge(tx: &mut Tx<'_>, open: &Alert, by: Agent) -> Result<Option<Pending>, StoreError> {
+    let found = incidents::load_incident(tx, &open.incident)?;
+    let context = context_of(tx, &found)?;
+    match incident::transition(&found, &incident::Event::Acknowledge { by }, &context, tx.now()) {
+        Ok(change) => Ok(Some(Pending::changed(change))),
+        Err(Refused::AlreadyResolved | Refused::AlreadyAcknowledged | Refused::Stale | Refused::StillFailing) => Ok(None),
+    }
+}
+
+/// What new integration keys are made from. It is drawn outside the transaction, so that a re-run makes the same keys,
+/// and apart from what ids are drawn from, which everybody sees.
+#[derive(Clone)]
+pub(crate) struct KeySeed([u8; 32]);
+
+impl KeySeed {
+    pub(crate) fn new(rng: &dyn Rng) -> Self {
+        let mut seed = [0; 32];
+        rng.fill(&mut seed);
+        Self(seed)
+    }
+
+    fn key(&self, service: &ServiceId, name: &str) -> String {
+        const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        let digest = Sha256::new().chain_update(self.0).chain_update(service.as_str()).chain_update([0]).chain_update(name).finalize();
+        digest.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
+    }
+}
+
+/// Gives every integration of these services a key, and takes the keys of those that are gone. Within a change of the
+/// configuration.
+pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, services: &[ServiceId]) -> Result<(), StoreError> {
+    let catalog = tx.catalog();
+    for service in services {
+        let wanted: BTreeSet<&str> =
+            catalog.service(service).into_iter().flat_map(|s| &s.integrations).map(|integration| integration.name.as_str()).collect();
+        let known = integration::integrations_of(tx, service)?;
+        for gone in known.iter().filter(|known| !wanted.contains(known.name.as_str())) {
+            integration::remove_integration(tx, &gone.id)?;
+        }
+        for name in wanted.into_iter().filter(|name| known.iter().all(|known| known.name != *name)) {
+            let new = Integration {
+                id: IntegrationId(ids.pagerduty()),
+                service: service.clone(),
+                name: name.to_owned(),
+                key: seed.key(service, name),
+                created_at: tx.now(),
+            };
+            integration::insert_integration(tx, &new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Every integration with its key, by service and name.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn integrations(store: &Store, actor: &Actor) -> Result<Vec<Integration>, OpsError> {
+    const AT_ONCE: u32 = 500;
+    actor.require(Permission::ConfigWrite)?;
+    let mut all: Vec<Integration> = Vec::new();
+    loop {
+        let after = all.last().map_or((String::new(), String::new()), |last| (last.service.0.clone(), last.name.clone()));
+        let more = store.read("list integrations", move |tx| integration::list_integrations(tx, (&after.0, &after.1), AT_ONCE)).await?;
+        let end = more.len() < usize::try_from(AT_ONCE).unwrap_or(usize::MAX);
+        all.extend(more);
+        if end {
+            return Ok(all);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The keys by which monitoring tools send events to a service. A key is a credential: it stands here alone.
+
+use allclear_domain::{IntegrationId, ServiceId, Timestamp};
+
+use crate::value::{Row, params};
+use crate::{Lock, StoreError, Tx};
+
+/// An integration with its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Integration {
+    /// The integration.
+    pub id: IntegrationId,
+    /// The service that its events belong to.
+    pub service: ServiceId,
+    /// Its name in the service.
+    pub name: String,
+    /// The key: 32 letters and digits.
+    pub key: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+fn from_row(row: &Row) -> Result<Integration, StoreError> {
+    Ok(Integration {
+        id: row.text(0)?.into(),
+        service: row.text(1)?.into(),
+        name: row.text(2)?.to_owned(),
+        key: row.text(3)?.to_owned(),
+        created_at: row.time(4)?,
+    })
+}
+
+/// The integration with this key.
+///
+/// # Errors
+/// Errors of the store.
+pub fn find_by_key(tx: &mut Tx<'_>, key: &str) -> Result<Option<Integration>, StoreError> {
+    let row = tx.query_opt("SELECT id, service_id, name, key, created_at FROM integration WHERE key = $1", params![key])?;
+    row.as_ref().map(from_row).transpose()
+}
+
+/// The integrations of a service, by name.
+///
+/// # Errors
+/// Errors of the store.
+pub fn integrations_of(tx: &mut Tx<'_>, service: &ServiceId) -> Result<Vec<Integration>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, service_id, name, key, created_at FROM integration WHERE service_id = $1 ORDER BY name LIMIT 1000",
+        params![service.as_str()],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Integrations in the order of their services and names, those after `after` (service, name).
+///
+/// # Errors
+/// Errors of the store.
+pub fn list_integrations(tx: &mut Tx<'_>, after: (&str, &str), most: u32) -> Result<Vec<Integration>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, service_id, name, key, created_at FROM integration WHERE (service_id, name) > ($1, $2) ORDER BY service_id, name LIMIT $3",
+        params![after.0, after.1, most],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Adds an integration. Needs the catalog's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn insert_integration(tx: &mut Tx<'_>, new: &Integration) -> Result<(), StoreError> {
+    tx.require(&Lock::Catalog)?;
+    tx.execute(
+        "INSERT INTO integration (id, service_id, name, key, created_at) VALUES ($1, $2, $3, $4, $5)",
+        params![new.id.as_str(), new.service.as_str(), &new.name, &new.key, new.created_at],
+    )?;
+    Ok(())
+}
+
+/// Removes an integration: its key opens nothing any more. Needs the catalog's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn remove_integration(tx: &mut Tx<'_>, id: &IntegrationId) -> Result<(), StoreError> {
+    tx.require(&Lock::Catalog)?;
+    tx.execute("DELETE FROM integration WHERE id = $1", params![id.as_str()])?;
+    Ok(())
+}
