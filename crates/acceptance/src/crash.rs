@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use allclear_base::{OsRng, Rng, SeededRng, SystemClock, crash};
@@ -11,7 +11,8 @@ use allclear_domain::catalog::Kind;
 use allclear_stage::Player;
 use allclear_stage::live::Switch;
 use allclear_stage::wire::Request;
-use allclear_store::{Backend, Options, Store};
+use allclear_store::record::alert;
+use allclear_store::{Backend, Options, Store, StoreError, Tx};
 use anyhow::bail;
 
 use crate::binary::{Process, Start, World, free_addr, pause, wait};
@@ -59,6 +60,17 @@ struct Harness {
     addr: std::net::SocketAddr,
     world: World,
     rng: SeededRng,
+    tool: Mutex<Tool>,
+}
+
+/// A monitoring tool, with what AllClear told it to have taken.
+#[derive(Default)]
+struct Tool {
+    integration: String,
+    key: String,
+    sent: usize,
+    /// By dedup key: whether its end was taken as well. An answer that was lost leaves it open.
+    taken: BTreeMap<String, bool>,
 }
 
 impl Harness {
@@ -66,7 +78,7 @@ impl Harness {
         let (config, data) = (folder.join("config"), folder.join("data"));
         std::fs::create_dir_all(&config)?;
         std::fs::write(config.join("world.yaml"), world.files(include_str!("world.yaml")))?;
-        Ok(Self { config, data, addr: free_addr()?, world, rng: SeededRng::new(seed) })
+        Ok(Self { config, data, addr: free_addr()?, world, rng: SeededRng::new(seed), tool: Mutex::default() })
     }
 
     fn play(&self, args: &Args, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
@@ -156,8 +168,56 @@ impl Harness {
             2 | 3 => self.world.live.player().turn(Switch::Healthy),
             4 => self.answer("4"),
             5 if self.rng.below(4) == 0 => self.answer("6"),
+            6 if self.rng.below(2) == 0 => self.report(),
             _ => {}
         }
+    }
+
+    /// The monitoring tool reports something new, or the end of something.
+    fn report(&self) {
+        let mut tool = self.tool.lock().unwrap_or_else(PoisonError::into_inner);
+        let ongoing = tool.taken.iter().find(|(_, over)| !**over).map(|(key, _)| key.clone());
+        match ongoing.filter(|_| self.rng.below(2) == 0) {
+            Some(key) if self.send(&tool.key, "resolve", &key) => drop(tool.taken.insert(key, true)),
+            Some(_) => {}
+            None => {
+                tool.sent += 1;
+                let key = format!("trouble {}", tool.sent);
+                if self.send(&tool.key, "trigger", &key) {
+                    tool.taken.insert(key, false);
+                }
+            }
+        }
+    }
+
+    /// Sends an event; whether it was taken.
+    fn send(&self, routing_key: &str, action: &str, dedup_key: &str) -> bool {
+        let event = serde_json::json!({ "routing_key": routing_key, "event_action": action, "dedup_key": dedup_key,
+            "payload": { "summary": dedup_key, "source": "harness", "severity": "error" } });
+        let body = event.to_string();
+        let head = format!("POST /v2/enqueue HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.addr);
+        let answer = crate::binary::request(self.addr, &format!("{head}content-length: {}\r\n\r\n{body}", body.len()));
+        answer.is_some_and(|(status, _)| status == 202)
+    }
+
+    /// What the tool was told to be kept is there.
+    async fn events_kept(&self, store: &Store) -> anyhow::Result<Vec<String>> {
+        let (integration, taken) = {
+            let tool = self.tool.lock().unwrap_or_else(PoisonError::into_inner);
+            (tool.integration.clone(), tool.taken.clone())
+        };
+        let look = move |tx: &mut Tx<'_>| {
+            let mut wrong = Vec::new();
+            for (key, over) in &taken {
+                match alert::newest_alert(tx, &format!("event:{integration}:{key}"))? {
+                    None => wrong.push(format!("the accepted event {key:?} is lost")),
+                    Some(found) if *over && found.resolved_at.is_none() => wrong.push(format!("the accepted end of {key:?} is lost")),
+                    Some(_) => {}
+                }
+            }
+            Ok::<_, StoreError>(wrong)
+        };
+        Ok(store.read("events kept", look).await?)
     }
 
     /// Somebody answers the last text, over the telephone's own way out.
@@ -194,6 +254,11 @@ impl Harness {
         let catalog = store.catalog();
         let id = |name: &str| catalog.id_of(Kind::Channel, name).unwrap_or_default().to_owned();
         self.world.call_back_to(self.addr, &id("Slack"), &id("Twilio"));
+        let all = futures::executor::block_on(allclear_ops::event::integrations(&store, &allclear_ops::Actor::local()))?;
+        if let Some(ours) = all.into_iter().next() {
+            let mut tool = self.tool.lock().unwrap_or_else(PoisonError::into_inner);
+            (tool.integration, tool.key) = (ours.id.0, ours.key);
+        }
         store.close();
         Ok(())
     }
@@ -203,7 +268,8 @@ impl Harness {
             return Ok(());
         }
         let store = self.open()?;
-        let wrong = runtime.block_on(invariants::check(&store))?;
+        let mut wrong = runtime.block_on(invariants::check(&store))?;
+        wrong.extend(runtime.block_on(self.events_kept(&store))?);
         store.close();
         if wrong.is_empty() { Ok(()) } else { bail!("after {after}:\n  {}", wrong.join("\n  ")) }
     }
@@ -218,11 +284,23 @@ impl Harness {
         if !process.wait_until_ready(Duration::from_secs(10)) {
             bail!("it did not become ready after the last kill");
         }
+        let mut tool = std::mem::take(&mut *self.tool.lock().unwrap_or_else(PoisonError::into_inner));
+        // What was sent and not answered may be open as well.
+        for n in 1..=tool.sent {
+            let key = format!("trouble {n}");
+            if !self.send(&tool.key, "resolve", &key) {
+                bail!("the end of {key:?} was not taken");
+            }
+            tool.taken.entry(key).and_modify(|over| *over = true);
+        }
+        println!("{} of {} events were answered", tool.taken.len(), tool.sent);
+        *self.tool.lock().unwrap_or_else(PoisonError::into_inner) = tool;
         // Long enough for the threshold of passes, every lane at its pace, the longest back-off and an owed teardown.
         pause(Duration::from_secs(45));
         process.terminate()?;
         let store = self.open()?;
         let mut wrong = runtime.block_on(invariants::check_calm(&store))?;
+        wrong.extend(runtime.block_on(self.events_kept(&store))?);
         store.close();
         let left = self.world.live.player().stream_count();
         if left > 0 {

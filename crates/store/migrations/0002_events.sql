@@ -12,6 +12,7 @@ CREATE TABLE integration (
 ALTER TABLE alert ADD COLUMN integration_id TEXT;
 ALTER TABLE alert ADD COLUMN severity TEXT;
 ALTER TABLE alert ADD COLUMN details TEXT;
+CREATE INDEX alert_by_key ON alert (dedup_key, opened_at);
 
 CREATE TABLE change_event (
   id TEXT COLLATE "C" PRIMARY KEY,

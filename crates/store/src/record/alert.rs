@@ -97,6 +97,15 @@ pub fn open_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, Sto
     row.as_ref().map(from_row).transpose()
 }
 
+/// The newest alert with this key, open or not.
+///
+/// # Errors
+/// Errors of the store.
+pub fn newest_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, StoreError> {
+    let row = tx.query_opt(select!("WHERE dedup_key = $1 ORDER BY opened_at DESC, id DESC LIMIT 1"), params![dedup_key])?;
+    row.as_ref().map(from_row).transpose()
+}
+
 /// The open alerts with two keys: a test can have two in an environment.
 ///
 /// # Errors

@@ -130,6 +130,7 @@ on_both! {
         assert_eq!((open.triggers, open.last_run.clone(), open.test.clone()), (2, Some("r2".into()), Some(("t".into(), "production".to_owned()))));
         assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alert(tx, &"a1".into()))).ok(), Some(true));
         assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alert(tx, &"a1".into()))).ok(), Some(false));
+        assert_eq!(wait(db.store.read("r", |tx| alert::newest_alert(tx, "k"))).expect("read").map(|alert| alert.id), Some("a1".into()));
         wait(db.store.write(write(), make("a3"))).expect("a resolved one does not count");
         let of_keys = wait(db.store.read("r", |tx| alert::open_alerts(tx, &["k".into(), "other".into()]))).expect("read");
         assert_eq!(of_keys.len(), 1);
