@@ -169,6 +169,10 @@ impl Harness {
             4 => self.answer("4"),
             5 if self.rng.below(4) == 0 => self.answer("6"),
             6 if self.rng.below(2) == 0 => self.report(),
+            7 => self.phone(
+                "/_stage/pick_up",
+                &serde_json::json!({ "to": "+4520000002", "digits": if self.rng.below(2) == 0 { "4" } else { "" } }),
+            ),
             _ => {}
         }
     }
@@ -223,8 +227,12 @@ impl Harness {
     /// Somebody answers the last text, over the telephone's own way out.
     fn answer(&self, digits: &str) {
         let number = format!("+452000000{}", 1 + self.rng.below(2));
-        let body = serde_json::json!({ "from": number, "body": digits }).to_string();
-        let reply = self.world.phone.player().handle(&Request::new("POST", "/_stage/reply", vec![], body.into_bytes()), 0);
+        self.phone("/_stage/reply", &serde_json::json!({ "from": number, "body": digits }));
+    }
+
+    /// Does something with the telephone, and sends what it calls back.
+    fn phone(&self, path: &str, body: &serde_json::Value) {
+        let reply = self.world.phone.player().handle(&Request::new("POST", path, vec![], body.to_string().into_bytes()), 0);
         for callback in reply.callbacks {
             let headers: String = callback.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let path = callback.url.split_once("//").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);

@@ -276,12 +276,13 @@ fn check_calm_within(tx: &mut Tx<'_>) -> Result<Violations, StoreError> {
     Ok(wrong)
 }
 
-/// Everyone whose page was sent hears the all-clear on the same method.
+/// Everyone whose page was sent hears the all-clear at the same address.
 fn everybody_heard(found: &Incident, sent: &[Stored], wrong: &mut Violations) {
     let of = |purpose: Purpose| sent.iter().filter(move |d| d.delivery.purpose == purpose);
-    let heard: BTreeSet<String> = of(Purpose::AllClear).filter(|d| d.status != Status::Cancelled).map(|d| d.delivery.lane()).collect();
+    let heard: BTreeSet<String> =
+        of(Purpose::AllClear).filter(|d| d.status != Status::Cancelled).map(|d| d.delivery.destination()).collect();
     for page in of(Purpose::Page).filter(|d| matches!(d.status, Status::Accepted | Status::Delivered)) {
-        if !found.is_open() && !heard.contains(&page.delivery.lane()) {
+        if !found.is_open() && !heard.contains(&page.delivery.destination()) {
             wrong.push(format!("#{}: {} was paged and heard no all-clear", found.number, page.delivery.recipient.key()));
         }
     }

@@ -122,7 +122,48 @@ fn xml(text: &str) -> Response {
     ([(CONTENT_TYPE, "text/xml; charset=utf-8")], twilio::reply_xml(text)).into_response()
 }
 
-/// What became of a text message.
+/// A key pressed in a call: 4 acknowledges, 6 resolves what the call was about. It is the only proof that somebody heard it.
+pub(crate) async fn twilio_voice(
+    State(app): State<App>,
+    Path((channel, attempt)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let parameters = match from_twilio(&app, &ChannelId(channel), &uri, &headers, &body) {
+        Ok(parameters) => parameters,
+        Err(refused) => return refused.into_response(),
+    };
+    let digits = parameters.iter().find(|(name, _)| name == "Digits").map_or("", |(_, value)| value.as_str());
+    let act = match twilio::answer_of(digits) {
+        twilio::Answer::Acknowledge => Act::Acknowledge,
+        twilio::Answer::Resolve => Act::Resolve,
+        twilio::Answer::Unclear => return twiml(twilio::again(&format!("{}{}", app.channels.public_url(), uri.path()))),
+    };
+    let (person, incidents) = match delivery::message_of(&app.store, &attempt).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return twiml(twilio::goodbye("This call is not known any more; nothing was changed. Goodbye.")),
+        Err(error) => return unavailable(&error),
+    };
+    let actor = Actor::responder(person, Via::Call);
+    let done = incident::act_on_all(&app.store, &*app.rng, &actor, incidents, act).await;
+    crash::point("hook.after_commit");
+    let changed = match done {
+        Ok(changed) => changed,
+        Err(error) => return unavailable(&error),
+    };
+    if let Err(error) = delivery::receipt(&app.store, &*app.rng, &attempt, true, None).await {
+        // What matters is done; only that the call was heard is not on record.
+        tracing::warn!(%error, attempt, "a call's receipt could not be written down");
+    }
+    twiml(twilio::goodbye(&format!("{} Goodbye.", told(act, &changed).replace('#', "incident "))))
+}
+
+fn twiml(document: String) -> Response {
+    ([(CONTENT_TYPE, "text/xml; charset=utf-8")], document).into_response()
+}
+
+/// What became of a text message or a call.
 pub(crate) async fn twilio_status(
     State(app): State<App>,
     Path((channel, attempt)): Path<(String, String)>,

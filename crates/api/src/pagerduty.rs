@@ -250,6 +250,7 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
     let channel = match &entry.draft.agent {
         Agent::Person { via: Via::Slack, .. } => "website",
         Agent::Person { via: Via::Sms, .. } => "sms",
+        Agent::Person { via: Via::Call, .. } => "phone",
         Agent::Person { .. } | Agent::Token { .. } => "api",
         Agent::Timer => "timeout",
         Agent::Integration { .. } => "integration",

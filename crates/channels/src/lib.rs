@@ -13,7 +13,7 @@ use allclear_base::secret::mask;
 use allclear_base::{Secret, Secrets};
 use allclear_domain::ChannelId;
 use allclear_domain::catalog::{Account, Channel};
-use allclear_domain::delivery::{Message, Outcome};
+use allclear_domain::delivery::{Means, Message, Outcome};
 use allclear_egress::{Client, Guard};
 
 /// A message with everything that its call needs.
@@ -25,6 +25,8 @@ pub struct Envelope<'a> {
     pub channel: &'a Channel,
     /// The address on it.
     pub address: &'a str,
+    /// By what means.
+    pub by: Means,
     /// The attempt; it stands in callback addresses.
     pub attempt: &'a str,
     /// What to say.
@@ -97,7 +99,7 @@ pub const fn is_idempotent(_provider: &str) -> bool {
 }
 
 /// The providers, each with its own send slots.
-pub const PROVIDERS: &[&str] = &["slack", "sms"];
+pub const PROVIDERS: &[&str] = &["slack", "sms", "voice"];
 
 fn guard_of(channel: &Channel) -> Guard {
     Guard::allowing(channel.allow.iter().filter_map(|range| range.parse().ok()).collect())

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use allclear_domain::catalog::{
     Account, Channel, Document, Integration, Kind, Location, Room, Service, Settings, SlackAccount, TwilioAccount,
 };
-use allclear_domain::delivery::{ContactMethod, NotificationRule, Person};
+use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person};
 use allclear_domain::escalation::{Level, MOST_REPEATS, Policy, Target};
 use allclear_domain::event::UrgencyRule;
 use allclear_domain::incident::Urgency;
@@ -202,15 +202,18 @@ fn contact_method(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Contact
     let channel = sites.field(&fields, Kind::Channel, "channel");
     let address = fields.required("address", address);
     let name = fields.optional("name", decode::name)?;
+    let by = fields.or("by", |sink, node| decode::word(sink, node, MEANS), Means::Text);
     fields.finish();
     let channel: allclear_domain::ChannelId = channel?;
-    Some(ContactMethod { name: name.unwrap_or_else(|| channel.0.clone()), channel, address: address? })
+    Some(ContactMethod { name: name.unwrap_or_else(|| channel.0.clone()), channel, address: address?, by: by? })
 }
 
 fn address(sink: &Sink, node: &Node) -> Option<String> {
     let text = decode::name(sink, node)?;
     if text.starts_with('+') { phone(sink, node) } else { Some(text) }
 }
+
+const MEANS: &[(&str, Means)] = &[("text", Means::Text), ("call", Means::Call)];
 
 const URGENCIES: &[(&str, Urgency)] = &[("high", Urgency::High), ("low", Urgency::Low)];
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::apitest::document::{Body, RequestStep, Step, Test};
 use allclear_domain::apitest::template::{self, Piece};
-use allclear_domain::catalog::{Document, Kind};
+use allclear_domain::catalog::{Account, Document, Kind};
+use allclear_domain::delivery::{ContactMethod, Means};
 
 use crate::diagnostic::nearest;
 use crate::{Loaded, Site};
@@ -23,6 +24,14 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
         check_references(site, &names, known);
         match &loaded.documents[site.at].document {
             Document::Test(test) => check_test(site, test),
+            Document::Person(person) if person.contact_methods.iter().any(|method| cannot_call(loaded, method)) => {
+                let help = Some("calls go through a channel of kind twilio".to_owned());
+                site.sink.error(
+                    site.name_pos,
+                    format!("{} has a contact method that calls through a channel that cannot", person.name),
+                    help,
+                );
+            }
             Document::Person(person) if person.contact_methods.is_empty() => {
                 site.sink.warning(site.name_pos, format!("{} cannot be reached: there is no contact method", person.name), None);
             }
@@ -32,6 +41,14 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
     check_operators(loaded, sites, &names);
     let found: Vec<_> = sites.iter().flat_map(|site| site.sink.take()).collect();
     loaded.diagnostics.extend(found);
+}
+
+fn cannot_call(loaded: &Loaded, method: &ContactMethod) -> bool {
+    let named = |document: &Document| match document {
+        Document::Channel(channel) => channel.name == method.channel.0 && !matches!(channel.account, Account::Twilio(_)),
+        _ => false,
+    };
+    method.by == Means::Call && loaded.documents.iter().any(|located| named(&located.document))
 }
 
 fn check_references(site: &Site, names: &BTreeMap<Kind, BTreeSet<String>>, known: &dyn Fn(Kind, &str) -> bool) {

@@ -33,6 +33,23 @@ pub struct Person {
     pub extra: Map<String, Value>,
 }
 
+/// By what means a channel reaches somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Means {
+    /// Something to read.
+    #[default]
+    Text,
+    /// A phone call.
+    Call,
+}
+
+impl Means {
+    const fn is_text(&self) -> bool {
+        matches!(self, Self::Text)
+    }
+}
+
 /// One way to reach a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactMethod {
@@ -42,6 +59,9 @@ pub struct ContactMethod {
     pub channel: ChannelId,
     /// The address on that channel: a number in E.164 form, a Slack user id.
     pub address: String,
+    /// By what means.
+    #[serde(default, skip_serializing_if = "Means::is_text")]
+    pub by: Means,
 }
 
 /// When a contact method is used.
@@ -147,6 +167,9 @@ pub struct Delivery {
     pub channel: ChannelId,
     /// The address on that channel.
     pub address: String,
+    /// By what means.
+    #[serde(default, skip_serializing_if = "Means::is_text")]
+    pub by: Means,
     /// What it is for.
     pub purpose: Purpose,
     /// Why this recipient is told, for a page.
@@ -163,6 +186,15 @@ impl Delivery {
     /// The lane in which it waits its turn.
     #[must_use]
     pub fn lane(&self) -> String {
+        match self.by {
+            Means::Text => self.destination(),
+            Means::Call => format!("{}|call", self.destination()),
+        }
+    }
+
+    /// Whom it reaches where, by whatever means.
+    #[must_use]
+    pub fn destination(&self) -> String {
         format!("{}|{}|{}|{}", self.incident, self.recipient.key(), self.channel, self.address)
     }
 }
@@ -430,6 +462,7 @@ mod tests {
             recipient: Recipient::Person { person: "Ada".into() },
             channel: "C".into(),
             address: "+4512345678".into(),
+            by: Means::Text,
             purpose,
             why: None,
             position: None,
@@ -439,7 +472,7 @@ mod tests {
     }
 
     fn person(rules: &[(Urgency, &str, &str)]) -> Person {
-        let method = |name: &str| ContactMethod { name: name.into(), channel: name.into(), address: name.into() };
+        let method = |name: &str| ContactMethod { name: name.into(), channel: name.into(), address: name.into(), by: Means::Text };
         let rule = |(urgency, method, after): &(Urgency, &str, &str)| NotificationRule {
             urgency: *urgency,
             method: (*method).into(),

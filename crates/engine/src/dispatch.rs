@@ -146,6 +146,7 @@ impl Provider {
                     channel_id: &outgoing.channel,
                     channel,
                     address: &outgoing.address,
+                    by: outgoing.by,
                     attempt: &outgoing.attempt,
                     message: &outgoing.message,
                     root: outgoing.root.as_deref(),

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use allclear_domain::delivery::{self, Delivery, Purpose, Recipient, Unwanted};
+use allclear_domain::delivery::{self, Delivery, Means, Purpose, Recipient, Unwanted};
 use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State};
 use allclear_domain::{DeliveryId, PersonId};
 use allclear_store::record::alert::{self, Alert};
@@ -167,13 +167,14 @@ fn page(
             recipient: Recipient::Person { person: person.clone() },
             channel: planned.method.channel.clone(),
             address: planned.method.address.clone(),
+            by: planned.method.by,
             purpose: Purpose::Page,
             why: Some(why),
             position: position(incident),
             due_at: planned.at,
             attempts: 0,
         };
-        outbox::insert_delivery(tx, &delivery, channel.account.provider())?;
+        outbox::insert_delivery(tx, &delivery, channel.account.provider(delivery.by))?;
         paged.deliveries += 1;
     }
     Ok(())
@@ -192,7 +193,8 @@ pub(crate) fn unreachable_level(tx: &mut Tx<'_>, incident: &Incident, level: usi
     timer::set_timer(tx, &Timer { subject: incident_subject(incident), kind: crate::timer::UNREACHABLE.into(), due_at, body })
 }
 
-/// Everyone whose page was sent, or may have been, hears that it is over, on the method that they heard it on.
+/// Everyone whose page was sent, or may have been, hears that it is over where they heard of it; never as a call: nobody is
+/// woken by good news.
 fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), StoreError> {
     let (now, catalog) = (tx.now(), tx.catalog());
     let mut told = BTreeSet::new();
@@ -205,6 +207,7 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
         let Some(channel) = catalog.channel(&page.channel) else { continue };
         let clear = Delivery {
             id: DeliveryId(ids.uuid7(now)),
+            by: Means::Text,
             purpose: Purpose::AllClear,
             why: None,
             position: None,
@@ -212,7 +215,7 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
             attempts: 0,
             ..page.clone()
         };
-        outbox::insert_delivery(tx, &clear, channel.account.provider())?;
+        outbox::insert_delivery(tx, &clear, channel.account.provider(clear.by))?;
     }
     Ok(())
 }
@@ -234,13 +237,14 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
                 recipient: Recipient::Room { service: incident.service.clone() },
                 channel: room.channel.clone(),
                 address: room.room.clone(),
+                by: Means::Text,
                 purpose: *purpose,
                 why: None,
                 position: None,
                 due_at: now,
                 attempts: 0,
             };
-            outbox::insert_delivery(tx, &delivery, channel.account.provider())?;
+            outbox::insert_delivery(tx, &delivery, channel.account.provider(delivery.by))?;
         }
     }
     Ok(())

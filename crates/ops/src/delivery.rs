@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_base::Rng;
-use allclear_domain::delivery::{self, Brief, Delivery, Message, Outcome, Purpose, Recipient, Settled, Status, Unwanted, Wanted};
+use allclear_domain::delivery::{self, Brief, Delivery, Means, Message, Outcome, Purpose, Recipient, Settled, Status, Unwanted, Wanted};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State};
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span};
 use allclear_store::record::alert;
@@ -32,6 +32,8 @@ pub struct Outgoing {
     pub channel: ChannelId,
     /// The address on that channel.
     pub address: String,
+    /// By what means.
+    pub by: Means,
     /// Whom it is for.
     pub recipient: Recipient,
     /// What it says.
@@ -119,7 +121,9 @@ fn unwanted(tx: &mut Tx<'_>, delivery: &Delivery, incident: &Incident) -> Result
     if delivery.purpose == Purpose::AllClear {
         let sent = outbox::deliveries_of(tx, &incident.id)?;
         let seen = sent.iter().any(|other| {
-            other.delivery.purpose == Purpose::Page && other.delivery.lane() == delivery.lane() && other.status.may_have_been_seen()
+            other.delivery.purpose == Purpose::Page
+                && other.delivery.destination() == delivery.destination()
+                && other.status.may_have_been_seen()
         });
         return Ok((!seen).then_some(Unwanted::Superseded));
     }
@@ -146,6 +150,7 @@ fn begin_attempt(
     outbox::insert_attempt(tx, attempt)?;
     let root = root_of(tx, &first.delivery, incident)?;
     let (channel, address, recipient) = (first.delivery.channel.clone(), first.delivery.address.clone(), first.delivery.recipient.clone());
+    let by = first.delivery.by;
     let (purpose, possible_repeat) = (first.delivery.purpose, claimed.iter().any(|(stored, _)| stored.possible_repeat));
     let mut briefs = Vec::with_capacity(claimed.len());
     for (_, incident) in &claimed {
@@ -153,7 +158,7 @@ fn begin_attempt(
     }
     let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
     let message = Message { purpose, incidents: briefs, possible_repeat };
-    Ok(Some(Outgoing { attempt: attempt.to_owned(), provider, channel, address, recipient, message, root, deliveries }))
+    Ok(Some(Outgoing { attempt: attempt.to_owned(), provider, channel, address, by, recipient, message, root, deliveries }))
 }
 
 /// The provider's reference of the first message of the lane; nothing where it is not known: then a fresh one goes.
@@ -369,16 +374,29 @@ pub async fn receipt(store: &Store, rng: &dyn Rng, attempt: &str, arrived: bool,
 /// Errors of the store.
 pub async fn last_message_to(store: &Store, channel: &ChannelId, address: &str) -> Result<Option<(PersonId, Vec<IncidentId>)>, OpsError> {
     let (channel, address) = (channel.clone(), address.to_owned());
-    let work = move |tx: &mut Tx<'_>| {
-        let Some(bundle) = outbox::last_bundle_to(tx, &channel, &address)? else { return Ok::<_, StoreError>(None) };
-        let found = outbox::deliveries_of_bundle(tx, &bundle)?;
-        let person = found.iter().find_map(|stored| match &stored.delivery.recipient {
-            Recipient::Person { person } => Some(person.clone()),
-            Recipient::Room { .. } => None,
-        });
-        Ok(person.map(|person| (person, found.into_iter().map(|stored| stored.delivery.incident).collect())))
+    let work = move |tx: &mut Tx<'_>| match outbox::last_bundle_to(tx, &channel, &address)? {
+        Some(bundle) => told_by(tx, &bundle),
+        None => Ok(None),
     };
     Ok(store.read("last message", work).await?)
+}
+
+/// The person and the incidents of an attempt, for an answer that names it.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn message_of(store: &Store, attempt: &str) -> Result<Option<(PersonId, Vec<IncidentId>)>, OpsError> {
+    let attempt = attempt.to_owned();
+    Ok(store.read("message of attempt", move |tx| told_by(tx, &attempt)).await?)
+}
+
+fn told_by(tx: &mut Tx<'_>, bundle: &str) -> Result<Option<(PersonId, Vec<IncidentId>)>, StoreError> {
+    let found = outbox::deliveries_of_bundle(tx, bundle)?;
+    let person = found.iter().find_map(|stored| match &stored.delivery.recipient {
+        Recipient::Person { person } => Some(person.clone()),
+        Recipient::Room { .. } => None,
+    });
+    Ok(person.map(|person| (person, found.into_iter().map(|stored| stored.delivery.incident).collect())))
 }
 
 /// When the next message of each of these providers is due; in their order.

@@ -1,4 +1,4 @@
-//! A telephone behind Twilio's API: texts arrive, and are answered with the digits that a person presses.
+//! A telephone behind Twilio's API: texts arrive, calls ring and speak; a person answers with digits.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,20 @@ use sha1::Sha1;
 
 use crate::faults::Faults;
 use crate::wire::{Callback, Player, Reply, Request, Response};
+
+/// The longest document that Twilio takes with a call.
+const LONGEST_TWIML: usize = 4_000;
+
+/// What stands between two marks, each time, with XML's escapes undone.
+fn between(document: &str, from: &str, to: &str) -> Vec<String> {
+    let parts = document.split(from).skip(1).filter_map(|rest| rest.split(to).next());
+    parts.map(|part| part.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")).collect()
+}
+
+/// What a document says, first to last.
+fn said(document: &str) -> Vec<String> {
+    between(document, "<Say", "</Say>").into_iter().filter_map(|part| part.split_once('>').map(|(_, words)| words.to_owned())).collect()
+}
 
 /// A text message.
 #[derive(Debug, Clone, Serialize)]
@@ -30,6 +44,29 @@ pub struct Text {
     pub callback: Option<String>,
 }
 
+/// A call.
+#[derive(Debug, Clone, Serialize)]
+pub struct Call {
+    /// Twilio's id of it.
+    pub sid: String,
+    /// From which number.
+    pub from: String,
+    /// To which number.
+    pub to: String,
+    /// What it says, first to last; what it answers to a key is added.
+    pub says: Vec<String>,
+    /// `ringing`, `completed`, `busy` or `no-answer`.
+    pub state: String,
+    /// When it came, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Where a pressed key is reported.
+    #[serde(skip)]
+    action: Option<String>,
+    /// Where its fate is reported.
+    #[serde(skip)]
+    callback: Option<String>,
+}
+
 /// The telephone and its provider.
 #[derive(Debug)]
 pub struct Telephone {
@@ -40,6 +77,7 @@ pub struct Telephone {
     texts: Vec<Text>,
     /// Texts that came as answers to replies.
     answers: Vec<Text>,
+    calls: Vec<Call>,
     /// Numbers that cannot be reached.
     unreachable: BTreeMap<String, bool>,
     faults: Faults,
@@ -55,6 +93,7 @@ impl Telephone {
             webhook: None,
             texts: vec![],
             answers: vec![],
+            calls: vec![],
             unreachable: BTreeMap::new(),
             faults: Faults::default(),
         }
@@ -74,6 +113,12 @@ impl Telephone {
     #[must_use]
     pub fn texts(&self) -> &[Text] {
         &self.texts
+    }
+
+    /// Every call that rang, oldest first.
+    #[must_use]
+    pub fn calls(&self) -> &[Call] {
+        &self.calls
     }
 
     fn sign(&self, url: &str, parameters: &[(&str, String)]) -> String {
@@ -98,11 +143,13 @@ impl Telephone {
         Callback { url: url.to_owned(), headers, body: body.collect::<Vec<_>>().join("&"), note: note.to_owned() }
     }
 
-    fn send(&mut self, request: &Request, now_ms: u64) -> Reply {
+    /// Whether a request carries the account's token.
+    fn is_ours(&self, request: &Request) -> bool {
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", self.account, self.token));
-        if request.header("authorization") != Some(&format!("Basic {pair}")) {
-            return Response::json(401, &json!({ "code": 20003, "message": "Authenticate", "status": 401 })).into();
-        }
+        request.header("authorization") == Some(&format!("Basic {pair}"))
+    }
+
+    fn send(&mut self, request: &Request, now_ms: u64) -> Reply {
         let form = request.form();
         let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()).unwrap_or_default();
         let (to, from, body) = (field("To"), field("From"), field("Body"));
@@ -127,6 +174,55 @@ impl Telephone {
         Reply { callbacks, ..Response::json(201, &json!({ "sid": sid, "status": "queued" })).into() }
     }
 
+    fn ring(&mut self, request: &Request, now_ms: u64) -> Reply {
+        let form = request.form();
+        let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()).unwrap_or_default();
+        let (to, document) = (field("To"), field("Twiml"));
+        if !to.starts_with('+') {
+            return Response::json(400, &json!({ "code": 21211, "message": "Invalid 'To' Phone Number", "status": 400 })).into();
+        }
+        if document.is_empty() || document.len() > LONGEST_TWIML {
+            return Response::json(400, &json!({ "code": 21218, "message": "Invalid 'Twiml'", "status": 400 })).into();
+        }
+        let sid = format!("CA{:032x}", self.calls.len() + 1);
+        let reachable = !self.unreachable.get(&to).copied().unwrap_or(false);
+        let call = Call {
+            sid: sid.clone(),
+            from: field("From"),
+            to,
+            says: said(&document).into_iter().take(1).collect(),
+            state: if reachable { "ringing" } else { "busy" }.to_owned(),
+            at_ms: now_ms,
+            action: between(&document, "action=\"", "\"").into_iter().next(),
+            callback: Some(field("StatusCallback")).filter(|url| !url.is_empty()),
+        };
+        let callbacks = if reachable { vec![] } else { self.fate(&call).into_iter().collect() };
+        self.calls.push(call);
+        Reply { callbacks, ..Response::json(201, &json!({ "sid": sid, "status": "queued" })).into() }
+    }
+
+    /// The callback that tells how a call ended.
+    fn fate(&self, call: &Call) -> Option<Callback> {
+        let parameters = [("CallSid", call.sid.clone()), ("CallStatus", call.state.clone()), ("To", call.to.clone())];
+        call.callback.as_ref().map(|url| self.callback(url, &parameters, "receipt"))
+    }
+
+    /// Somebody picks up the last call that rings at a number: presses a key, or hangs up without one. `ignore` lets it ring.
+    fn pick_up(&mut self, body: &Value) -> Reply {
+        let (to, digits) = (body["to"].as_str().unwrap_or_default(), body["digits"].as_str().unwrap_or_default());
+        let Some(at) = self.calls.iter().rposition(|call| call.to == to && call.state == "ringing") else {
+            return Response::json(409, &json!({ "error": "no call rings there" })).into();
+        };
+        let ignored = body["ignore"].as_bool().unwrap_or(false);
+        self.calls[at].state = if ignored { "no-answer" } else { "completed" }.to_owned();
+        let call = self.calls[at].clone();
+        let pressed = call.action.as_ref().filter(|_| !digits.is_empty() && !ignored).map(|url| {
+            let parameters = [("CallSid", call.sid.clone()), ("Digits", digits.to_owned()), ("To", call.to.clone())];
+            self.callback(url, &parameters, &call.sid)
+        });
+        Reply { callbacks: pressed.into_iter().chain(self.fate(&call)).collect(), ..Response::empty(202).into() }
+    }
+
     fn reply(&self, body: &Value) -> Reply {
         let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let Some(url) = &self.webhook else {
@@ -145,6 +241,8 @@ impl Telephone {
                 let shown = |texts: &[Text]| texts.iter().filter(|t| to.is_none_or(|to| t.to == to)).cloned().collect::<Vec<_>>();
                 Response::json(200, &json!({ "texts": shown(&self.texts), "answers": shown(&self.answers) })).into()
             }
+            ("GET", "/_stage/calls") => Response::json(200, &json!({ "calls": self.calls })).into(),
+            ("POST", "/_stage/pick_up") => self.pick_up(&body),
             ("POST", "/_stage/reply") => self.reply(&body),
             ("POST", "/_stage/webhook") => {
                 self.webhook = body["url"].as_str().map(str::to_owned);
@@ -169,9 +267,13 @@ impl Player for Telephone {
         if let Some(refusal) = self.faults.refusal() {
             return refusal;
         }
-        let expected = format!("/2010-04-15/Accounts/{}/Messages.json", self.account);
-        if request.method == "POST" && request.path == expected {
-            let reply = self.send(request, now_ms);
+        let resource = request.path.strip_prefix(&format!("/2010-04-15/Accounts/{}/", self.account));
+        let resource = resource.filter(|_| request.method == "POST").unwrap_or_default();
+        if ["Messages.json", "Calls.json"].contains(&resource) {
+            if !self.is_ours(request) {
+                return Response::json(401, &json!({ "code": 20003, "message": "Authenticate", "status": 401 })).into();
+            }
+            let reply = if resource == "Calls.json" { self.ring(request, now_ms) } else { self.send(request, now_ms) };
             return self.faults.spoil(reply);
         }
         Response::json(404, &json!({ "code": 20404, "message": "The requested resource was not found", "status": 404 })).into()
@@ -179,6 +281,10 @@ impl Player for Telephone {
 
     /// A reply's answer is TwiML; its message arrives on the telephone.
     fn answered(&mut self, callback: &Callback, _status: u16, body: &str) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.sid == callback.note) {
+            call.says.extend(said(body).into_iter().take(1));
+            return;
+        }
         let message = body.split("<Message>").nth(1).and_then(|rest| rest.split("</Message>").next());
         if let Some(message) = message.filter(|_| callback.note != "receipt") {
             self.answers.push(Text {

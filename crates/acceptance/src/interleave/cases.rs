@@ -101,6 +101,7 @@ fn nothing() -> Known {
         provider: "",
         channel: "".into(),
         address: String::new(),
+        by: allclear_domain::delivery::Means::Text,
         recipient: allclear_domain::delivery::Recipient::Person { person: "".into() },
         message,
         root: None,

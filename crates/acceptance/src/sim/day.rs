@@ -289,7 +289,7 @@ impl Day {
     fn event(&mut self) -> anyhow::Result<()> {
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
-        match self.rng.below(20) {
+        match self.rng.below(22) {
             0 => live(Switch::OutOfCapacity),
             1 => live(Switch::WrongJson),
             2 => live(Switch::Slow),
@@ -312,6 +312,11 @@ impl Day {
             }
             14 => self.sleep(now_ms),
             15 => self.fail_for_a_while(self.clock.now_us()),
+            18 | 19 => {
+                let digits = ["4", "4", "6", "9", ""][usize::try_from(self.rng.below(5)).unwrap_or(0)];
+                let body = serde_json::json!({ "to": "+4520000002", "digits": digits, "ignore": self.rng.below(4) == 0 });
+                self.control("phone.sim", "/_stage/pick_up", &body, now_ms);
+            }
             16 | 17 => drop(self.cut.fetch_xor(true, Ordering::SeqCst)),
             _ => {
                 self.kill();

@@ -52,11 +52,21 @@ pub fn answer_of(text: &str) -> Answer {
     }
 }
 
-/// What a status callback says: arrived, did not, or nothing final.
+/// What a status callback says: arrived, did not, or nothing final. A call that ended without a key reached nobody: it may
+/// have been a mailbox; one with a key is on record as such already.
 #[must_use]
 pub fn receipt(parameters: &[(String, String)]) -> Option<(bool, Option<String>)> {
     let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
     let code = || value("ErrorCode").map(|code| format!("Twilio's code {}", code.chars().take(20).collect::<String>()));
+    if let Some(status) = value("CallStatus") {
+        return match status {
+            "completed" => Some((false, Some("the call ended and no key was pressed".into()))),
+            "busy" => Some((false, Some("the line was busy".into()))),
+            "no-answer" => Some((false, Some("nobody picked up".into()))),
+            "failed" | "canceled" => Some((false, code().or_else(|| Some("the call could not be made".into())))),
+            _ => None,
+        };
+    }
     match value("MessageStatus")? {
         "delivered" | "read" => Some((true, None)),
         "undelivered" | "failed" => Some((false, code())),

@@ -1,4 +1,4 @@
-//! Text messages by Twilio. Facts: <https://www.twilio.com/docs/messaging/api/message-resource>,
+//! Text messages and phone calls by Twilio. Facts: <https://www.twilio.com/docs/messaging/api/message-resource>,
 //! <https://www.twilio.com/docs/usage/security#validating-requests>.
 
 mod inbound;
@@ -6,9 +6,11 @@ mod outcome;
 mod payload;
 #[cfg(test)]
 mod tests;
+mod voice;
 
 use allclear_base::Secrets;
 use allclear_domain::catalog::TwilioAccount;
+use allclear_domain::delivery::Means;
 use allclear_egress::Request;
 use base64::Engine;
 use bytes::Bytes;
@@ -18,19 +20,30 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use inbound::{Answer, answer_of, form, receipt, reply_xml, verify};
 pub(crate) use outcome::outcome;
+pub use voice::{again, goodbye};
 
 use crate::{CALL_TIMEOUT, Envelope, LARGEST_ANSWER};
 
-/// The request for a text message.
+/// How long a telephone rings: less than most mailboxes take to answer.
+const RINGS_S: &str = "25";
+
+/// The request for a text message, or for a call.
 ///
 /// # Errors
 /// The name of a secret that is not set.
 pub(crate) fn request(account: &TwilioAccount, envelope: &Envelope<'_>, secrets: &Secrets, public_url: &str) -> Result<Request, String> {
     let token = secrets.resolve(&account.auth_token)?;
     let callback = format!("{public_url}/hooks/twilio/{}/status/{}", envelope.channel_id, envelope.attempt);
-    let text = payload::text(envelope.message);
-    let fields = [("To", envelope.address), ("From", &account.from), ("Body", &text), ("StatusCallback", &callback)];
-    let body = fields.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).join("&");
+    let (resource, mut fields) = match envelope.by {
+        Means::Text => ("Messages", vec![("Body", payload::text(envelope.message))]),
+        Means::Call => {
+            let action = format!("{public_url}/hooks/twilio/{}/voice/{}", envelope.channel_id, envelope.attempt);
+            ("Calls", vec![("Twiml", voice::page(envelope.message, &action)), ("Timeout", RINGS_S.to_owned())])
+        }
+    };
+    fields.extend([("To", envelope.address.to_owned()), ("From", account.from.clone()), ("StatusCallback", callback)]);
+    let body =
+        fields.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).collect::<Vec<_>>().join("&");
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", account.account_sid, token.expose()));
@@ -40,7 +53,7 @@ pub(crate) fn request(account: &TwilioAccount, envelope: &Envelope<'_>, secrets:
     }
     Ok(Request {
         method: Method::POST,
-        url: format!("{}/2010-04-15/Accounts/{}/Messages.json", account.api.trim_end_matches('/'), account.account_sid),
+        url: format!("{}/2010-04-15/Accounts/{}/{resource}.json", account.api.trim_end_matches('/'), account.account_sid),
         headers,
         body: Bytes::from(body),
         timeout: CALL_TIMEOUT,

@@ -70,6 +70,37 @@ fn replies_are_understood_as_people_write_them() {
 }
 
 #[test]
+fn a_call_says_what_is_wrong_three_times_and_takes_a_key() {
+    let message =
+        Message { purpose: Purpose::Page, incidents: vec![Brief { service: "A&B \"live\"".into(), ..brief(7) }], possible_repeat: true };
+    assert_eq!(
+        voice::page(&message, "https://x/hooks?a=1&b=2"),
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Gather numDigits=\"1\" timeout=\"10\" action=\"https://x/hooks?a=1&amp;b=2\" \
+         method=\"POST\"><Say loop=\"3\">This is AllClear. This may be a repeat. Incident 7 on A&amp;B &quot;live&quot;: Live Streaming API fails \
+         in production. Press 4 to acknowledge, or 6 to resolve.</Say></Gather><Say>No key was pressed. Goodbye.</Say></Response>"
+    );
+}
+
+#[test]
+fn the_longest_call_fits_into_what_twilio_takes() {
+    let longest = Brief { service: "\"".repeat(5_000), title: "\"".repeat(5_000), ..brief(i64::MAX) };
+    let action = format!("https://{}/hooks/twilio/PXXXXXX/voice/01900000-0000-7000-8000-000000000000", "x".repeat(250));
+    for incidents in [vec![longest.clone()], vec![longest; 50]] {
+        let document = voice::page(&Message { purpose: Purpose::Page, incidents, possible_repeat: true }, &action);
+        assert!(document.chars().count() <= 4_000, "{}", document.chars().count());
+    }
+}
+
+#[test]
+fn a_call_without_a_key_reached_nobody() {
+    let status = |s: &str| receipt(&[("CallStatus".to_owned(), s.to_owned())]);
+    for lost in ["completed", "busy", "no-answer", "failed", "canceled"] {
+        assert!(matches!(status(lost), Some((false, Some(_)))), "{lost}");
+    }
+    assert_eq!([status("ringing"), status("in-progress")], [None, None]);
+}
+
+#[test]
 fn receipts_tell_arrival_from_loss() {
     let status = |s: &str| receipt(&[("MessageStatus".to_owned(), s.to_owned())]);
     assert_eq!(status("delivered"), Some((true, None)));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Kind;
 use crate::apitest::document::Test;
-use crate::delivery::Person;
+use crate::delivery::{Means, Person};
 use crate::escalation::{Policy, Target};
 use crate::event::UrgencyRule;
 use crate::oncall::Schedule;
@@ -102,17 +102,18 @@ pub struct Channel {
 pub enum Account {
     /// Slack, by a bot token.
     Slack(SlackAccount),
-    /// Twilio, for text messages.
+    /// Twilio, for text messages and phone calls.
     Twilio(TwilioAccount),
 }
 
 impl Account {
-    /// The provider's word.
+    /// The word for what carries a message: each has its own send slots and its own breaker.
     #[must_use]
-    pub const fn provider(&self) -> &'static str {
-        match self {
-            Self::Slack(_) => "slack",
-            Self::Twilio(_) => "sms",
+    pub const fn provider(&self, by: Means) -> &'static str {
+        match (self, by) {
+            (Self::Slack(_), _) => "slack",
+            (Self::Twilio(_), Means::Text) => "sms",
+            (Self::Twilio(_), Means::Call) => "voice",
         }
     }
 }

@@ -50,6 +50,8 @@ pub enum Via {
     Slack,
     /// A reply to a text message.
     Sms,
+    /// A key pressed in a call.
+    Call,
     /// The PagerDuty-shaped API.
     Api,
     /// The command line.
@@ -63,6 +65,7 @@ impl Via {
         match self {
             Self::Slack => "in Slack",
             Self::Sms => "by text message",
+            Self::Call => "by telephone",
             Self::Api => "over the API",
             Self::Cli => "on the command line",
         }

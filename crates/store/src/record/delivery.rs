@@ -315,14 +315,14 @@ pub fn end_leases(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
     tx.execute("UPDATE delivery SET lease_until = $1 WHERE status IN ('pending', 'claimed') AND status = 'claimed'", params![now])
 }
 
-/// The last attempt that reached an address, for a reply that names no message.
+/// The last attempt that reached an address, for a reply that names no message; nobody replies to a call by text.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn last_bundle_to(tx: &mut Tx<'_>, channel: &ChannelId, address: &str) -> Result<Option<String>, StoreError> {
     let row = tx.query_opt(
         "SELECT bundle_id FROM delivery WHERE channel_id = $1 AND address = $2 AND bundle_id IS NOT NULL AND purpose = 'page' \
-         AND status IN ('claimed', 'accepted', 'delivered', 'unknown') ORDER BY finished_at DESC NULLS FIRST, seq DESC LIMIT 1",
+         AND provider <> 'voice' AND status IN ('claimed', 'accepted', 'delivered', 'unknown') ORDER BY finished_at DESC NULLS FIRST, seq DESC LIMIT 1",
         params![channel.as_str(), address],
     )?;
     row.map(|row| Ok(row.text(0)?.to_owned())).transpose()

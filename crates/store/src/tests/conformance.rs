@@ -3,7 +3,7 @@
 use allclear_domain::apitest::judge::Standing;
 use allclear_domain::apitest::report::Teardown;
 use allclear_domain::catalog::{Document, Kind, Location, Resource};
-use allclear_domain::delivery::{Delivery, Purpose, Recipient, Status};
+use allclear_domain::delivery::{Delivery, Means, Purpose, Recipient, Status};
 use allclear_domain::event::{Content, Severity};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, ResolveReason, ResolvedState, State, Urgency};
 use allclear_domain::status::published::PublishedPage;
@@ -43,6 +43,7 @@ fn a_delivery(id: &str, incident: &str, purpose: Purpose) -> Delivery {
         recipient: Recipient::Person { person: "Ada".into() },
         channel: "C".into(),
         address: "+4520000001".into(),
+        by: Means::Text,
         purpose,
         why: None,
         position: Some((0, 0)),
