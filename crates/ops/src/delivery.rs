@@ -356,6 +356,10 @@ pub async fn receipt(store: &Store, rng: &dyn Rng, attempt: &str, arrived: bool,
         let found = outbox::deliveries_of_bundle(tx, &attempt)?;
         tx.lock(found.iter().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
         let status = if arrived { Status::Delivered } else { Status::Undelivered };
+        if !found.is_empty() {
+            // The provider has it, whatever became of its answer.
+            outbox::settle_attempt(tx, &attempt, "accepted")?;
+        }
         for stored in &found {
             if outbox::receipt(tx, &stored.delivery.id, status, why.as_deref())? && !arrived {
                 let incident = incidents::load_incident(tx, &stored.delivery.incident)?;

@@ -4,6 +4,7 @@
 
 mod alertmanager;
 mod binary;
+mod calls;
 mod configuration;
 mod doors;
 mod durable;

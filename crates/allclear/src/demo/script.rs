@@ -87,14 +87,15 @@ impl Play<'_> {
             Look::Text("a text rings the engineer on call", "ALERT"),
             Look::Slack("Slack is told", "Triggered"),
             Look::Page("the component is Degraded on the public page", "Live Stream", "degraded_performance"),
+            Look::Call("her telephone rings and speaks", "Press 4 to acknowledge"),
         ] {
             if let Err(unseen) = self.look(&eyes, step, &About::default()).await {
                 return Ok(Err(unseen));
             }
         }
-        self.eyes.post(self.world.phone, "/_stage/reply", &json!({ "from": "+4520000001", "body": "4" })).await?;
-        self.say("do  ", "Ada replies 4 to the text");
-        for step in [Look::Answer("her telephone says so", "Acknowledged"), Look::Slack("Slack shows who has it", "Acknowledged")] {
+        self.eyes.post(self.world.phone, "/_stage/pick_up", &json!({ "to": "+4520000001", "digits": "4" })).await?;
+        self.say("do  ", "Ada picks up and presses 4");
+        for step in [Look::Call("the voice says so", "Acknowledged"), Look::Slack("Slack shows who has it", "Acknowledged")] {
             if let Err(unseen) = self.look(&eyes, step, &About::default()).await {
                 return Ok(Err(unseen));
             }
@@ -135,6 +136,11 @@ impl Play<'_> {
                 return Ok(Err(unseen));
             }
         }
+        self.eyes.post(self.world.phone, "/_stage/reply", &json!({ "from": "+4520000001", "body": "4" })).await?;
+        self.say("do  ", "Ada replies 4 to the text");
+        if let Err(unseen) = self.look(&eyes, Look::Answer("her telephone says so", "Acknowledged"), &about).await {
+            return Ok(Err(unseen));
+        }
         self.apply("act-two", include_str!("careful.yaml")).await?;
         self.eyes.post(self.world.live, "/_stage/clear", &json!({})).await?;
         self.say("do  ", "the test gets its teardown, and the leftovers are deleted");
@@ -161,6 +167,7 @@ impl Play<'_> {
             Look::Text(step, part) => self.expect(step, |_| eyes.text(about, part)).await,
             Look::Slack(step, part) => self.expect(step, |_| eyes.slack(about, part)).await,
             Look::Answer(step, part) => self.expect(step, |_| eyes.answer(part)).await,
+            Look::Call(step, part) => self.expect(step, |_| eyes.call_said(part)).await,
             Look::Streams(step) => self.expect(step, |_| see_no_streams(eyes)).await,
         }
     }
@@ -191,6 +198,7 @@ enum Look {
     Text(&'static str, &'static str),
     Slack(&'static str, &'static str),
     Answer(&'static str, &'static str),
+    Call(&'static str, &'static str),
     Streams(&'static str),
 }
 

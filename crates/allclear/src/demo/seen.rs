@@ -75,6 +75,13 @@ impl Eyes {
         Ok(containing(&messages["texts"], "body", about.texts, &[part, &about.incident]))
     }
 
+    /// What a call says that rings, or rang: the first that contains `part`.
+    pub(crate) async fn call_said(&self, part: &str) -> anyhow::Result<Option<String>> {
+        let calls = self.get(self.world.phone, "/_stage/calls").await?;
+        let said = calls["calls"].as_array().into_iter().flatten().flat_map(|call| call["says"].as_array().into_iter().flatten());
+        Ok(said.filter_map(Value::as_str).find(|words| words.contains(part)).map(str::to_owned))
+    }
+
     /// What AllClear answered to a reply by text.
     pub(crate) async fn answer(&self, part: &str) -> anyhow::Result<Option<String>> {
         let messages = self.get(self.world.phone, "/_stage/messages").await?;

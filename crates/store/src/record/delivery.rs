@@ -328,14 +328,17 @@ pub fn last_bundle_to(tx: &mut Tx<'_>, channel: &ChannelId, address: &str) -> Re
     row.map(|row| Ok(row.text(0)?.to_owned())).transpose()
 }
 
-/// Records a status callback: an accepted message arrived or did not. Whether it changed anything.
+/// Records a status callback: a message arrived or did not. It may come before the outcome of its attempt is written down,
+/// which it then is; and what arrived need not go again. Whether it changed anything.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn receipt(tx: &mut Tx<'_>, id: &DeliveryId, status: Status, why: Option<&str>) -> Result<bool, StoreError> {
+    let (now, arrived) = (tx.now(), status == Status::Delivered);
     let done = tx.execute(
-        "UPDATE delivery SET status = $2, why = COALESCE($3, why) WHERE id = $1 AND status IN ('accepted', 'unknown')",
-        params![id.as_str(), status.word(), why],
+        "UPDATE delivery SET status = $2, why = COALESCE($3, why), lease_until = NULL, finished_at = COALESCE(finished_at, $4) \
+         WHERE id = $1 AND (status IN ('accepted', 'unknown', 'claimed') OR (status = 'pending' AND $5 = 1))",
+        params![id.as_str(), status.word(), why, now, arrived],
     )?;
     Ok(done == 1)
 }

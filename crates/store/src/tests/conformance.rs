@@ -232,6 +232,22 @@ on_both! {
         assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((0, None)));
     }
 
+    fn a_receipt_that_comes_before_its_attempts_outcome_counts(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        wait(db.store.write(lock(), |tx| delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms"))).expect("kept");
+        let receipt = |status| wait(db.store.write(lock(), move |tx| delivery::receipt(tx, &"d1".into(), status, None)));
+        assert_eq!(receipt(Status::Undelivered).ok(), Some(false), "what waits to go again is not lost");
+        let stored = wait(db.store.read("r", |tx| delivery::claimable(tx, "sms", 10))).expect("a list").remove(0);
+        let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &stored, "b1", tx.now().plus(Span::from_secs(30)));
+        assert_eq!(wait(db.store.write(lock(), claim)).ok(), Some(true));
+        assert_eq!(receipt(Status::Delivered).ok(), Some(true));
+        let finish = |tx: &mut Tx<'_>| delivery::finish(tx, &"d1".into(), 1, Status::Unknown, None, None);
+        assert_eq!(wait(db.store.write(lock(), finish)).ok(), Some(false), "its answer was lost, and it arrived all the same");
+        let found = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there");
+        assert!(found.status == Status::Delivered && found.finished_at.is_some() && found.lease_until.is_none(), "{found:?}");
+    }
+
     fn a_claim_whose_lease_is_over_is_found_and_put_back(db) {
         let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
         wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");

@@ -1,0 +1,101 @@
+//! A telephone rings, speaks and takes a key.
+
+use std::time::Duration;
+
+use allclear_acceptance::binary::wait;
+use allclear_stage::live::Switch;
+use allclear_stage::phone::Call;
+use allclear_stage::wire::Request;
+use allclear_stage::{Callback, Player};
+
+use super::binary::{Ground, log_of};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const BEN: &str = "+4520000002";
+
+/// A world with one test, so that there is one incident to ring about.
+fn ground() -> Ground {
+    let ground = Ground::new();
+    let file = ground.folder.path().join("config/world.yaml");
+    let world = std::fs::read_to_string(&file).expect("the world");
+    let one: Vec<&str> = world.split("\n---\n").filter(|document| !document.contains("name: Second opinion")).collect();
+    std::fs::write(file, one.join("\n---\n")).expect("written");
+    ground
+}
+
+fn calls(ground: &Ground) -> Vec<Call> {
+    ground.world.phone.player().calls().iter().filter(|call| call.to == BEN).cloned().collect()
+}
+
+/// Does something with the telephone; what it would call back is returned, not sent.
+fn phone(ground: &Ground, path: &str, body: &serde_json::Value) -> Vec<Callback> {
+    let request = Request::new("POST", path, vec![], body.to_string().into_bytes());
+    ground.world.phone.player().handle(&request, 0).callbacks
+}
+
+/// Sends a callback; the status and the document that answers.
+fn send(ground: &Ground, callback: &Callback, signature: Option<&str>) -> (u16, String) {
+    let path = callback.url.split_once("//").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+    let header = |(name, value): &(String, String)| {
+        let value = signature.filter(|_| name == "x-twilio-signature").unwrap_or(value);
+        format!("{name}: {value}\r\n")
+    };
+    let headers: String = callback.headers.iter().map(header).collect();
+    let (addr, body) = (ground.addr, &callback.body);
+    let raw =
+        format!("POST /{path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
+    allclear_acceptance::binary::request(addr, &raw).expect("an answer")
+}
+
+#[test]
+fn a_call_is_answered_by_key_and_the_all_clear_does_not_ring() {
+    let ground = ground();
+    let mut process = ground.start();
+    ground.world.live.player().turn(Switch::WrongJson);
+    assert!(wait(PATIENCE, || !calls(&ground).is_empty()), "{}", log_of(&process));
+    let spoken = calls(&ground)[0].says[0].clone();
+    assert!(spoken.contains("Live Streaming API fails in production") && spoken.contains("Press 4 to acknowledge"), "{spoken}");
+
+    let wrong_key = phone(&ground, "/_stage/pick_up", &serde_json::json!({ "to": BEN, "digits": "9" }));
+    let (status, document) = send(&ground, &wrong_key[0], None);
+    assert!(status == 200 && document.contains("That key does nothing"), "{status} {document}");
+    assert!(document.contains(wrong_key[0].url.as_str()), "the next key is told to the same address: {document}");
+    assert!(ground.say(&["incidents"]).contains("triggered"));
+
+    assert!(wait(PATIENCE, || calls(&ground).iter().any(|call| call.state == "ringing")), "{}", log_of(&process));
+    let four = phone(&ground, "/_stage/pick_up", &serde_json::json!({ "to": BEN, "digits": "4" }));
+    assert_eq!(send(&ground, &four[0], Some("AAAA")).0, 403, "a forged key");
+    let (_, document) = send(&ground, &four[0], None);
+    assert!(document.contains("Acknowledged incident 1."), "{document}");
+    // The key may come twice, and the call's end after it.
+    let (_, again) = send(&ground, &four[0], None);
+    assert!(again.contains("Nothing changed"), "{again}");
+    assert_eq!(send(&ground, &four[1], None).0, 204);
+    let story = ground.say(&["show", "1"]);
+    assert!(story.contains("acknowledged  [Ben by telephone]"), "{story}");
+
+    let rang = calls(&ground).len();
+    ground.world.live.player().turn(Switch::Healthy);
+    let cleared = || ground.world.phone.player().texts().iter().any(|text| text.to == BEN && text.body.contains("All clear"));
+    assert!(wait(PATIENCE, cleared), "{}", log_of(&process));
+    assert_eq!(calls(&ground).len(), rang, "good news wakes nobody");
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn a_call_that_nobody_picks_up_is_on_record_as_not_having_reached_anybody() {
+    let ground = ground();
+    let mut process = ground.start();
+    ground.world.live.player().turn(Switch::WrongJson);
+    assert!(wait(PATIENCE, || !calls(&ground).is_empty()), "{}", log_of(&process));
+    let told = |words: &str| {
+        let callbacks = phone(&ground, "/_stage/pick_up", &serde_json::json!({ "to": BEN, "ignore": words == "nobody picked up" }));
+        callbacks.iter().for_each(|callback| assert_eq!(send(&ground, callback, None).0, 204));
+        wait(PATIENCE, || ground.say(&["show", "1"]).contains(words))
+    };
+    assert!(told("nobody picked up"), "{}", ground.say(&["show", "1"]));
+    assert!(wait(PATIENCE, || calls(&ground).iter().any(|call| call.state == "ringing")), "{}", log_of(&process));
+    assert!(told("the call ended and no key was pressed"), "a mailbox is no answer: {}", ground.say(&["show", "1"]));
+    process.terminate().expect("a clean stop");
+}
