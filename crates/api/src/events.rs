@@ -1,6 +1,6 @@
 //! PagerDuty's Events API: version 2, version 1 and change events, with its answers and its odd status codes.
 
-use allclear_domain::event::{self, LARGEST_EVENT, Refused};
+use allclear_domain::event::{self, Refused};
 use allclear_ops::{OpsError, event as ops};
 use axum::Json;
 use axum::body::Bytes;
@@ -14,9 +14,9 @@ use crate::App;
 
 /// `POST /v2/enqueue`
 pub(crate) async fn v2(State(app): State<App>, body: Bytes) -> Response {
-    let event = match within_bound(&body).and_then(|body| event::parse_v2(body).map_err(|refused| invalid(&refused))) {
+    let event = match event::parse_v2(&body) {
         Ok(event) => event,
-        Err(answer) => return answer,
+        Err(refused) => return invalid(&refused),
     };
     match ops::ingest(&app.store, &*app.rng, event).await {
         Ok(taken) => {
@@ -29,9 +29,9 @@ pub(crate) async fn v2(State(app): State<App>, body: Bytes) -> Response {
 
 /// `POST /v2/change/enqueue`
 pub(crate) async fn change(State(app): State<App>, body: Bytes) -> Response {
-    let event = match within_bound(&body).and_then(|body| event::parse_change(body).map_err(|refused| invalid(&refused))) {
+    let event = match event::parse_change(&body) {
         Ok(event) => event,
-        Err(answer) => return answer,
+        Err(refused) => return invalid(&refused),
     };
     match ops::ingest_change(&app.store, &*app.rng, event).await {
         Ok(()) => (StatusCode::ACCEPTED, Json(json!({ "status": "success", "message": "Change event processed" }))).into_response(),
@@ -41,9 +41,9 @@ pub(crate) async fn change(State(app): State<App>, body: Bytes) -> Response {
 
 /// `POST /generic/2010-04-15/create_event.json`: 200 where version 2 has 202, and 403 where it has 429.
 pub(crate) async fn v1(State(app): State<App>, body: Bytes) -> Response {
-    let event = match within_bound(&body).and_then(|body| event::parse_v1(body).map_err(|refused| invalid(&refused))) {
+    let event = match event::parse_v1(&body) {
         Ok(event) => event,
-        Err(answer) => return answer,
+        Err(refused) => return invalid(&refused),
     };
     match ops::ingest(&app.store, &*app.rng, event).await {
         Ok(taken) => Json(json!({ "status": "success", "message": "Event processed", "incident_key": taken.dedup_key })).into_response(),
@@ -51,24 +51,19 @@ pub(crate) async fn v1(State(app): State<App>, body: Bytes) -> Response {
     }
 }
 
-fn within_bound(body: &Bytes) -> Result<&[u8], Response> {
-    if body.len() <= LARGEST_EVENT {
-        return Ok(body);
-    }
-    let errors = [format!("the event is larger than {} kB", LARGEST_EVENT / 1024)];
-    Err((StatusCode::PAYLOAD_TOO_LARGE, Json(refusal("invalid event", "Event object is invalid", &errors))).into_response())
-}
-
 fn refusal(status: &str, message: &str, errors: &[String]) -> Value {
     json!({ "status": status, "message": message, "errors": errors })
 }
 
 fn invalid(refused: &Refused) -> Response {
-    let body = match refused {
-        Refused::Unreadable => refusal("Unrecognized object", "Event object format is unrecognized", &[refused.to_string()]),
-        Refused::Invalid(errors) => refusal("invalid event", "Event object is invalid", errors),
+    let (status, body) = match refused {
+        Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, refusal("invalid event", "Event object is invalid", &[refused.to_string()])),
+        Refused::Unreadable => {
+            (StatusCode::BAD_REQUEST, refusal("Unrecognized object", "Event object format is unrecognized", &[refused.to_string()]))
+        }
+        Refused::Invalid(errors) => (StatusCode::BAD_REQUEST, refusal("invalid event", "Event object is invalid", errors)),
     };
-    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+    (status, Json(body)).into_response()
 }
 
 /// Nothing was kept: the sender comes again, unless its key is wrong.

@@ -112,6 +112,9 @@ pub struct ChangeEvent {
 /// Why an event is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    /// It is larger than [`LARGEST_EVENT`].
+    #[error("the event is larger than {} kB", LARGEST_EVENT / 1024)]
+    TooLarge,
     /// It is not JSON, or not an object.
     #[error("JSON parse error")]
     Unreadable,
@@ -223,6 +226,9 @@ pub fn is_key(text: &str) -> bool {
 }
 
 fn object(body: &[u8]) -> Result<Map<String, Value>, Refused> {
+    if body.len() > LARGEST_EVENT {
+        return Err(Refused::TooLarge);
+    }
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) | Err(_) => Err(Refused::Unreadable),
@@ -319,7 +325,7 @@ mod tests {
     fn refused<T: std::fmt::Debug>(read: Result<T, Refused>) -> Vec<String> {
         match read.expect_err("must be refused") {
             Refused::Invalid(errors) => errors,
-            Refused::Unreadable => vec!["unreadable".into()],
+            other => vec![other.to_string()],
         }
     }
 
