@@ -7,7 +7,7 @@ use allclear_domain::catalog::Kind;
 use allclear_domain::delivery::{Purpose, Status};
 use allclear_domain::incident::{Incident, LogKind, Paging, ResolveReason, State};
 use allclear_domain::status::{ComponentStatus, Owner};
-use allclear_domain::{ComponentId, IncidentId, TestId, Timestamp};
+use allclear_domain::{ComponentId, IncidentId, Span, TestId, Timestamp};
 use allclear_store::record::delivery::Stored;
 use allclear_store::record::incident::LogEntry;
 use allclear_store::record::{alert, component, delivery, incident, run, slot, timer};
@@ -58,7 +58,7 @@ fn check_within(tx: &mut Tx<'_>, newest: u32) -> Result<Violations, StoreError> 
         told_or_recorded(&found, &log, &sent, &mut wrong);
         one_in_flight(&found, &sent, &mut wrong);
         ended_by_its_own_attempt(tx, &found, &sent, &mut wrong)?;
-        resolved_only_by_its_own(tx, &found, &mut wrong)?;
+        resolved_only_by_its_own(tx, &found, newest == MOST, &mut wrong)?;
     }
     components_follow(tx, &mut wrong)?;
     if newest == MOST {
@@ -165,8 +165,13 @@ fn ended_by_its_own_attempt(tx: &mut Tx<'_>, found: &Incident, sent: &[Stored], 
 }
 
 /// An incident that its tests resolved has no alert left open, and each location whose failure it was passed since.
-fn resolved_only_by_its_own(tx: &mut Tx<'_>, found: &Incident, wrong: &mut Violations) -> Result<(), StoreError> {
+/// Unless all are looked at, only those that ended lately are.
+fn resolved_only_by_its_own(tx: &mut Tx<'_>, found: &Incident, all: bool, wrong: &mut Violations) -> Result<(), StoreError> {
+    const LATELY: Span = Span::from_mins(60);
     let State::Resolved(ended) = &found.state else { return Ok(()) };
+    if !all && tx.now().since(ended.at) > LATELY {
+        return Ok(());
+    }
     let catalog = tx.catalog();
     for ended_alert in alert::alerts_of(tx, &found.id)? {
         if ended_alert.resolved_at.is_none() {

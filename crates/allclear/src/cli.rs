@@ -143,7 +143,7 @@ pub(crate) enum TokenCommand {
     Create {
         /// What it is for.
         name: String,
-        /// What it may do: incidents:read, incidents:write, config:read, config:write, tokens:write.
+        /// What it may do: incidents:read, incidents:write, config:read, config:write, tokens:write, metrics:read.
         #[arg(long = "scope", value_name = "SCOPE", default_values = ["incidents:read"])]
         scopes: Vec<String>,
         /// The person it acts for: a name or an e-mail address.

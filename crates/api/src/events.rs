@@ -1,5 +1,6 @@
 //! PagerDuty's Events API: version 2, version 1 and change events, with its answers and its odd status codes.
 
+use allclear_base::metrics::metrics;
 use allclear_domain::event::{self, Refused};
 use allclear_ops::{OpsError, event as ops};
 use axum::Json;
@@ -14,7 +15,11 @@ use crate::App;
 
 /// `POST /v2/enqueue`
 pub(crate) async fn v2(State(app): State<App>, body: Bytes) -> Response {
-    let event = match event::parse_v2(&body) {
+    counted(take_v2(&app, &body).await)
+}
+
+async fn take_v2(app: &App, body: &[u8]) -> Response {
+    let event = match event::parse_v2(body) {
         Ok(event) => event,
         Err(refused) => return invalid(&refused),
     };
@@ -29,7 +34,11 @@ pub(crate) async fn v2(State(app): State<App>, body: Bytes) -> Response {
 
 /// `POST /v2/change/enqueue`
 pub(crate) async fn change(State(app): State<App>, body: Bytes) -> Response {
-    let event = match event::parse_change(&body) {
+    counted(take_change(&app, &body).await)
+}
+
+async fn take_change(app: &App, body: &[u8]) -> Response {
+    let event = match event::parse_change(body) {
         Ok(event) => event,
         Err(refused) => return invalid(&refused),
     };
@@ -41,7 +50,11 @@ pub(crate) async fn change(State(app): State<App>, body: Bytes) -> Response {
 
 /// `POST /generic/2010-04-15/create_event.json`: 200 where version 2 has 202, and 403 where it has 429.
 pub(crate) async fn v1(State(app): State<App>, body: Bytes) -> Response {
-    let event = match event::parse_v1(&body) {
+    counted(take_v1(&app, &body).await)
+}
+
+async fn take_v1(app: &App, body: &[u8]) -> Response {
+    let event = match event::parse_v1(body) {
         Ok(event) => event,
         Err(refused) => return invalid(&refused),
     };
@@ -49,6 +62,11 @@ pub(crate) async fn v1(State(app): State<App>, body: Bytes) -> Response {
         Ok(taken) => Json(json!({ "status": "success", "message": "Event processed", "incident_key": taken.dedup_key })).into_response(),
         Err(error) => failed(&error, StatusCode::FORBIDDEN, "Service key is invalid"),
     }
+}
+
+fn counted(answer: Response) -> Response {
+    metrics().event(answer.status().as_u16());
+    answer
 }
 
 fn refusal(status: &str, message: &str, errors: &[String]) -> Value {

@@ -6,6 +6,7 @@ pub mod console;
 mod events;
 mod health;
 mod hooks;
+mod metrics;
 mod pagerduty;
 mod public;
 mod render;
@@ -39,6 +40,7 @@ const LARGEST_BODY: usize = 1 << 20;
 pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/healthz", access: Access::Public },
     Route { method: "GET", path: "/readyz", access: Access::Public },
+    Route { method: "GET", path: "/metrics", access: Access::Needs(Permission::MetricsRead) },
     Route { method: "GET", path: "/status/{slug}/api/v2/{*endpoint}", access: Access::Public },
     Route { method: "GET", path: "/api/v2/{*endpoint}", access: Access::Public },
     Route { method: "POST", path: "/hooks/slack/{channel}", access: Access::Signed },
@@ -64,6 +66,7 @@ fn handler(route: &Route) -> MethodRouter<App> {
     match (route.method, route.path) {
         ("GET", "/healthz") => get(health::healthz),
         ("GET", "/readyz") => get(health::readyz),
+        ("GET", "/metrics") => get(metrics::get_metrics),
         ("GET", "/status/{slug}/api/v2/{*endpoint}") => get(public::by_slug).options(public::preflight),
         ("GET", "/api/v2/{*endpoint}") => get(public::by_host).options(public::preflight),
         ("POST", "/hooks/slack/{channel}") => post(hooks::slack),

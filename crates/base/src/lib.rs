@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod crash;
 pub mod id;
+pub mod metrics;
 pub mod rng;
 pub mod runtime;
 pub mod secret;

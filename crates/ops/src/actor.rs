@@ -18,11 +18,14 @@ pub enum Permission {
     ConfigWrite,
     /// Make and revoke tokens.
     TokensWrite,
+    /// Read what operators watch.
+    MetricsRead,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 5] = [Self::IncidentsRead, Self::IncidentsWrite, Self::ConfigRead, Self::ConfigWrite, Self::TokensWrite];
+    pub const ALL: [Self; 6] =
+        [Self::IncidentsRead, Self::IncidentsWrite, Self::ConfigRead, Self::ConfigWrite, Self::TokensWrite, Self::MetricsRead];
 
     /// The scope that grants it.
     #[must_use]
@@ -33,6 +36,7 @@ impl Permission {
             Self::ConfigRead => "config:read",
             Self::ConfigWrite => "config:write",
             Self::TokensWrite => "tokens:write",
+            Self::MetricsRead => "metrics:read",
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_base::Rng;
+use allclear_base::metrics::metrics;
 use allclear_domain::delivery::{self, Brief, Delivery, Means, Message, Outcome, Purpose, Recipient, Settled, Status, Unwanted, Wanted};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State};
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span};
@@ -218,7 +219,20 @@ pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: 
     let (draw, attempt, deliveries) = (Draw::new(rng), outgoing.attempt.clone(), outgoing.deliveries.clone());
     let locks = outgoing.message.incidents.iter().map(|brief| Lock::Incident(brief.incident.clone()));
     let write = Write::new("settle attempt", Lane::Act).locks(locks);
-    store.write(write, move |tx| settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome, idempotent)).await
+    let word = outcome_word(&outcome);
+    store.write(write, move |tx| settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome, idempotent)).await?;
+    metrics().attempt(outgoing.provider, word);
+    Ok(())
+}
+
+/// An outcome in one word, for counting.
+const fn outcome_word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accepted { .. } => "accepted",
+        Outcome::Retry { .. } => "retry",
+        Outcome::Permanent { .. } => "failed",
+        Outcome::Unknown { .. } => "unknown",
+    }
 }
 
 fn settle_within(

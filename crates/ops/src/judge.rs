@@ -10,6 +10,7 @@ use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use allclear_base::metrics::metrics;
 use allclear_base::{Runtime, crash};
 use allclear_domain::apitest::document::{Notify, Test};
 use allclear_domain::apitest::judge::{self, AlertStep, Fold, NotCounted, Standing, Thresholds};
@@ -147,8 +148,15 @@ pub async fn judge_batch(
     let (draw, batch) = (Draw::new(&*runtime.rng), Arc::clone(batch));
     let tests: BTreeSet<Lock> = batch.entries.iter().map(|entry| Lock::Test(entry.report.test_id.clone())).collect();
     let write = Write::new("judge batch", Lane::Results).locks(tests);
+    let counted = Arc::clone(&batch);
     let judged = store.write(write, move |tx| judge_within(tx, &draw.ids(), &batch, &places, synced.as_ref())).await?;
     crash::point("judge.after_commit");
+    for entry in &counted.entries {
+        metrics().run(entry.report.verdict.word());
+    }
+    for missed in &counted.exceptions {
+        metrics().missed(&missed.reason, u64::try_from(missed.slots).unwrap_or(0));
+    }
     Ok(judged)
 }
 

@@ -176,6 +176,36 @@ pub async fn published_pages(store: &Store) -> Result<Vec<(i64, PublishedPage)>,
     store.read("published pages", |tx| Ok::<_, OpsError>(page::published_pages(tx)?)).await
 }
 
+/// What operators watch, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measures {
+    /// Messages that wait or are being sent.
+    pub waiting: i64,
+    /// How long the oldest of them has been due, in seconds.
+    pub oldest_due_s: i64,
+    /// Open incidents by status.
+    pub open: Vec<(&'static str, i64)>,
+}
+
+/// Measures what operators watch.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn measure(store: &Store, actor: &Actor) -> Result<Measures, OpsError> {
+    actor.require(Permission::MetricsRead)?;
+    store
+        .read("measure", |tx| {
+            let (waiting, oldest) = outbox::backlog(tx)?;
+            let mut open = Vec::new();
+            for status in ["triggered", "acknowledged"] {
+                open.push((status, incidents::count_incidents(tx, status)?));
+            }
+            let oldest_due_s = oldest.map_or(0, |due| tx.now().since(due).as_secs().max(0));
+            Ok::<_, OpsError>(Measures { waiting, oldest_due_s, open })
+        })
+        .await
+}
+
 /// Names for ids, for people.
 pub struct Names {
     catalog: std::sync::Arc<allclear_domain::catalog::Catalog>,

@@ -222,6 +222,28 @@ async fn a_change_stands_in_the_timeline_of_the_services_incidents_and_alerts_no
 }
 
 #[tokio::test]
+async fn operators_can_watch_events_messages_and_incidents() {
+    let tool = Tool::new().await;
+    tool.send("trigger", "k", "error").await;
+    let scopes = ["metrics:read".to_owned()];
+    let token = allclear_ops::token::create(&tool.api.store, &OsRng, &Actor::local(), "prometheus", &scopes, None).await.expect("a token");
+    let request = Request::get("/metrics").header("host", "allclear.test").header("authorization", format!("Bearer {}", token.value));
+    let answer = tool.api.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("infallible");
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+    let text = String::from_utf8_lossy(&body).into_owned();
+    for line in [
+        "allclear_incidents_open{status=\"triggered\"} 1\n",
+        "allclear_outbox_waiting 1\n",
+        "allclear_outbox_oldest_due_seconds 0\n",
+        "allclear_documents{kind=\"service\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    // Counted for the whole process, in which other tests send events as well.
+    assert!(text.contains("allclear_events_total{status=\"202\"}") && text.contains("allclear_commit_seconds_count"), "{text}");
+}
+
+#[tokio::test]
 async fn a_key_is_shown_only_to_those_who_may_change_the_configuration() {
     let tool = Tool::new().await;
     let reader = Actor::token("t", None, vec![allclear_ops::Permission::ConfigRead]);

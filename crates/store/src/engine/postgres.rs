@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use allclear_base::crash;
+use allclear_base::metrics::metrics;
 use allclear_domain::catalog::Catalog;
 use postgres::Client;
 use postgres::config::TargetSessionAttrs;
@@ -217,9 +218,11 @@ impl Worker {
             };
         }
         crash::point("store.before_commit");
+        let begun_us = self.shared.clock.now_us();
         let end = self.commit(xid);
         crash::point("store.after_commit");
         if matches!(end, Ran::Done(End::Committed)) {
+            metrics().commit(self.shared.clock.now_us().saturating_sub(begun_us));
             self.shared.committed(at, &catalog, &signals);
         }
         end

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use allclear_base::crash;
+use allclear_base::metrics::metrics;
 use allclear_domain::catalog::Catalog;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -321,12 +322,14 @@ impl Writer {
             return Ok(Group::Lost);
         }
         crash::point("store.before_commit");
+        let begun_us = self.shared.clock.now_us();
         if let Err(error) = sqlite_execute(&self.conn, "COMMIT", &[]) {
             let why = error.to_string();
             tracing::error!(error = %why, "a commit failed; the database is opened again to see what was kept");
             return Ok(self.settle_commit(seq, why));
         }
         crash::point("store.after_commit");
+        metrics().commit(self.shared.clock.now_us().saturating_sub(begun_us));
         self.seq = seq;
         self.commits_since_checkpoint = self.commits_since_checkpoint.saturating_add(1);
         self.shared.committed(at, catalog, signals);

@@ -182,3 +182,12 @@ pub fn log_of(tx: &mut Tx<'_>, incident: &IncidentId, after_seq: i64, most: u32)
     };
     rows.iter().map(entry).collect()
 }
+
+/// How many incidents have this status.
+///
+/// # Errors
+/// Errors of the store.
+pub fn count_incidents(tx: &mut Tx<'_>, status: &str) -> Result<i64, StoreError> {
+    let row = tx.query_opt("SELECT count(*) FROM incident WHERE status = $1", params![status])?;
+    row.map_or(Ok(0), |row| row.int(0))
+}

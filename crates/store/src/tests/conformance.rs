@@ -62,6 +62,7 @@ fn insert_one(tx: &mut Tx<'_>, id: &str) -> Result<(), StoreError> {
 on_both! {
     fn an_incident_is_kept_and_changed_only_at_its_version(db) {
         wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        assert_eq!(wait(db.store.read("r", |tx| incident::count_incidents(tx, "triggered"))).ok(), Some(1));
         let resolve = |tx: &mut Tx<'_>| {
             tx.lock([Lock::Incident("Q1".into())])?;
             let mut found = incident::load_incident(tx, &"Q1".into())?;
