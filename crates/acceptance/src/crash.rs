@@ -204,6 +204,20 @@ impl Harness {
         answer.is_some_and(|(status, _)| status == 202)
     }
 
+    /// The monitoring tool reports the end of everything; what was sent and not answered may be open as well.
+    fn end_all_trouble(&self) -> anyhow::Result<()> {
+        let mut tool = self.tool.lock().unwrap_or_else(PoisonError::into_inner);
+        for n in 1..=tool.sent {
+            let key = format!("trouble {n}");
+            if !self.send(&tool.key, "resolve", &key) {
+                bail!("the end of {key:?} was not taken");
+            }
+            tool.taken.entry(key).and_modify(|over| *over = true);
+        }
+        println!("{} of {} triggers were answered", tool.taken.len(), tool.sent);
+        Ok(())
+    }
+
     /// What the tool was told to be kept is there.
     async fn events_kept(&self, store: &Store) -> anyhow::Result<Vec<String>> {
         let (integration, taken) = {
@@ -292,17 +306,7 @@ impl Harness {
         if !process.wait_until_ready(Duration::from_secs(10)) {
             bail!("it did not become ready after the last kill");
         }
-        let mut tool = std::mem::take(&mut *self.tool.lock().unwrap_or_else(PoisonError::into_inner));
-        // What was sent and not answered may be open as well.
-        for n in 1..=tool.sent {
-            let key = format!("trouble {n}");
-            if !self.send(&tool.key, "resolve", &key) {
-                bail!("the end of {key:?} was not taken");
-            }
-            tool.taken.entry(key).and_modify(|over| *over = true);
-        }
-        println!("{} of {} events were answered", tool.taken.len(), tool.sent);
-        *self.tool.lock().unwrap_or_else(PoisonError::into_inner) = tool;
+        self.end_all_trouble()?;
         // Long enough for the threshold of passes, every lane at its pace, the longest back-off and an owed teardown.
         pause(Duration::from_secs(45));
         process.terminate()?;

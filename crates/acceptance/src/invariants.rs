@@ -58,7 +58,10 @@ fn check_within(tx: &mut Tx<'_>, newest: u32) -> Result<Violations, StoreError> 
         told_or_recorded(&found, &log, &sent, &mut wrong);
         one_in_flight(&found, &sent, &mut wrong);
         ended_by_its_own_attempt(tx, &found, &sent, &mut wrong)?;
-        resolved_only_by_its_own(tx, &found, newest == MOST, &mut wrong)?;
+        no_alert_left_open(tx, &found, &mut wrong)?;
+        if newest == MOST || ended_lately(&found, tx.now()) {
+            resolved_only_by_its_own(tx, &found, &mut wrong)?;
+        }
     }
     components_follow(tx, &mut wrong)?;
     if newest == MOST {
@@ -164,20 +167,26 @@ fn ended_by_its_own_attempt(tx: &mut Tx<'_>, found: &Incident, sent: &[Stored], 
     Ok(())
 }
 
-/// An incident that its tests resolved has no alert left open, and each location whose failure it was passed since.
-/// Unless all are looked at, only those that ended lately are.
-fn resolved_only_by_its_own(tx: &mut Tx<'_>, found: &Incident, all: bool, wrong: &mut Violations) -> Result<(), StoreError> {
-    const LATELY: Span = Span::from_mins(60);
-    let State::Resolved(ended) = &found.state else { return Ok(()) };
-    if !all && tx.now().since(ended.at) > LATELY {
-        return Ok(());
+/// A resolved incident has no alert left open.
+fn no_alert_left_open(tx: &mut Tx<'_>, found: &Incident, wrong: &mut Violations) -> Result<(), StoreError> {
+    let open = alert::alerts_of(tx, &found.id)?.into_iter().filter(|alert| alert.resolved_at.is_none()).count();
+    if !found.is_open() && open > 0 {
+        wrong.push(format!("#{} is resolved and has {open} open alerts", found.number));
     }
+    Ok(())
+}
+
+fn ended_lately(found: &Incident, now: Timestamp) -> bool {
+    const LATELY: Span = Span::from_mins(60);
+    matches!(&found.state, State::Resolved(ended) if now.since(ended.at) <= LATELY)
+}
+
+/// In an incident that its tests resolved, the location that failed last passed since.
+fn resolved_only_by_its_own(tx: &mut Tx<'_>, found: &Incident, wrong: &mut Violations) -> Result<(), StoreError> {
+    let State::Resolved(ended) = &found.state else { return Ok(()) };
     let catalog = tx.catalog();
-    for ended_alert in alert::alerts_of(tx, &found.id)? {
-        if ended_alert.resolved_at.is_none() {
-            wrong.push(format!("#{} is resolved and has an open alert", found.number));
-        }
-        let (Some((test, environment)), Some(last)) = (&ended_alert.test, &ended_alert.last_run) else { continue };
+    for alert in alert::alerts_of(tx, &found.id)? {
+        let (Some((test, environment)), Some(last)) = (&alert.test, &alert.last_run) else { continue };
         // With a threshold the last failing run may be of a location that did not count as failing yet.
         let notify = catalog.test(test).and_then(|found| found.environments.get(environment)?.notify.as_ref());
         let at_once = ended.why == ResolveReason::AlertsCleared && notify.is_some_and(|notify| notify.after_failures <= 1);

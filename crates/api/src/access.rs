@@ -98,6 +98,7 @@ impl From<OpsError> for Problem {
     fn from(error: OpsError) -> Self {
         match error {
             OpsError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, 2010, "Access Denied").because(error.to_string()),
+            OpsError::UnknownKey => unknown(),
             OpsError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, 2100, "Not Found").because(error.to_string()),
             OpsError::Refused(refused) => {
                 use allclear_domain::incident::Refused;

@@ -177,10 +177,10 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
 /// What a monitoring tool said: a line for each field, the custom details laid out below.
 fn event_text(text: &mut String, event: &allclear_store::record::alert::Reported) {
     const LONGEST: usize = 2_000;
-    let severity = event.severity.and_then(|severity| serde_json::to_value(severity).ok());
-    let fields =
-        severity.iter().map(|severity| ("severity", severity)).chain(event.details.iter().map(|(name, value)| (name.as_str(), value)));
-    for (name, value) in fields {
+    if let Some(severity) = event.severity {
+        put(text, format_args!("  severity: {}", severity.word()));
+    }
+    for (name, value) in &event.details {
         let shown = match value {
             serde_json::Value::String(words) => words.clone(),
             other => serde_json::to_string_pretty(other).unwrap_or_default(),

@@ -15,17 +15,13 @@ use crate::App;
 
 /// `POST /v2/enqueue`
 pub(crate) async fn v2(State(app): State<App>, body: Bytes) -> Response {
-    counted(take_v2(&app, &body).await)
-}
-
-async fn take_v2(app: &App, body: &[u8]) -> Response {
-    let event = match event::parse_v2(body) {
+    let event = match event::parse_v2(&body) {
         Ok(event) => event,
         Err(refused) => return invalid(&refused),
     };
     match ops::ingest(&app.store, &*app.rng, event).await {
-        Ok(taken) => {
-            let body = json!({ "status": "success", "message": "Event processed", "dedup_key": taken.dedup_key });
+        Ok(dedup_key) => {
+            let body = json!({ "status": "success", "message": "Event processed", "dedup_key": dedup_key });
             (StatusCode::ACCEPTED, Json(body)).into_response()
         }
         Err(error) => failed(&error, StatusCode::TOO_MANY_REQUESTS, "Invalid routing key"),
@@ -34,11 +30,7 @@ async fn take_v2(app: &App, body: &[u8]) -> Response {
 
 /// `POST /v2/change/enqueue`
 pub(crate) async fn change(State(app): State<App>, body: Bytes) -> Response {
-    counted(take_change(&app, &body).await)
-}
-
-async fn take_change(app: &App, body: &[u8]) -> Response {
-    let event = match event::parse_change(body) {
+    let event = match event::parse_change(&body) {
         Ok(event) => event,
         Err(refused) => return invalid(&refused),
     };
@@ -50,21 +42,18 @@ async fn take_change(app: &App, body: &[u8]) -> Response {
 
 /// `POST /generic/2010-04-15/create_event.json`: 200 where version 2 has 202, and 403 where it has 429.
 pub(crate) async fn v1(State(app): State<App>, body: Bytes) -> Response {
-    counted(take_v1(&app, &body).await)
-}
-
-async fn take_v1(app: &App, body: &[u8]) -> Response {
-    let event = match event::parse_v1(body) {
+    let event = match event::parse_v1(&body) {
         Ok(event) => event,
         Err(refused) => return invalid(&refused),
     };
     match ops::ingest(&app.store, &*app.rng, event).await {
-        Ok(taken) => Json(json!({ "status": "success", "message": "Event processed", "incident_key": taken.dedup_key })).into_response(),
+        Ok(dedup_key) => Json(json!({ "status": "success", "message": "Event processed", "incident_key": dedup_key })).into_response(),
         Err(error) => failed(&error, StatusCode::FORBIDDEN, "Service key is invalid"),
     }
 }
 
-fn counted(answer: Response) -> Response {
+/// Counts an answer, whoever gave it.
+pub(crate) async fn counted(answer: Response) -> Response {
     metrics().event(answer.status().as_u16());
     answer
 }
@@ -86,7 +75,7 @@ fn invalid(refused: &Refused) -> Response {
 
 /// Nothing was kept: the sender comes again, unless its key is wrong.
 fn failed(error: &OpsError, overload: StatusCode, unknown_key: &str) -> Response {
-    if ops::is_unknown_key(error) {
+    if matches!(error, OpsError::UnknownKey) {
         let body = refusal("invalid event", "Event object is invalid", &[unknown_key.to_owned()]);
         return (StatusCode::BAD_REQUEST, Json(body)).into_response();
     }

@@ -14,7 +14,7 @@ mod state;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
@@ -95,7 +95,8 @@ pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
         let answers = match route.access {
-            Access::Public | Access::Signed | Access::Key => handler(route),
+            Access::Public | Access::Signed => handler(route),
+            Access::Key => handler(route).layer(map_response(events::counted)),
             Access::Needs(needed) => handler(route).layer(from_fn_with_state((app.clone(), needed), access::guard)),
         };
         let answers = if route.method == "GET" { answers } else { answers.layer(from_fn_with_state(app.clone(), on_the_pager)) };

@@ -9,10 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// One label with its value. Values come from short lists of our own words: what is counted stays bounded.
-type One = [(&'static str, String); 1];
-
-type Two = [(&'static str, String); 2];
+/// Labels with their values, which come from short lists of our own words: what is counted stays bounded.
+type Labels<const N: usize> = [(&'static str, String); N];
 
 /// Upper bounds of a commit's time, in seconds: from a fast disk to one that is in trouble.
 const COMMIT_SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -20,10 +18,10 @@ const COMMIT_SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 
 /// The counters.
 pub struct Metrics {
     registry: Registry,
-    runs: Family<One, Counter>,
-    slots_missed: Family<One, Counter>,
-    attempts: Family<Two, Counter>,
-    events: Family<One, Counter>,
+    runs: Family<Labels<1>, Counter>,
+    slots_missed: Family<Labels<1>, Counter>,
+    attempts: Family<Labels<2>, Counter>,
+    events: Family<Labels<1>, Counter>,
     commits: Histogram,
 }
 
@@ -77,25 +75,9 @@ impl Metrics {
     /// Everything as text in OpenMetrics' form, with what was measured just now.
     #[must_use]
     pub fn text(&self, now: &Measured) -> String {
-        let mut registry = Registry::with_prefix("allclear");
-        for gauge in &now.0 {
-            if let [(labels, value)] = gauge.values.as_slice()
-                && labels.is_empty()
-            {
-                let single = Gauge::<i64>::default();
-                single.set(*value);
-                registry.register(gauge.name, gauge.help, single);
-                continue;
-            }
-            let family = Family::<Vec<(String, String)>, Gauge>::default();
-            for (labels, value) in &gauge.values {
-                family.get_or_create(&labels.clone()).set(*value);
-            }
-            registry.register(gauge.name, gauge.help, family);
-        }
         let mut text = String::new();
         let written = text::encode_registry(&mut text, &self.registry)
-            .and_then(|()| text::encode_registry(&mut text, &registry))
+            .and_then(|()| text::encode_registry(&mut text, &now.0))
             .and_then(|()| text::encode_eof(&mut text));
         if written.is_err() {
             tracing::error!("the metrics could not be written");
@@ -105,26 +87,30 @@ impl Metrics {
 }
 
 /// Values that are measured when somebody asks.
-#[derive(Debug, Default)]
-pub struct Measured(Vec<Measure>);
-
 #[derive(Debug)]
-struct Measure {
-    name: &'static str,
-    help: &'static str,
-    values: Vec<(Vec<(String, String)>, i64)>,
+pub struct Measured(Registry);
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self(Registry::with_prefix("allclear"))
+    }
 }
 
 impl Measured {
     /// A single value.
     pub fn value(&mut self, name: &'static str, help: &'static str, value: i64) {
-        self.0.push(Measure { name, help, values: vec![(vec![], value)] });
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        self.0.register(name, help, gauge);
     }
 
     /// A value for each word under a label.
-    pub fn values(&mut self, name: &'static str, help: &'static str, label: &str, values: impl IntoIterator<Item = (String, i64)>) {
-        let values = values.into_iter().map(|(word, value)| (vec![(label.to_owned(), word)], value)).collect();
-        self.0.push(Measure { name, help, values });
+    pub fn values(&mut self, name: &'static str, help: &'static str, label: &'static str, values: impl IntoIterator<Item = (String, i64)>) {
+        let family = Family::<Labels<1>, Gauge>::default();
+        for (word, value) in values {
+            family.get_or_create(&[(label, word)]).set(value);
+        }
+        self.0.register(name, help, family);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use allclear_domain::catalog::{
-    Account, Channel, Document, Integration, Kind, Location, Room, Service, Settings, SlackAccount, TwilioAccount,
+    Account, Channel, Document, Integration, Kind, Location, MOST_INTEGRATIONS, Room, Service, Settings, SlackAccount, TwilioAccount,
 };
 use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person};
 use allclear_domain::escalation::{Level, MOST_REPEATS, Policy, Target};
@@ -343,6 +343,10 @@ fn service(fields: &Fields<'_>, sites: &mut Sites) -> Option<Service> {
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             fields.sink.error(node.pos, format!("two integrations are named {:?}", twice[0]), None);
+        }
+        if names.len() > MOST_INTEGRATIONS {
+            let help = Some("one key serves all instances of a tool".to_owned());
+            fields.sink.error(node.pos, format!("a service has at most {MOST_INTEGRATIONS} integrations, not {}", names.len()), help);
         }
     }
     let mut rooms = Vec::new();

@@ -157,3 +157,22 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn integrations_have_a_name_each_and_a_bound() {
+    let with = |integrations: &str| {
+        rendered(&format!("kind: service\nname: S\nescalation_policy: P\nurgency: severity_based\nintegrations: {integrations}\n"))
+    };
+    assert!(with("[A, { name: B }, A]").contains("x.yaml:5:15: error: two integrations are named \"A\""));
+    let many: Vec<String> = (0..501).map(|n| format!("t{n}")).collect();
+    assert!(with(&format!("[{}]", many.join(", "))).contains("a service has at most 500 integrations, not 501"));
+    assert!(!with("[A, { name: B }]").contains("integration"), "{}", with("[A, { name: B }]"));
+}
+
+#[test]
+fn a_call_through_slack_is_refused() {
+    let slack = "kind: channel\nname: Slack\nslack: { token: \"{{secret.T}}\", signing_secret: \"{{secret.S}}\" }\n---\n";
+    let shown = rendered(&format!("{slack}kind: person\nname: Ada\ncontact_methods: [{{ channel: Slack, address: U1, by: call }}]\n"));
+    assert!(shown.contains("x.yaml:6:7: error: Ada has a contact method that calls through a channel that cannot"), "{shown}");
+    assert!(shown.contains("calls go through a channel of kind twilio"), "{shown}");
+}

@@ -20,8 +20,7 @@ const LONGEST_DEDUP_KEY: usize = 255;
 const LONGEST_SUMMARY: usize = 1_024;
 
 /// How bad its sender says an event is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// Nothing works.
     Critical,
@@ -31,6 +30,27 @@ pub enum Severity {
     Warning,
     /// Good to know.
     Info,
+}
+
+impl Severity {
+    const ALL: [Self; 4] = [Self::Critical, Self::Error, Self::Warning, Self::Info];
+
+    /// The word for it, as events have it and as stored.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+
+    /// The severity with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.word() == word)
+    }
 }
 
 /// How a service decides on the urgency of an incident.
@@ -53,16 +73,6 @@ impl UrgencyRule {
         match (self, severity) {
             (Self::Low, _) | (Self::SeverityBased, Some(Severity::Warning | Severity::Info)) => Urgency::Low,
             (Self::High, _) | (Self::SeverityBased, Some(Severity::Critical | Severity::Error) | None) => Urgency::High,
-        }
-    }
-
-    /// The word for it, as files have it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::High => "high",
-            Self::SeverityBased => "severity_based",
         }
     }
 }
@@ -132,10 +142,7 @@ pub fn parse_v2(body: &[u8]) -> Result<Event, Refused> {
     let mut object = object(body)?;
     let mut errors = Vec::new();
     let routing_key = key_v2(&mut object, &mut errors);
-    let action = text(&mut object, "event_action", "event_action", &mut errors);
-    if action.is_none() && errors.iter().all(|e| !e.contains("'event_action'")) {
-        errors.push(blank("event_action"));
-    }
+    let action = required(&mut object, "event_action", "event_action", &mut errors);
     let dedup_key = text(&mut object, "dedup_key", "dedup_key", &mut errors);
     if dedup_key.as_ref().is_some_and(|key| key.chars().count() > LONGEST_DEDUP_KEY) {
         errors.push(format!("'dedup_key' is too long (maximum is {LONGEST_DEDUP_KEY} characters)"));
@@ -154,10 +161,7 @@ pub fn parse_v2(body: &[u8]) -> Result<Event, Refused> {
         }
         None => None,
     };
-    match (routing_key, action) {
-        (Some(routing_key), Some(action)) if errors.is_empty() => Ok(Event { routing_key, dedup_key, action }),
-        _ => Err(Refused::Invalid(errors)),
-    }
+    accepted(routing_key.zip(action).map(|(routing_key, action)| Event { routing_key, dedup_key, action }), errors)
 }
 
 /// Reads an event of version 1. Unknown fields and nulls are ignored: Alertmanager sends some.
@@ -198,10 +202,7 @@ pub fn parse_v1(body: &[u8]) -> Result<Event, Refused> {
             None
         }
     };
-    match (routing_key, action) {
-        (Some(routing_key), Some(action)) if errors.is_empty() => Ok(Event { routing_key, dedup_key, action }),
-        _ => Err(Refused::Invalid(errors)),
-    }
+    accepted(routing_key.zip(action).map(|(routing_key, action)| Event { routing_key, dedup_key, action }), errors)
 }
 
 /// Reads a change event.
@@ -213,10 +214,12 @@ pub fn parse_change(body: &[u8]) -> Result<ChangeEvent, Refused> {
     let mut errors = Vec::new();
     let routing_key = key_v2(&mut object, &mut errors);
     let content = content(&mut object, false, &mut errors);
-    match (routing_key, content) {
-        (Some(routing_key), Some(content)) if errors.is_empty() => Ok(ChangeEvent { routing_key, content }),
-        _ => Err(Refused::Invalid(errors)),
-    }
+    accepted(routing_key.zip(content).map(|(routing_key, content)| ChangeEvent { routing_key, content }), errors)
+}
+
+/// What was read, if there was no mistake in it.
+fn accepted<T>(read: Option<T>, errors: Vec<String>) -> Result<T, Refused> {
+    read.filter(|_| errors.is_empty()).ok_or(Refused::Invalid(errors))
 }
 
 /// Whether a text has the form of an integration key.
@@ -251,14 +254,18 @@ fn text(object: &mut Map<String, Value>, name: &str, shown: &str, errors: &mut V
     }
 }
 
-fn key_v2(object: &mut Map<String, Value>, errors: &mut Vec<String>) -> Option<String> {
+/// A text that must be there.
+fn required(object: &mut Map<String, Value>, name: &str, shown: &str, errors: &mut Vec<String>) -> Option<String> {
     let before = errors.len();
-    let Some(key) = text(object, "routing_key", "routing_key", errors) else {
-        if errors.len() == before {
-            errors.push(blank("routing_key"));
-        }
-        return None;
-    };
+    let found = text(object, name, shown, errors);
+    if found.is_none() && errors.len() == before {
+        errors.push(blank(shown));
+    }
+    found
+}
+
+fn key_v2(object: &mut Map<String, Value>, errors: &mut Vec<String>) -> Option<String> {
+    let key = required(object, "routing_key", "routing_key", errors)?;
     if key.chars().count() != KEY_LENGTH {
         errors.push(format!("Length of 'routing_key' is incorrect (should be {KEY_LENGTH} characters)"));
     }
@@ -282,20 +289,9 @@ fn content(object: &mut Map<String, Value>, alert: bool, errors: &mut Vec<String
             return None;
         }
     };
-    let before = errors.len();
-    let summary = text(&mut payload, "summary", "payload.summary", errors);
-    if summary.is_none() && errors.len() == before {
-        errors.push(blank("payload.summary"));
-    }
-    let before = errors.len();
-    let source = text(&mut payload, "source", "payload.source", errors);
-    if alert && source.is_none() && errors.len() == before {
-        errors.push(blank("payload.source"));
-    }
-    let severity = match payload.remove("severity") {
-        Some(word) => serde_json::from_value(word).ok(),
-        None => None,
-    };
+    let summary = required(&mut payload, "summary", "payload.summary", errors);
+    let source = if alert { required } else { text }(&mut payload, "source", "payload.source", errors);
+    let severity = payload.remove("severity").as_ref().and_then(Value::as_str).and_then(Severity::from_word);
     if alert && severity.is_none() {
         errors.push(SEVERITIES.to_owned());
     }

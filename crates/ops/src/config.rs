@@ -86,21 +86,19 @@ fn apply_within(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, source: &str, docume
     let before = tx.catalog();
     let rev = resource::next_rev(tx)?;
     resource::change(tx, rev, &worked.put, &worked.remove, actor)?;
-    let put = worked.put.iter().map(|resource| (resource.document.kind(), &resource.id));
-    let touched = put.chain(worked.remove.iter().map(|(kind, id)| (*kind, id)));
-    let services: Vec<ServiceId> = touched.filter(|(kind, _)| *kind == Kind::Service).map(|(_, id)| ServiceId(id.clone())).collect();
-    event::follow(tx, ids, seed, &services)?;
-    follow(tx, ids, &before, &worked)?;
+    follow(tx, ids, seed, &before, &worked)?;
     worked.plan.rev = rev;
     Ok(worked.plan)
 }
 
 /// What the change means for what is open, and what customers see of it. Locks are taken in their order; each look is
 /// made once what it looks at is locked, so that nothing opens by the old configuration behind its back.
-fn follow(tx: &mut Tx<'_>, ids: &Ids, before: &Catalog, worked: &Worked) -> Result<(), OpsError> {
+fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, before: &Catalog, worked: &Worked) -> Result<(), OpsError> {
     let after = tx.catalog();
     let touched: Vec<(Kind, &str)> = worked.put.iter().map(|r| (r.document.kind(), r.id.as_str())).collect();
     let touched: Vec<(Kind, &str)> = touched.into_iter().chain(worked.remove.iter().map(|(kind, id)| (*kind, id.as_str()))).collect();
+    let changed = touched.iter().filter(|(kind, _)| *kind == Kind::Service).map(|(_, id)| ServiceId::from(*id));
+    event::follow(tx, ids, seed, &changed.collect::<Vec<_>>())?;
     let services = services_ruled(before, &after, &touched);
     let mut tests: BTreeSet<TestId> = touched.iter().filter(|(kind, _)| *kind == Kind::Test).map(|(_, id)| TestId::from(*id)).collect();
     tests.extend(judge::withdrawn(tx)?.into_iter().filter_map(|alert| alert.test.map(|(test, _)| test)));

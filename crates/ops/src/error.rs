@@ -19,6 +19,9 @@ pub enum OpsError {
         /// By which name.
         id: String,
     },
+    /// No integration has this key; it is a credential, and not named.
+    #[error("no integration has this key")]
+    UnknownKey,
     /// The state of the incident does not allow it.
     #[error(transparent)]
     Refused(#[from] Refused),

@@ -22,37 +22,17 @@ use crate::draw::Ids;
 use crate::incident::{Opening, context_of, ending, opening};
 use crate::{Actor, Draw, OpsError, Permission};
 
-/// What became of an event that was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// The key by which later events mean the same alert.
-    pub dedup_key: String,
-}
-
-/// What no integration's key is named in errors: the key itself is a credential.
-const INTEGRATION: &str = "integration with this key";
-
-fn unknown_key() -> OpsError {
-    OpsError::NotFound { what: INTEGRATION, id: String::new() }
-}
-
-/// Whether the error means that no integration has the event's key.
-#[must_use]
-pub fn is_unknown_key(error: &OpsError) -> bool {
-    matches!(error, OpsError::NotFound { what: INTEGRATION, .. })
-}
-
-/// Takes an event. Its integration key is what permits it.
+/// Takes an event; the key by which later events mean the same alert. Its integration key is what permits it.
 ///
 /// # Errors
-/// One for which [`is_unknown_key`] holds; errors of the store, when nothing was kept.
-pub async fn ingest(store: &Store, rng: &dyn Rng, event: Event) -> Result<Accepted, OpsError> {
+/// [`OpsError::UnknownKey`]; errors of the store, when nothing was kept.
+pub async fn ingest(store: &Store, rng: &dyn Rng, event: Event) -> Result<String, OpsError> {
     let dedup_key = event.dedup_key.clone().unwrap_or_else(|| id::uuid4(rng).replace('-', ""));
     let (draw, key) = (Draw::new(rng), dedup_key.clone());
     let work = move |tx: &mut Tx<'_>| ingest_within(tx, &draw.ids(), &event, &key);
     store.write(Write::new("ingest event", Lane::Events), work).await?;
     crash::point("event.after_commit");
-    Ok(Accepted { dedup_key })
+    Ok(dedup_key)
 }
 
 /// Keeps a change event; it alerts nobody. Its integration key is what permits it.
@@ -62,7 +42,7 @@ pub async fn ingest(store: &Store, rng: &dyn Rng, event: Event) -> Result<Accept
 pub async fn ingest_change(store: &Store, rng: &dyn Rng, event: ChangeEvent) -> Result<(), OpsError> {
     let draw = Draw::new(rng);
     let work = move |tx: &mut Tx<'_>| {
-        let from = integration::find_by_key(tx, &event.routing_key)?.ok_or_else(unknown_key)?;
+        let from = integration::find_by_key(tx, &event.routing_key)?.ok_or(OpsError::UnknownKey)?;
         let id = draw.ids().uuid7(tx.now());
         Ok::<_, OpsError>(change::insert_change_event(tx, &id, &from.service, &from.id, &event.content)?)
     };
@@ -70,7 +50,7 @@ pub async fn ingest_change(store: &Store, rng: &dyn Rng, event: ChangeEvent) -> 
 }
 
 fn ingest_within(tx: &mut Tx<'_>, ids: &Ids, event: &Event, dedup_key: &str) -> Result<(), OpsError> {
-    let from = integration::find_by_key(tx, &event.routing_key)?.ok_or_else(unknown_key)?;
+    let from = integration::find_by_key(tx, &event.routing_key)?.ok_or(OpsError::UnknownKey)?;
     let (catalog, now) = (tx.catalog(), tx.now());
     if catalog.service(&from.service).is_none_or(|service| service.is_paused(now)) {
         return Ok(());

@@ -89,6 +89,7 @@ fn context(catalog: &Catalog, service: Option<&Service>, levels: &[Level], test_
     Context {
         levels: catalog.people_of(levels, at),
         acknowledgement_timeout: service.and_then(|s| s.acknowledgement_timeout),
+        // Its timer is set when an incident opens, and never again.
         auto_resolve: None,
         test_still_fails,
     }

@@ -129,6 +129,8 @@ async fn attend(server: &Server, world: &World) -> anyhow::Result<ExitCode> {
     println!("  break the API        curl -s http://{live}/_stage/switch -d '{{\"to\":\"out_of_capacity\"}}'");
     println!("                       (also slow, wrong_json, down)");
     println!("  answer the text      curl -s http://{phone}/_stage/reply -d '{{\"from\":\"+4520000001\",\"body\":\"4\"}}'");
+    println!("  the call             curl -s http://{phone}/_stage/calls");
+    println!("  pick it up, press 4  curl -s http://{phone}/_stage/pick_up -d '{{\"to\":\"+4520000001\",\"digits\":\"4\"}}'");
     println!("  press in Slack       curl -s http://{slack}/_stage/press -d '{{\"user\":\"U0ADA\",\"action\":\"acknowledge\"}}'");
     println!("  mend the API         curl -s http://{live}/_stage/switch -d '{{\"to\":\"healthy\"}}'\n");
     println!("Or let it play by itself: allclear demo --script. Stop with Ctrl-C.");

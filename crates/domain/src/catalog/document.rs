@@ -61,6 +61,9 @@ impl Service {
     }
 }
 
+/// The most integrations of a service: a tool needs one.
+pub const MOST_INTEGRATIONS: usize = 500;
+
 /// A way in for the events of a monitoring tool. Its key is a credential and stands elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Integration {

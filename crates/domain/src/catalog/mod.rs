@@ -11,7 +11,10 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-pub use document::{Account, Channel, Document, Integration, Location, NotADocument, Room, Service, Settings, SlackAccount, TwilioAccount};
+pub use document::{
+    Account, Channel, Document, Integration, Location, MOST_INTEGRATIONS, NotADocument, Room, Service, Settings, SlackAccount,
+    TwilioAccount,
+};
 
 use crate::apitest::document::Test;
 use crate::delivery::Person;

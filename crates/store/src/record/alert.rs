@@ -67,7 +67,7 @@ fn from_row(row: &Row) -> Result<Alert, StoreError> {
     let event = match row.text_or_null(12)? {
         Some(integration) => Some(Reported {
             integration: integration.into(),
-            severity: row.text_or_null(13)?.map(|_| row.json(13)).transpose()?,
+            severity: row.text_or_null(13)?.and_then(Severity::from_word),
             details: row.json(14)?,
         }),
         None => None,
@@ -160,7 +160,7 @@ pub fn insert_alert(tx: &mut Tx<'_>, alert: &Alert) -> Result<(), StoreError> {
             alert.first_run.clone().map(|run| run.0),
             alert.last_run.clone().map(|run| run.0),
             event.map(|event| event.integration.as_str()),
-            event.and_then(|event| event.severity).map(|severity| to_json(&severity)).transpose()?,
+            event.and_then(|event| event.severity).map(Severity::word),
             event.map(|event| to_json(&event.details)).transpose()?,
         ],
     )?;
