@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use allclear_stage::endpoint::Endpoint;
 use allclear_stage::live::LiveStreaming;
+use allclear_stage::mailbox::{Certificate, Mailbox};
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
 use allclear_stage::{Player, Stage};
@@ -18,19 +20,37 @@ pub const SECRETS: &[(&str, &str)] = &[
     ("SLACK_TOKEN", "xoxb-canary-81723"),
     ("SLACK_SIGNING_SECRET", "canary-signing-81723"),
     ("TWILIO_TOKEN", "canary-auth-81723"),
+    ("SECOND_TWILIO_TOKEN", "canary-second-auth-81723"),
+    ("MAIL_PASSWORD", "canary-mail-81723"),
+    ("HOOK_SECRET", "whsec_Y2FuYXJ5LWhvb2stODE3MjM="),
+    ("SLACK_HOOK", "canary-slack-hook-81723"),
 ];
+
+/// The secret of this name.
+///
+/// # Panics
+/// A name that the table does not have.
+#[must_use]
+pub fn secret(name: &str) -> &'static str {
+    SECRETS.iter().find(|(known, _)| *known == name).map_or_else(|| panic!("no secret {name}"), |(_, value)| value)
+}
 
 /// The world outside, with its players at hand.
 pub struct World {
     /// The API under test.
     pub live: Stage<LiveStreaming>,
-    /// The telephone.
+    /// The telephones, reached through one company.
     pub phone: Stage<Telephone>,
+    /// The same, reached through another.
+    pub second_phone: Stage<Telephone>,
     /// Slack.
     pub slack: Stage<Workspace>,
-    live_addr: SocketAddr,
-    phone_addr: SocketAddr,
-    slack_addr: SocketAddr,
+    /// The mail server.
+    pub mail: Stage<Mailbox>,
+    /// A program that takes webhooks.
+    pub hook: Stage<Endpoint>,
+    /// What the files say in place of names.
+    names: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -39,23 +59,48 @@ impl World {
     /// # Errors
     /// A socket that cannot be opened.
     pub async fn on_sockets() -> anyhow::Result<Self> {
-        let live = Stage::new(LiveStreaming::new(SECRETS[0].1, 10_000));
-        let slack = Stage::new(Workspace::new(SECRETS[1].1, SECRETS[2].1));
-        let phone = Stage::new(Telephone::new("ACdemo", SECRETS[3].1));
-        Ok(Self { live_addr: serve(&live).await?, phone_addr: serve(&phone).await?, slack_addr: serve(&slack).await?, live, phone, slack })
+        let live = Stage::new(LiveStreaming::new(secret("SYNQ_KEY"), 10_000));
+        let slack = Stage::new(Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET")));
+        let phone = Stage::new(Telephone::new("ACdemo", secret("TWILIO_TOKEN")));
+        let second_phone = Stage::new(Telephone::new("ACsecond", secret("SECOND_TWILIO_TOKEN")));
+        let mail = Stage::new(Mailbox::new("allclear", secret("MAIL_PASSWORD")));
+        let hook = Stage::new(Endpoint::default());
+        let certificate = Certificate::new()?;
+        let authority = certificate.pem.replace('\n', "\\n");
+        let (mail_addr, hook_addr) = (serve_mail(&mail, certificate).await?, serve(&hook).await?);
+        let http = |addr: SocketAddr| format!("http://{addr}");
+        let names = vec![
+            ("$LIVE_API", http(serve(&live).await?)),
+            ("$PHONE_API", http(serve(&phone).await?)),
+            ("$SECOND_PHONE_API", http(serve(&second_phone).await?)),
+            ("$SLACK_API", http(serve(&slack).await?)),
+            ("$MAIL_PORT", mail_addr.port().to_string()),
+            ("$MAIL_AUTHORITY", authority),
+            ("$HOOK", http(hook_addr)),
+        ];
+        Ok(Self { live, phone, second_phone, slack, mail, hook, names })
     }
 
     /// The configuration of the tests, with this world's addresses.
     #[must_use]
     pub fn files(&self, text: &str) -> String {
-        let addresses = [("$LIVE_API", self.live_addr), ("$PHONE_API", self.phone_addr), ("$SLACK_API", self.slack_addr)];
-        addresses.iter().fold(text.to_owned(), |text, (name, addr)| text.replace(name, &format!("http://{addr}")))
+        self.names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
-    /// Tells Slack and Twilio where AllClear is. The channels' ids come from its database.
-    pub fn call_back_to(&self, addr: SocketAddr, slack_channel: &str, twilio_channel: &str) {
-        self.slack.player().set_webhook(&format!("http://{addr}/hooks/slack/{slack_channel}"));
-        self.phone.player().set_webhook(&format!("http://{addr}/hooks/twilio/{twilio_channel}/sms"));
+    /// What AllClear finds in its environment.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let hook = self.names.iter().find(|(name, _)| *name == "$HOOK").map_or("", |(_, value)| value).to_owned();
+        let value = |name: &str, value: &str| if name == "SLACK_HOOK" { format!("{hook}/{value}") } else { value.to_owned() };
+        SECRETS.iter().map(|(name, secret)| (format!("ALLCLEAR_SECRET_{name}"), value(name, secret))).collect()
+    }
+
+    /// Tells Slack and the telephone companies where AllClear is. `channel` gives a channel's id by its name.
+    pub fn call_back_to(&self, addr: SocketAddr, channel: impl Fn(&str) -> String) {
+        let twilio = |name: &str| format!("http://{addr}/hooks/twilio/{}/sms", channel(name));
+        self.slack.player().set_webhook(&format!("http://{addr}/hooks/slack/{}", channel("Slack")));
+        self.phone.player().set_webhook(&twilio("Twilio"));
+        self.second_phone.player().set_webhook(&twilio("Second Twilio"));
     }
 }
 
@@ -65,6 +110,20 @@ async fn serve<P: Player>(stage: &Stage<P>) -> anyhow::Result<SocketAddr> {
     let addr = listener.local_addr()?;
     tokio::spawn(stage.clone().serve(listener));
     Ok(addr)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+async fn serve_mail(stage: &Stage<Mailbox>, certificate: Certificate) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(stage.clone().serve_mail(listener, Some(certificate)));
+    Ok(addr)
+}
+
+/// The table as AllClear finds it in its environment, for a world that takes no webhooks.
+#[must_use]
+pub fn fixed_secrets() -> Vec<(String, String)> {
+    SECRETS.iter().map(|(name, secret)| (format!("ALLCLEAR_SECRET_{name}"), (*secret).to_owned())).collect()
 }
 
 /// The built binary, beside this program.
@@ -99,6 +158,8 @@ pub struct Start<'a> {
     pub crash_at: Option<String>,
     /// A PostgreSQL database in place of the embedded one.
     pub database: Option<String>,
+    /// What it finds in its environment, as [`World::secrets`] has it.
+    pub secrets: Vec<(String, String)>,
 }
 
 impl Process {
@@ -111,7 +172,7 @@ impl Process {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let mut command = Command::new(path()?);
         command.arg("up").arg("--config").arg(start.config).arg("--data").arg(start.data).args(["--listen", &start.listen.to_string()]);
-        command.envs(SECRETS.iter().map(|(name, value)| (format!("ALLCLEAR_SECRET_{name}"), value)));
+        command.envs(start.secrets.iter().cloned());
         command.env("RUST_BACKTRACE", "0").stdout(Stdio::null()).stderr(file);
         if let Some(url) = &start.database {
             command.args(["--database", url]);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use allclear_base::{OsRng, Rng, SeededRng, SystemClock, crash};
@@ -11,12 +11,12 @@ use allclear_domain::catalog::Kind;
 use allclear_stage::Player;
 use allclear_stage::live::Switch;
 use allclear_stage::wire::Request;
-use allclear_store::record::alert;
-use allclear_store::{Backend, Options, Store, StoreError, Tx};
+use allclear_store::{Backend, Options, Store};
 use anyhow::bail;
 
 use crate::binary::{Process, Start, World, free_addr, pause, wait};
 use crate::invariants;
+use crate::tool::{Report, Tool};
 
 /// How long and from which seed.
 #[derive(Debug, clap::Args)]
@@ -63,14 +63,10 @@ struct Harness {
     tool: Mutex<Tool>,
 }
 
-/// A monitoring tool, with what AllClear told it to have taken.
-#[derive(Default)]
-struct Tool {
-    integration: String,
-    key: String,
-    sent: usize,
-    /// By dedup key: whether its end was taken as well. An answer that was lost leaves it open.
-    taken: BTreeMap<String, bool>,
+/// The path of the link in a mail.
+pub fn link_in(text: &str) -> Option<String> {
+    let at = text.find("/answer/")?;
+    text[at..].split_whitespace().next().map(str::to_owned)
 }
 
 impl Harness {
@@ -108,7 +104,14 @@ impl Harness {
     }
 
     fn start(&self, crash_at: Option<String>) -> anyhow::Result<Process> {
-        Process::spawn(&Start { config: &self.config, data: &self.data, listen: self.addr, crash_at, database: None })
+        Process::spawn(&Start {
+            config: &self.config,
+            data: &self.data,
+            listen: self.addr,
+            crash_at,
+            database: None,
+            secrets: self.world.secrets(),
+        })
     }
 
     /// Ends the process at a named point; whether it was reached.
@@ -157,7 +160,10 @@ impl Harness {
         };
         let set = |faults: serde_json::Value| Request::new("POST", "/_stage/faults", vec![], faults.to_string().into_bytes());
         self.world.phone.player().handle(&set(faults(&self.rng)), 0);
+        self.world.second_phone.player().handle(&set(faults(&self.rng)), 0);
         self.world.slack.player().handle(&set(faults(&self.rng)), 0);
+        self.world.mail.player().handle(&set(faults(&self.rng)), 0);
+        self.world.hook.player().handle(&set(faults(&self.rng)), 0);
     }
 
     /// The API flips, people answer.
@@ -173,69 +179,42 @@ impl Harness {
                 "/_stage/pick_up",
                 &serde_json::json!({ "to": "+4520000002", "digits": if self.rng.below(2) == 0 { "4" } else { "" } }),
             ),
+            8 => self.press_in_mail(),
             _ => {}
         }
     }
 
     /// The monitoring tool reports something new, or the end of something.
     fn report(&self) {
-        let mut tool = self.tool.lock().unwrap_or_else(PoisonError::into_inner);
-        let ongoing = tool.taken.iter().find(|(_, over)| !**over).map(|(key, _)| key.clone());
-        match ongoing.filter(|_| self.rng.below(2) == 0) {
-            Some(key) if self.send(&tool.key, "resolve", &key) => drop(tool.taken.insert(key, true)),
-            Some(_) => {}
-            None => {
-                tool.sent += 1;
-                let key = format!("trouble {}", tool.sent);
-                if self.send(&tool.key, "trigger", &key) {
-                    tool.taken.insert(key, false);
-                }
-            }
+        let report = self.tool().next(self.rng.below(2) == 0);
+        if self.send(&report) {
+            self.tool().taken(&report);
         }
+    }
+
+    fn tool(&self) -> MutexGuard<'_, Tool> {
+        self.tool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends an event; whether it was taken.
-    fn send(&self, routing_key: &str, action: &str, dedup_key: &str) -> bool {
-        let event = serde_json::json!({ "routing_key": routing_key, "event_action": action, "dedup_key": dedup_key,
-            "payload": { "summary": dedup_key, "source": "harness", "severity": "error" } });
-        let body = event.to_string();
+    fn send(&self, report: &Report) -> bool {
         let head = format!("POST /v2/enqueue HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.addr);
-        let answer = crate::binary::request(self.addr, &format!("{head}content-length: {}\r\n\r\n{body}", body.len()));
+        let answer = crate::binary::request(self.addr, &format!("{head}content-length: {}\r\n\r\n{}", report.body.len(), report.body));
         answer.is_some_and(|(status, _)| status == 202)
     }
 
-    /// The monitoring tool reports the end of everything; what was sent and not answered may be open as well.
+    /// The monitoring tool reports the end of everything.
     fn end_all_trouble(&self) -> anyhow::Result<()> {
-        let mut tool = self.tool.lock().unwrap_or_else(PoisonError::into_inner);
-        for n in 1..=tool.sent {
-            let key = format!("trouble {n}");
-            if !self.send(&tool.key, "resolve", &key) {
-                bail!("the end of {key:?} was not taken");
+        let ends = self.tool().ends();
+        for report in ends {
+            if !self.send(&report) {
+                bail!("the end of {:?} was not taken", report.dedup_key);
             }
-            tool.taken.entry(key).and_modify(|over| *over = true);
+            self.tool().taken(&report);
         }
-        println!("{} of {} triggers were answered", tool.taken.len(), tool.sent);
+        let (sent, answered) = self.tool().counts();
+        println!("{answered} of {sent} triggers were answered");
         Ok(())
-    }
-
-    /// What the tool was told to be kept is there.
-    async fn events_kept(&self, store: &Store) -> anyhow::Result<Vec<String>> {
-        let (integration, taken) = {
-            let tool = self.tool.lock().unwrap_or_else(PoisonError::into_inner);
-            (tool.integration.clone(), tool.taken.clone())
-        };
-        let look = move |tx: &mut Tx<'_>| {
-            let mut wrong = Vec::new();
-            for (key, over) in &taken {
-                match alert::newest_alert(tx, &format!("event:{integration}:{key}"))? {
-                    None => wrong.push(format!("the accepted event {key:?} is lost")),
-                    Some(found) if *over && found.resolved_at.is_none() => wrong.push(format!("the accepted end of {key:?} is lost")),
-                    Some(_) => {}
-                }
-            }
-            Ok::<_, StoreError>(wrong)
-        };
-        Ok(store.read("events kept", look).await?)
     }
 
     /// Somebody answers the last text, over the telephone's own way out.
@@ -244,9 +223,20 @@ impl Harness {
         self.phone("/_stage/reply", &serde_json::json!({ "from": number, "body": digits }));
     }
 
-    /// Does something with the telephone, and sends what it calls back.
+    /// Somebody presses a button behind the last mail's link.
+    fn press_in_mail(&self) {
+        let link = self.world.mail.player().arrived().iter().rev().find_map(|mail| link_in(&mail.text));
+        let Some(path) = link else { return };
+        let body = if self.rng.below(3) == 0 { "act=resolve" } else { "act=acknowledge" };
+        let head = format!("POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.addr);
+        let form = "content-type: application/x-www-form-urlencoded\r\n";
+        let _answered = crate::binary::request(self.addr, &format!("{head}{form}content-length: {}\r\n\r\n{body}", body.len()));
+    }
+
+    /// Does something with a telephone, and sends what its company calls back.
     fn phone(&self, path: &str, body: &serde_json::Value) {
-        let reply = self.world.phone.player().handle(&Request::new("POST", path, vec![], body.to_string().into_bytes()), 0);
+        let company = if self.rng.below(4) == 0 { &self.world.second_phone } else { &self.world.phone };
+        let reply = company.player().handle(&Request::new("POST", path, vec![], body.to_string().into_bytes()), 0);
         for callback in reply.callbacks {
             let headers: String = callback.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let path = callback.url.split_once("//").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
@@ -275,12 +265,8 @@ impl Harness {
         let store = self.open()?;
         let catalog = store.catalog();
         let id = |name: &str| catalog.id_of(Kind::Channel, name).unwrap_or_default().to_owned();
-        self.world.call_back_to(self.addr, &id("Slack"), &id("Twilio"));
-        let all = futures::executor::block_on(allclear_ops::event::integrations(&store, &allclear_ops::Actor::local()))?;
-        if let Some(ours) = all.into_iter().next() {
-            let mut tool = self.tool.lock().unwrap_or_else(PoisonError::into_inner);
-            (tool.integration, tool.key) = (ours.id.0, ours.key);
-        }
+        self.world.call_back_to(self.addr, id);
+        self.tool().connect(&store)?;
         store.close();
         Ok(())
     }
@@ -291,7 +277,7 @@ impl Harness {
         }
         let store = self.open()?;
         let mut wrong = runtime.block_on(invariants::check(&store))?;
-        wrong.extend(runtime.block_on(self.events_kept(&store))?);
+        wrong.extend(runtime.block_on(self.tool().clone().lost(&store))?);
         store.close();
         if wrong.is_empty() { Ok(()) } else { bail!("after {after}:\n  {}", wrong.join("\n  ")) }
     }
@@ -300,7 +286,10 @@ impl Harness {
     fn calm_down(&self, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
         let calm = Request::new("POST", "/_stage/faults", vec![], b"{}".to_vec());
         self.world.phone.player().handle(&calm, 0);
+        self.world.second_phone.player().handle(&calm, 0);
         self.world.slack.player().handle(&calm, 0);
+        self.world.mail.player().handle(&calm, 0);
+        self.world.hook.player().handle(&calm, 0);
         self.world.live.player().turn(Switch::Healthy);
         let mut process = self.start(None)?;
         if !process.wait_until_ready(Duration::from_secs(10)) {
@@ -312,21 +301,26 @@ impl Harness {
         process.terminate()?;
         let store = self.open()?;
         let mut wrong = runtime.block_on(invariants::check_calm(&store))?;
-        wrong.extend(runtime.block_on(self.events_kept(&store))?);
+        wrong.extend(runtime.block_on(self.tool().clone().lost(&store))?);
         store.close();
         let left = self.world.live.player().stream_count();
         if left > 0 {
             wrong.push(format!("{left} streams were left behind"));
         }
         let mut per_attempt: BTreeMap<String, usize> = BTreeMap::new();
-        for text in self.world.phone.player().texts() {
+        let texts = [self.world.phone.player().texts(), self.world.second_phone.player().texts()].concat();
+        for text in &texts {
             *per_attempt.entry(text.callback.clone().unwrap_or_default()).or_default() += 1;
         }
         wrong.extend(per_attempt.into_iter().filter(|(_, n)| *n > 1).map(|(url, n)| format!("{n} texts for one attempt: {url}")));
         if !wrong.is_empty() {
             bail!("after the last kill:\n  {}", wrong.join("\n  "));
         }
-        println!("nothing lost, nothing left behind: {} texts were sent", self.world.phone.player().texts().len());
+        println!(
+            "nothing lost, nothing left behind: {} texts and {} mails were sent",
+            texts.len(),
+            self.world.mail.player().arrived().len()
+        );
         Ok(())
     }
 }

@@ -8,4 +8,5 @@ pub mod interleave;
 pub mod invariants;
 pub mod postgres;
 pub mod sim;
+pub mod tool;
 pub mod unsynced;

@@ -46,6 +46,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(args.listen).await?;
-        Ok(axum::serve(listener, allclear_api::router(app)).await?)
+        Ok(axum::serve(listener, allclear_api::router(app, axum::Router::new())).await?)
     })
 }

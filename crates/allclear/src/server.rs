@@ -148,6 +148,24 @@ impl Server {
         let clock = Arc::new(SystemClock::start());
         let runtime = runtime_on(tokio::runtime::Handle::current(), &clock);
         let (listener, store) = open(&settings, &runtime, &clock).await?;
+        match Self::start_on(settings, documents, listener, store.clone(), clock, runtime).await {
+            Ok(server) => Ok(server),
+            Err(error) => {
+                // Closing waits for the database, which no task may do.
+                tokio::task::spawn_blocking(move || store.close()).await.context("the database could not be closed in order")?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(
+        settings: Settings,
+        documents: Option<(String, Vec<Document>)>,
+        listener: Option<Arc<TcpListener>>,
+        store: Store,
+        clock: Arc<SystemClock>,
+        runtime: Runtime,
+    ) -> anyhow::Result<Self> {
         crash::point("start.after_migrate");
         let folder = &settings.place.data;
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -204,7 +222,8 @@ impl Server {
         let no_http = Switch::default();
         let socket = socket_path(folder);
         let local = bind_socket(&socket)?;
-        runtime.spawn(http::serve_tcp(listener, allclear_api::router(app.clone()), runtime.clone(), no_http.clone()));
+        let people = allclear_web::router(allclear_web::Web { store: store.clone(), rng: Arc::new(OsRng) });
+        runtime.spawn(http::serve_tcp(listener, allclear_api::router(app.clone(), people), runtime.clone(), no_http.clone()));
         runtime.spawn(http::serve_unix(local, allclear_api::local_router(app), runtime.clone(), no_http.clone()));
         phase("start: probe");
         engine.start_probe().await?;

@@ -18,6 +18,7 @@ pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Opt
         let (what, path) = match channel.account {
             Account::Slack(_) => ("interactivity address", format!("slack/{}", resource.id)),
             Account::Twilio(_) => ("messaging webhook", format!("twilio/{}/sms", resource.id)),
+            Account::Smtp(_) | Account::Webhook(_) | Account::SlackWebhook(_) => continue,
         };
         lines.push(format!("  {}: {what} {base}/hooks/{path}", channel.name));
         any_callback = true;

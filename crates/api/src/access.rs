@@ -13,19 +13,6 @@ use serde_json::json;
 
 use crate::App;
 
-/// What a route needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Nothing: everybody may.
-    Public,
-    /// A provider's signature, checked by the handler on the raw bytes.
-    Signed,
-    /// An integration key in the body, checked by the handler.
-    Key,
-    /// A token with this permission.
-    Needs(Permission),
-}
-
 /// An authenticated caller whom the route's guard let through.
 #[derive(Clone)]
 pub(crate) struct Caller(pub(crate) Actor);

@@ -18,20 +18,10 @@ use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
-pub use access::Access;
 use allclear_ops::Permission;
+use allclear_ops::route::{Access, Route};
 pub use public::PublicPages;
 pub use state::{App, Ready};
-
-/// A route with what it needs.
-pub struct Route {
-    /// The method.
-    pub method: &'static str,
-    /// The path, with its parameters in braces.
-    pub path: &'static str,
-    /// Who may call it.
-    pub access: Access,
-}
 
 /// The largest body that a route reads: a callback or a bulk change is far smaller.
 const LARGEST_BODY: usize = 1 << 20;
@@ -90,30 +80,33 @@ fn handler(route: &Route) -> MethodRouter<App> {
     }
 }
 
-/// The router for the HTTP listener. A page's own host name answers public paths only.
-pub fn router(app: App) -> Router {
+/// The router for the HTTP listener, with the `pages` that people read. A page's own host name answers public paths only.
+pub fn router(app: App, pages: Router) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
         let answers = match route.access {
-            Access::Public | Access::Signed => handler(route),
+            Access::Public | Access::Signed | Access::Link => handler(route),
             Access::Key => handler(route).layer(map_response(events::counted)),
             Access::Needs(needed) => handler(route).layer(from_fn_with_state((app.clone(), needed), access::guard)),
         };
-        let answers = if route.method == "GET" { answers } else { answers.layer(from_fn_with_state(app.clone(), on_the_pager)) };
         router = router.route(route.path, answers);
     }
-    let guarded = from_fn_with_state(app.clone(), public::keep_hosts_apart);
-    router.fallback(not_found).layer(guarded).layer(DefaultBodyLimit::max(LARGEST_BODY)).with_state(app)
+    let router = router.with_state(app.clone()).merge(pages).fallback(not_found);
+    let on_the_pager = from_fn_with_state(app.clone(), on_the_pager);
+    router.layer(on_the_pager).layer(from_fn_with_state(app, public::keep_hosts_apart)).layer(DefaultBodyLimit::max(LARGEST_BODY))
 }
 
 /// The same for the socket in the data folder, where everybody is the owner of the machine.
 pub fn local_router(app: App) -> Router {
-    router(App { local: true, ..app })
+    router(App { local: true, ..app }, Router::new())
 }
 
 /// Carries a change out on the pager's thread: what readers ask for does not hold it up, and it runs to its end though
 /// the caller goes away.
 async fn on_the_pager(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
     let (reply, answer) = tokio::sync::oneshot::channel();
     app.pager.spawn(async move {
         // The caller may be gone.

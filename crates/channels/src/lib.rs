@@ -4,17 +4,19 @@
 //! Nothing retries here: that is `domain::delivery`'s. Secrets are resolved at the call and masked in errors.
 
 mod answer;
+pub mod email;
 pub mod slack;
 pub mod twilio;
+mod webhook;
 
 use std::sync::Arc;
 
 use allclear_base::secret::mask;
 use allclear_base::{Secret, Secrets};
-use allclear_domain::ChannelId;
 use allclear_domain::catalog::{Account, Channel};
 use allclear_domain::delivery::{Means, Message, Outcome};
-use allclear_egress::{Client, Guard};
+use allclear_domain::{ChannelId, Timestamp};
+use allclear_egress::{Client, Guard, Request, Response};
 
 /// A message with everything that its call needs.
 #[derive(Debug, Clone)]
@@ -29,6 +31,12 @@ pub struct Envelope<'a> {
     pub by: Means,
     /// The attempt; it stands in callback addresses.
     pub attempt: &'a str,
+    /// What stays the same over all attempts, for receivers that drop repeats.
+    pub key: &'a str,
+    /// When the attempt begins.
+    pub now: Timestamp,
+    /// The credential of the link with which the reader can answer, if there is one.
+    pub link: Option<&'a str>,
     /// What to say.
     pub message: &'a Message,
     /// The provider's reference of the message that this one changes or answers.
@@ -59,21 +67,33 @@ impl Channels {
     /// Sends a message: one call, no retry.
     pub async fn send(&self, envelope: &Envelope<'_>) -> Outcome {
         let guard = guard_of(envelope.channel);
-        let request = match &envelope.channel.account {
-            Account::Slack(account) => slack::request(account, envelope, &self.secrets),
-            Account::Twilio(account) => twilio::request(account, envelope, &self.secrets, &self.public_url),
+        let outcome = match &envelope.channel.account {
+            Account::Slack(account) => self.post(slack::request(account, envelope, &self.secrets), &guard, slack::outcome).await,
+            Account::SlackWebhook(account) => {
+                self.post(slack::webhook::request(account, envelope, &self.secrets), &guard, slack::webhook::outcome).await
+            }
+            Account::Twilio(account) => {
+                self.post(twilio::request(account, envelope, &self.secrets, &self.public_url), &guard, twilio::outcome).await
+            }
+            Account::Webhook(account) => self.post(webhook::request(account, envelope, &self.secrets), &guard, webhook::outcome).await,
+            Account::Smtp(account) => {
+                let link = envelope.link.map(|link| format!("{}/answer/{link}", self.public_url));
+                let envelope = Envelope { link: link.as_deref(), ..envelope.clone() };
+                email::send(&self.client, account, &envelope, &self.secrets, &guard).await
+            }
         };
+        masked(outcome, &self.secrets.values())
+    }
+
+    async fn post(&self, request: Result<Request, String>, guard: &Guard, outcome: fn(&Response) -> Outcome) -> Outcome {
         let request = match request {
             Ok(request) => request,
             Err(missing) => return Outcome::Permanent { why: format!("the secret {missing} is not set") },
         };
-        let answer = self.client.send(request, &guard).await;
-        let outcome = match (&envelope.channel.account, answer) {
-            (_, Err(error)) => answer::of_error(&error),
-            (Account::Slack(_), Ok(response)) => slack::outcome(&response),
-            (Account::Twilio(_), Ok(response)) => twilio::outcome(&response),
-        };
-        masked(outcome, &self.secrets.values())
+        match self.client.send(request, guard).await {
+            Ok(response) => outcome(&response),
+            Err(error) => answer::of_error(&error),
+        }
     }
 
     /// The secret behind a setting of a channel.
@@ -90,16 +110,6 @@ impl Channels {
         &self.public_url
     }
 }
-
-/// Whether a provider drops a repeated request by itself.
-#[must_use]
-pub const fn is_idempotent(_provider: &str) -> bool {
-    // Neither Slack's chat.postMessage nor Twilio's Messages takes an idempotency key.
-    false
-}
-
-/// The providers, each with its own send slots.
-pub const PROVIDERS: &[&str] = &["slack", "sms", "voice"];
 
 fn guard_of(channel: &Channel) -> Guard {
     Guard::allowing(channel.allow.iter().filter_map(|range| range.parse().ok()).collect())

@@ -42,7 +42,10 @@ impl<'a> Fields<'a> {
 
     /// The node of a field.
     pub(crate) fn node(&self, name: &'static str) -> Option<&'a Node> {
-        self.known.borrow_mut().push(name);
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&name) {
+            known.push(name);
+        }
         let (_, value, used) = self.entries.iter().find(|(key, _, _)| key.text() == name)?;
         used.set(true);
         Some(value)

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use allclear_domain::catalog::{
-    Account, Channel, Document, Integration, Kind, Location, MOST_INTEGRATIONS, Room, Service, Settings, SlackAccount, TwilioAccount,
+    Account, Channel, Document, Integration, Kind, Location, MOST_INTEGRATIONS, Room, Service, Settings, SlackAccount, SlackWebhookAccount,
+    SmtpAccount, SmtpTls, TwilioAccount, WebhookAccount,
 };
 use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person};
 use allclear_domain::escalation::{Level, MOST_REPEATS, Policy, Target};
@@ -74,7 +75,7 @@ pub(crate) fn decode(node: &Node, sink: &Sink) -> Option<Read> {
     let name_pos = fields.node("name").map_or(node.pos, |name| name.pos);
     let mut sites = Sites::default();
     let document = match kind {
-        Kind::Channel => channel(&fields).map(Document::Channel),
+        Kind::Channel => channel(&fields, &mut sites).map(Document::Channel),
         Kind::Person => person(&fields, &mut sites).map(Document::Person),
         Kind::Schedule => schedule(&fields, &mut sites).map(Document::Schedule),
         Kind::EscalationPolicy => policy(&fields, &mut sites).map(Document::EscalationPolicy),
@@ -90,21 +91,96 @@ pub(crate) fn decode(node: &Node, sink: &Sink) -> Option<Read> {
     Some(Read { document: document?, name_pos, references: sites.0 })
 }
 
-fn channel(fields: &Fields<'_>) -> Option<Channel> {
+fn channel(fields: &Fields<'_>, sites: &mut Sites) -> Option<Channel> {
     let name = fields.required("name", decode::name);
     let allow = fields.list("allow", cidr);
-    let slack = fields.optional("slack", slack)?;
-    let twilio = fields.optional("twilio", twilio)?;
-    let account = match (slack, twilio) {
-        (Some(slack), None) => Account::Slack(slack),
-        (None, Some(twilio)) => Account::Twilio(twilio),
-        (Some(_), Some(_)) | (None, None) => {
-            let pos = fields.node("name").map_or(Pos { line: 1, column: 1, width: 1 }, |node| node.pos);
-            fields.sink.error(pos, "a channel needs either \"slack\" or \"twilio\"", None);
-            return None;
-        }
+    let second = fields.node("second").and_then(|node| sites.name(fields.sink, Kind::Channel, node));
+    let accounts = [
+        fields.optional("slack", slack)?.map(Account::Slack),
+        fields.optional("twilio", twilio)?.map(Account::Twilio),
+        fields.optional("smtp", smtp)?.map(Account::Smtp),
+        fields.optional("webhook", webhook)?.map(Account::Webhook),
+        fields.optional("slack_webhook", slack_webhook)?.map(Account::SlackWebhook),
+    ];
+    let mut named = accounts.into_iter().flatten();
+    let (Some(account), None) = (named.next(), named.next()) else {
+        let pos = fields.node("name").map_or(Pos { line: 1, column: 1, width: 1 }, |node| node.pos);
+        let message = "a channel needs one of \"slack\", \"twilio\", \"smtp\", \"webhook\" and \"slack_webhook\"";
+        fields.sink.error(pos, message, None);
+        return None;
     };
-    Some(Channel { name: name?, account, allow, extra: Map::new() })
+    Some(Channel { name: name?, account, allow, second, extra: Map::new() })
+}
+
+const TLS: &[(&str, SmtpTls)] = &[("starttls", SmtpTls::Starttls), ("implicit", SmtpTls::Implicit), ("none", SmtpTls::None)];
+
+fn smtp(sink: &Sink, node: &Node) -> Option<SmtpAccount> {
+    let fields = Fields::of(sink, node, "smtp")?;
+    let host = fields.required("host", decode::name);
+    let port = fields.optional("port", decode::number::<1, 65_535>)?;
+    let tls = fields.or("tls", |sink, node| decode::word(sink, node, TLS), SmtpTls::Starttls);
+    let from = fields.required("from", sender);
+    let user = fields.optional("user", decode::name)?;
+    let password = fields.optional("password", secret)?;
+    let authority = fields.optional("authority", certificates)?;
+    fields.finish();
+    if user.is_some() != password.is_some() {
+        sink.error(node.pos, "\"user\" and \"password\" belong together", None);
+        return None;
+    }
+    let port = port.map(|port| u16::try_from(port).unwrap_or(u16::MAX));
+    Some(SmtpAccount { host: host?, port, tls: tls?, from: from?, user, password, authority })
+}
+
+/// `AllClear <allclear@example.com>` or the bare address.
+fn sender(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?;
+    let address = text.split_once('<').map_or(Some(text.as_str()), |(_, rest)| rest.strip_suffix('>'));
+    if !address.is_some_and(is_mail_address) {
+        let help = "write allclear@example.com or \"AllClear <allclear@example.com>\"".to_owned();
+        sink.error(node.pos, format!("{text:?} is not a sender"), Some(help));
+        return None;
+    }
+    Some(text)
+}
+
+fn certificates(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::text(sink, node)?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        sink.error(
+            node.pos,
+            "this is not a certificate in PEM form",
+            Some("paste the text that begins with -----BEGIN CERTIFICATE-----".into()),
+        );
+        return None;
+    }
+    Some(text)
+}
+
+fn webhook(sink: &Sink, node: &Node) -> Option<WebhookAccount> {
+    let fields = Fields::of(sink, node, "webhook")?;
+    let url = fields.required("url", web_address);
+    let signing = fields.required("secret", secret);
+    fields.finish();
+    Some(WebhookAccount { url: url?, secret: signing? })
+}
+
+/// An address on the web, or a secret that holds one.
+fn web_address(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::text(sink, node)?;
+    if !(text.starts_with("https://") || text.starts_with("http://") || text.starts_with("{{")) {
+        let help = "write https://example.com/path, or \"{{secret.NAME}}\"".to_owned();
+        sink.error(node.pos, format!("{text:?} is not an address on the web"), Some(help));
+        return None;
+    }
+    Some(text)
+}
+
+fn slack_webhook(sink: &Sink, node: &Node) -> Option<SlackWebhookAccount> {
+    let fields = Fields::of(sink, node, "slack_webhook")?;
+    let url = fields.required("url", secret);
+    fields.finish();
+    Some(SlackWebhookAccount { url: url? })
 }
 
 fn slack(sink: &Sink, node: &Node) -> Option<SlackAccount> {
@@ -189,12 +265,16 @@ fn items(node: Option<&Node>) -> Vec<&Node> {
 
 fn email(sink: &Sink, node: &Node) -> Option<String> {
     let text = decode::name(sink, node)?;
-    let looks_right = text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !text.contains(' '));
-    if !looks_right {
+    if !is_mail_address(&text) {
         sink.error(node.pos, format!("{text:?} is not an e-mail address"), None);
         return None;
     }
     Some(text)
+}
+
+pub(crate) fn is_mail_address(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b',' | b'"'));
+    plain && text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !host.contains('@'))
 }
 
 fn contact_method(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<ContactMethod> {

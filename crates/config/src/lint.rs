@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::apitest::document::{Body, RequestStep, Step, Test};
 use allclear_domain::apitest::template::{self, Piece};
-use allclear_domain::catalog::{Account, Document, Kind};
+use allclear_domain::catalog::{Account, Channel, Document, Kind};
 use allclear_domain::delivery::{ContactMethod, Means};
 
 use crate::diagnostic::nearest;
@@ -32,6 +32,11 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
                     help,
                 );
             }
+            Document::Person(person) if person.contact_methods.iter().any(|method| is_no_mail_address(loaded, method)) => {
+                let message = format!("{} has a contact method by mail whose address is not an e-mail address", person.name);
+                site.sink.error(site.name_pos, message, None);
+            }
+            Document::Channel(channel) => check_second(site, loaded, channel),
             Document::Person(person) if person.contact_methods.is_empty() => {
                 site.sink.warning(site.name_pos, format!("{} cannot be reached: there is no contact method", person.name), None);
             }
@@ -43,12 +48,32 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
     loaded.diagnostics.extend(found);
 }
 
+/// The channel of this name among what was loaded.
+fn channel_named<'a>(loaded: &'a Loaded, name: &str) -> Option<&'a Channel> {
+    loaded.documents.iter().filter_map(|located| located.document.as_channel()).find(|channel| channel.name == name)
+}
+
 fn cannot_call(loaded: &Loaded, method: &ContactMethod) -> bool {
-    let named = |document: &Document| match document {
-        Document::Channel(channel) => channel.name == method.channel.0 && !matches!(channel.account, Account::Twilio(_)),
-        _ => false,
+    method.by == Means::Call && channel_named(loaded, &method.channel.0).is_some_and(|channel| !channel.account.can_call())
+}
+
+fn is_no_mail_address(loaded: &Loaded, method: &ContactMethod) -> bool {
+    let by_mail = channel_named(loaded, &method.channel.0).is_some_and(|channel| matches!(channel.account, Account::Smtp(_)));
+    by_mail && !crate::document::is_mail_address(&method.address)
+}
+
+/// What stands in must be able to carry the same messages.
+fn check_second(site: &Site, loaded: &Loaded, channel: &Channel) {
+    let Some(second) = &channel.second else { return };
+    let class = |channel: &Channel| channel.account.class(Means::Text);
+    let message = match channel_named(loaded, &second.0) {
+        Some(other) if other.name == channel.name => "a channel cannot stand in for itself".to_owned(),
+        Some(other) if class(other) != class(channel) => {
+            format!("{:?} cannot stand in for {:?}: the one is {}, the other {}", other.name, channel.name, class(other), class(channel))
+        }
+        Some(_) | None => return,
     };
-    method.by == Means::Call && loaded.documents.iter().any(|located| named(&located.document))
+    site.sink.error(site.name_pos, message, None);
 }
 
 fn check_references(site: &Site, names: &BTreeMap<Kind, BTreeSet<String>>, known: &dyn Fn(Kind, &str) -> bool) {

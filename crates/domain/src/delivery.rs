@@ -5,11 +5,13 @@
 //! only the oldest unfinished delivery of a lane may be sent.
 
 mod breaker;
+mod carrier;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use breaker::{Breaker, FAILURES_UNTIL_OPEN};
+pub use carrier::{EXERCISED_EVERY, carrier_of, receipts_stopped};
 
 use crate::incident::{Incident, NotifyReason, State, Urgency};
 use crate::{ChannelId, DeliveryId, IncidentId, PersonId, ServiceId, Span, Timestamp};
@@ -389,15 +391,25 @@ pub fn backoff(attempts: u32) -> Span {
     Span::from_secs(1_i64 << attempts.saturating_sub(1).min(20)).min(LONGEST_BACKOFF)
 }
 
+/// What a decision about an answer depends on besides the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Way {
+    /// Whether the provider drops a repeated request by itself: an unknown outcome is then settled by asking again.
+    pub idempotent: bool,
+    /// Whether another channel can carry the message: what the first one refused goes there at once.
+    pub has_second: bool,
+}
+
 /// Decides what follows from a provider's answer to attempt number `attempts`.
 ///
-/// `idempotent` says that the provider drops a repeated request by itself, so that an unknown outcome may be
-/// settled by asking again.
 #[must_use]
-pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, idempotent: bool, at: Timestamp) -> Settled {
+pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way, at: Timestamp) -> Settled {
+    let Way { idempotent, has_second } = way;
     let attempts = delivery.attempts;
+    let other_untried = has_second && attempts <= 1;
     match outcome {
         Outcome::Accepted { .. } => Settled::Finished { status: Status::Accepted, why: None },
+        Outcome::Permanent { why } | Outcome::Retry { why, .. } if other_untried => Settled::Again { at, why, possible_repeat: false },
         Outcome::Permanent { why } => Settled::Finished { status: Status::Failed, why: Some(why) },
         Outcome::Retry { why, .. } if attempts >= MOST_ATTEMPTS => Settled::Finished { status: Status::Parked, why: Some(why) },
         Outcome::Retry { why, after } => {
@@ -506,36 +518,48 @@ mod tests {
     #[test]
     fn an_unknown_outcome_repeats_a_high_page_marked_as_such_and_never_an_all_clear() {
         let unknown = || Outcome::Unknown { why: "time-out".into() };
-        let page = settle(&delivery(Purpose::Page, 1), Urgency::High, unknown(), false, Timestamp(0));
+        let page = settle(&delivery(Purpose::Page, 1), Urgency::High, unknown(), Way::default(), Timestamp(0));
         assert_eq!(page, Settled::Again { at: Timestamp(1_000_000), why: "time-out".into(), possible_repeat: true });
-        let low = settle(&delivery(Purpose::Page, 1), Urgency::Low, unknown(), false, Timestamp(0));
+        let low = settle(&delivery(Purpose::Page, 1), Urgency::Low, unknown(), Way::default(), Timestamp(0));
         assert!(matches!(low, Settled::Finished { status: Status::Unknown, .. }));
-        let clear = settle(&delivery(Purpose::AllClear, 1), Urgency::High, unknown(), false, Timestamp(0));
+        let clear = settle(&delivery(Purpose::AllClear, 1), Urgency::High, unknown(), Way::default(), Timestamp(0));
         assert!(matches!(clear, Settled::Finished { status: Status::Unknown, .. }));
+    }
+
+    #[test]
+    fn what_the_first_channel_refuses_goes_to_the_second_at_once_and_to_nobody_else() {
+        let refused = || Outcome::Permanent { why: "account suspended".into() };
+        let way = Way { idempotent: false, has_second: true };
+        let first = settle(&delivery(Purpose::Page, 1), Urgency::High, refused(), way, Timestamp(7));
+        assert!(matches!(first, Settled::Again { at: Timestamp(7), possible_repeat: false, .. }), "{first:?}");
+        let second = settle(&delivery(Purpose::Page, 2), Urgency::High, refused(), way, Timestamp(7));
+        assert!(matches!(second, Settled::Finished { status: Status::Failed, .. }), "{second:?}");
     }
 
     #[test]
     fn a_provider_that_asks_for_a_pause_gets_it() {
         let retry = Outcome::Retry { why: "429".into(), after: Some(Span::from_secs(30)) };
-        let settled = settle(&delivery(Purpose::Page, 1), Urgency::High, retry, true, Timestamp(0));
+        let settled = settle(&delivery(Purpose::Page, 1), Urgency::High, retry, Way { idempotent: true, has_second: false }, Timestamp(0));
         assert!(matches!(settled, Settled::Again { at: Timestamp(30_000_000), .. }), "{settled:?}");
     }
 
     proptest! {
         #[test]
-        fn every_delivery_finishes_within_its_bound(kinds in proptest::collection::vec(0_u8..2, 64)) {
+        fn every_delivery_finishes_within_its_bound(kinds in proptest::collection::vec(0_u8..3, 64), idempotent: bool, has_second: bool) {
+            let way = Way { idempotent, has_second };
             let mut attempts = 0;
             let mut now = Timestamp(0);
             for kind in kinds {
                 attempts += 1;
                 let outcome = match kind {
                     0 => Outcome::Retry { why: "5xx".into(), after: None },
+                    1 => Outcome::Permanent { why: "no such number".into() },
                     _ => Outcome::Unknown { why: "time-out".into() },
                 };
-                match settle(&delivery(Purpose::Page, attempts), Urgency::High, outcome, false, now) {
+                match settle(&delivery(Purpose::Page, attempts), Urgency::High, outcome, way, now) {
                     Settled::Finished { .. } => return Ok(()),
                     Settled::Again { at, .. } => {
-                        prop_assert!(at > now);
+                        prop_assert!(at > now || (has_second && attempts == 1), "only the other channel is tried at once");
                         now = at;
                     }
                 }

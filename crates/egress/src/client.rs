@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use crate::connect::{Connect, Connected, Target};
+use crate::connect::{Connect, Connected, Io, Target};
 use crate::error::{Error, Phase};
 use crate::{Guard, decode};
 
@@ -98,6 +98,31 @@ impl Client {
         let deadline = self.deadline(timeout);
         let guard = Guard::with_private();
         matches!(clock::timeout_at(&*self.clock, deadline, self.connect.connect(&target, &guard)).await, Ok(Ok(_)))
+    }
+
+    /// A connection for another protocol than HTTP. The caller bounds what it does with it.
+    ///
+    /// # Errors
+    /// [`Error`], by whose fault it is.
+    pub async fn open(&self, target: &Target, guard: &Guard, timeout: Duration) -> Result<Box<dyn Io>, Error> {
+        let after_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let connecting = self.connect.connect(target, guard);
+        let connected = clock::timeout_at(&*self.clock, self.deadline(timeout), connecting).await;
+        connected.map_err(|_| Error::Timeout { phase: Phase::Connect, after_ms })?.map(|connected| connected.io)
+    }
+
+    /// Speaks TLS from here on with `host`, over a connection that began without it. `authority` holds certificates in PEM
+    /// form that are trusted besides the system's.
+    ///
+    /// # Errors
+    /// [`Error`], by whose fault it is.
+    pub async fn start_tls(&self, io: Box<dyn Io>, host: &str, authority: Option<&str>) -> Result<Box<dyn Io>, Error> {
+        self.connect.start_tls(io, host, authority).await
+    }
+
+    /// Runs `work` for at most `timeout`; nothing if it took longer.
+    pub async fn within<T>(&self, timeout: Duration, work: impl Future<Output = T>) -> Option<T> {
+        clock::timeout_at(&*self.clock, self.deadline(timeout), work).await.ok()
     }
 
     /// Whether this machine's resolver answers within `timeout`; nothing where the system names none.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_base::Clock;
-use rustls::pki_types::ServerName;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -15,9 +17,9 @@ use tokio_rustls::TlsConnector;
 use crate::{Error, Guard, resolver};
 
 /// A connection.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Io for T {}
 
 /// Where to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +46,20 @@ pub struct Connected {
     pub tls_us: i64,
 }
 
+/// Something on its way that may fail.
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
 /// A way to connect.
 pub trait Connect: Send + Sync + 'static {
     /// Connects to an address of the target that the guard permits.
-    fn connect<'a>(&'a self, target: &'a Target, guard: &'a Guard) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + 'a>>;
+    fn connect<'a>(&'a self, target: &'a Target, guard: &'a Guard) -> Work<'a, Connected>;
+
+    /// Speaks TLS from here on with `host`, over a connection that began without it. `authority` holds certificates in PEM
+    /// form that are trusted besides the system's.
+    fn start_tls<'a>(&'a self, io: Box<dyn Io>, host: &'a str, authority: Option<&'a str>) -> Work<'a, Box<dyn Io>> {
+        let _unused = (io, host, authority);
+        Box::pin(std::future::ready(Err(Error::Tls("there is no TLS here".into()))))
+    }
 
     /// Whether the resolver answers within `timeout`; nothing where there is none, as on pipes in memory.
     fn resolver_answers(&self, _timeout: Duration) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + '_>> {
@@ -58,6 +70,7 @@ pub trait Connect: Send + Sync + 'static {
 /// Real sockets.
 pub struct TcpConnect {
     clock: Arc<dyn Clock>,
+    roots: Arc<RootCertStore>,
     tls: TlsConnector,
 }
 
@@ -65,17 +78,26 @@ impl TcpConnect {
     /// With the system's certificate authorities.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
+        let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (_taken, _ignored) = roots.add_parsable_certificates(found.certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        // The versions are compiled in, so that the only error of this builder cannot occur; an empty store fails every handshake.
-        let config = builder.map(|b| b.with_root_certificates(roots).with_no_client_auth());
-        let config = config.unwrap_or_else(|_| {
-            rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-        });
-        Self { clock, tls: TlsConnector::from(Arc::new(config)) }
+        let roots = Arc::new(roots);
+        Self { clock, tls: connector(Arc::clone(&roots)), roots }
+    }
+
+    async fn secure(&self, io: Box<dyn Io>, host: &str, authority: Option<&str>) -> Result<Box<dyn Io>, Error> {
+        let connector = match authority {
+            None => self.tls.clone(),
+            Some(pem) => {
+                let mut roots = RootCertStore::clone(&self.roots);
+                let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok).collect();
+                let (_taken, _ignored) = roots.add_parsable_certificates(certificates);
+                connector(Arc::new(roots))
+            }
+        };
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        let name = name.map_err(|_| Error::BadUrl(format!("{host:?} is not a name that a certificate can have")))?;
+        Ok(Box::new(connector.connect(name, io).await.map_err(|e| Error::Tls(plain(&e)))?))
     }
 
     async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, Error> {
@@ -125,10 +147,7 @@ impl TcpConnect {
             tls_us: 0,
         };
         if target.tls {
-            let name = ServerName::try_from(target.host.trim_matches(['[', ']']).to_owned());
-            let name = name.map_err(|_| Error::BadUrl(format!("{:?} is not a name that a certificate can have", target.host)))?;
-            let stream = self.tls.connect(name, done.io).await.map_err(|e| Error::Tls(plain(&e)))?;
-            done.io = Box::new(stream);
+            done.io = self.secure(done.io, &target.host, None).await?;
             done.tls_us = self.clock.now_us() - connected;
         }
         Ok(done)
@@ -136,13 +155,27 @@ impl TcpConnect {
 }
 
 impl Connect for TcpConnect {
-    fn connect<'a>(&'a self, target: &'a Target, guard: &'a Guard) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + 'a>> {
+    fn connect<'a>(&'a self, target: &'a Target, guard: &'a Guard) -> Work<'a, Connected> {
         Box::pin(self.establish(target, guard))
+    }
+
+    fn start_tls<'a>(&'a self, io: Box<dyn Io>, host: &'a str, authority: Option<&'a str>) -> Work<'a, Box<dyn Io>> {
+        Box::pin(self.secure(io, host, authority))
     }
 
     fn resolver_answers(&self, timeout: Duration) -> Pin<Box<dyn Future<Output = Option<bool>> + Send + '_>> {
         Box::pin(resolver::answers(&*self.clock, timeout))
     }
+}
+
+fn connector(roots: Arc<RootCertStore>) -> TlsConnector {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    // The versions are compiled in, so that the only error of this builder cannot occur; an empty store fails every handshake.
+    let config = builder.map(|b| b.with_root_certificates(roots).with_no_client_auth());
+    let config =
+        config.unwrap_or_else(|_| rustls::ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+    TlsConnector::from(Arc::new(config))
 }
 
 fn dns_error(host: &str, error: &std::io::Error) -> Error {

@@ -12,6 +12,6 @@ mod guard;
 mod resolver;
 
 pub use client::{Client, Request, Response, Timings};
-pub use connect::{Connect, Connected, Io, Target, TcpConnect};
+pub use connect::{Connect, Connected, Io, Target, TcpConnect, Work};
 pub use error::{Error, Phase};
 pub use guard::{Cidr, Guard, is_never_permitted};

@@ -1,8 +1,8 @@
 //! Sends what waits in the outbox: claim, call with no transaction open, settle.
 //!
-//! Each provider has its own send slots and its own breaker: a slow or broken one holds nobody else up. What they can take
-//! is claimed for all of them in one commit. At most one message a second goes to one destination, as Slack and Twilio
-//! allow; what waits meanwhile goes as one.
+//! Each carrier (a channel, by one class of means) has its own send slots and its own breaker: a slow or broken one holds
+//! nobody else up. What they can take is claimed for all of them in one commit. At most one message a second goes to one
+//! destination, as Slack and Twilio allow; what waits meanwhile goes as one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use allclear_base::crash;
 use allclear_base::runtime::Switch;
-use allclear_channels::{Envelope, PROVIDERS, is_idempotent};
+use allclear_channels::Envelope;
 use allclear_domain::delivery::{Breaker, Outcome};
 use allclear_domain::{ChannelId, Timestamp};
-use allclear_ops::delivery::{self, Outgoing, Share};
+use allclear_ops::delivery::{self, Capacity, Carrier, Outgoing};
 
 use crate::Parts;
 
-/// Calls to one provider at the same time.
+/// Calls by one carrier at the same time.
 const SLOTS: usize = 16;
 
 /// The pace at which one destination is written to: the providers' own limit.
@@ -38,16 +38,10 @@ impl Dispatch {
         let dispatch = Self::default();
         let (parts, stop, under_way) = (parts.clone(), stop.clone(), Arc::clone(&dispatch.under_way));
         parts.pager.clone().supervise("dispatch", Arc::clone(&parts.health), move || {
-            let providers = PROVIDERS.iter().map(|name| Provider {
-                parts: parts.clone(),
-                name,
-                paces: Paces::default(),
-                breaker: Arc::default(),
-                busy: Arc::default(),
-                under_way: Arc::clone(&under_way),
-            });
-            let (parts, stop, providers) = (parts.clone(), stop.clone(), providers.collect::<Vec<_>>());
-            async move { run(&parts, &providers, &stop).await }
+            let mut fleet =
+                Fleet { parts: parts.clone(), senders: BTreeMap::new(), paces: Paces::default(), under_way: Arc::clone(&under_way) };
+            let stop = stop.clone();
+            async move { fleet.run(&stop).await }
         });
         dispatch
     }
@@ -58,55 +52,68 @@ impl Dispatch {
     }
 }
 
-async fn run(parts: &Parts, providers: &[Provider], stop: &Switch) {
-    while !stop.is_turned() {
-        let now = parts.pager.clock.now_us();
-        let (shares, again_at): (Vec<Share>, Vec<i64>) = providers.iter().map(|provider| provider.share(now)).unzip();
-        let able = shares.iter().any(|share| share.slots > 0);
-        let claimed = if able { delivery::claim(&parts.store, &*parts.pager.rng, shares).await } else { Ok(vec![]) };
-        match claimed {
-            Ok(outgoing) if outgoing.is_empty() => {
-                let due = delivery::next_due(&parts.store, PROVIDERS).await.unwrap_or_default();
-                // What is due already waits for a slot, a lane or a pace; each of them wakes this loop.
-                let due = due.into_iter().flatten().map(|due| due.0).filter(|due| *due > now).min().unwrap_or(i64::MAX);
-                let again_at = again_at.into_iter().min().unwrap_or(i64::MAX);
-                let until = due.min(again_at).min(parts.look_anyway_at(now));
-                parts.store.wakes().outbox.wait_until(&*parts.pager.clock, until).await;
-            }
-            Ok(outgoing) => {
-                crash::point("dispatch.after_claim");
-                for one in outgoing {
-                    if let Some(provider) = providers.iter().find(|provider| provider.name == one.provider) {
-                        provider.begin(one);
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "messages could not be claimed yet");
-                parts.pager.sleep(Duration::from_millis(200)).await;
-            }
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Provider {
+/// Every carrier that was used; as many as there are channels, twice.
+struct Fleet {
     parts: Parts,
-    name: &'static str,
+    senders: BTreeMap<Carrier, Sender>,
     paces: Paces,
-    breaker: Arc<Mutex<Breaker>>,
-    busy: Arc<AtomicUsize>,
     under_way: Arc<AtomicUsize>,
 }
 
-impl Provider {
-    /// What it can take at `now`, and when that may be more though nobody wakes the loop.
-    fn share(&self, now: i64) -> (Share, i64) {
-        let (busy, next_pace) = self.paced(now);
-        let breaker = self.breaker(|breaker| *breaker);
-        let free = SLOTS.saturating_sub(self.busy.load(Ordering::SeqCst));
-        let next_try = breaker.next_try().map(|at| at.0).filter(|at| *at > now).unwrap_or(i64::MAX);
-        (Share { provider: self.name, slots: breaker.allows(free, Timestamp(now)), busy }, next_pace.min(next_try))
+impl Fleet {
+    async fn run(&mut self, stop: &Switch) {
+        while !stop.is_turned() {
+            let now = self.parts.pager.clock.now_us();
+            let (capacity, again_at) = self.capacity(now);
+            match delivery::claim(&self.parts.store, &*self.parts.pager.rng, capacity).await {
+                Ok(outgoing) if outgoing.is_empty() => {
+                    // What is due already waits for a slot, a lane or a pace; each of them wakes this loop.
+                    let due = delivery::next_due(&self.parts.store, Timestamp(now)).await.ok().flatten().map_or(i64::MAX, |due| due.0);
+                    let until = due.min(again_at).min(self.parts.look_anyway_at(now));
+                    self.parts.store.wakes().outbox.wait_until(&*self.parts.pager.clock, until).await;
+                }
+                Ok(outgoing) => {
+                    crash::point("dispatch.after_claim");
+                    self.senders
+                        .retain(|carrier, sender| sender.is_busy() || self.parts.store.catalog().channel(&carrier.channel).is_some());
+                    for one in outgoing {
+                        self.sender(&one.carrier).begin(one);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "messages could not be claimed yet");
+                    self.parts.pager.sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    fn sender(&mut self, carrier: &Carrier) -> &Sender {
+        let (parts, paces, under_way) = (&self.parts, &self.paces, &self.under_way);
+        self.senders.entry(carrier.clone()).or_insert_with(|| Sender {
+            parts: parts.clone(),
+            carrier: carrier.clone(),
+            paces: Arc::clone(paces),
+            breaker: Arc::default(),
+            busy: Arc::default(),
+            under_way: Arc::clone(under_way),
+        })
+    }
+
+    /// What the carriers can take at `now`, and when that may be more though nobody wakes the loop.
+    fn capacity(&self, now: i64) -> (Capacity, i64) {
+        let (busy, mut again_at) = self.paced(now);
+        let mut capacity = Capacity { idle: SLOTS, busy, ..Capacity::default() };
+        for (carrier, sender) in &self.senders {
+            let breaker = sender.breaker(|breaker| *breaker);
+            let free = SLOTS.saturating_sub(sender.busy.load(Ordering::SeqCst));
+            capacity.slots.insert(carrier.clone(), breaker.allows(free, Timestamp(now)));
+            if let Some(at) = breaker.next_try() {
+                capacity.unwell.insert(carrier.clone());
+                again_at = again_at.min(if at.0 > now { at.0 } else { i64::MAX });
+            }
+        }
+        (capacity, again_at)
     }
 
     /// The destinations that must wait, and when the first of them may be written to again.
@@ -115,6 +122,22 @@ impl Provider {
         paces.retain(|_, until| *until > now);
         let next = paces.values().copied().min().unwrap_or(i64::MAX);
         (paces.keys().cloned().collect(), next)
+    }
+}
+
+#[derive(Clone)]
+struct Sender {
+    parts: Parts,
+    carrier: Carrier,
+    paces: Paces,
+    breaker: Arc<Mutex<Breaker>>,
+    busy: Arc<AtomicUsize>,
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Sender {
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) > 0
     }
 
     /// Looks at the breaker or changes it.
@@ -126,28 +149,31 @@ impl Provider {
         let now = self.parts.pager.clock.now_us();
         self.breaker(|breaker| *breaker = breaker.begun(Timestamp(now)));
         let until = now + PACE_US;
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner).insert((outgoing.channel.clone(), outgoing.address.clone()), until);
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner).insert((self.carrier.channel.clone(), outgoing.address.clone()), until);
         self.busy.fetch_add(1, Ordering::SeqCst);
         self.under_way.fetch_add(1, Ordering::SeqCst);
-        let provider = self.clone();
+        let sender = self.clone();
         self.parts.pager.spawn(async move {
-            provider.send(&outgoing).await;
-            provider.busy.fetch_sub(1, Ordering::SeqCst);
-            provider.under_way.fetch_sub(1, Ordering::SeqCst);
-            provider.parts.store.wakes().outbox.wake();
+            sender.send(&outgoing).await;
+            sender.busy.fetch_sub(1, Ordering::SeqCst);
+            sender.under_way.fetch_sub(1, Ordering::SeqCst);
+            sender.parts.store.wakes().outbox.wake();
         });
     }
 
     async fn send(&self, outgoing: &Outgoing) {
         let catalog = self.parts.store.catalog();
-        let outcome = match catalog.channel(&outgoing.channel) {
+        let outcome = match catalog.channel(&self.carrier.channel) {
             Some(channel) => {
                 let envelope = Envelope {
-                    channel_id: &outgoing.channel,
+                    channel_id: &self.carrier.channel,
                     channel,
                     address: &outgoing.address,
                     by: outgoing.by,
                     attempt: &outgoing.attempt,
+                    key: outgoing.deliveries.first().map_or("", |(id, _)| id.as_str()),
+                    now: Timestamp(self.parts.pager.clock.now_us()),
+                    link: outgoing.link.as_deref(),
                     message: &outgoing.message,
                     root: outgoing.root.as_deref(),
                 };
@@ -157,7 +183,7 @@ impl Provider {
         };
         crash::point("dispatch.after_send");
         if !matches!(outcome, Outcome::Accepted { .. }) {
-            tracing::warn!(provider = self.name, attempt = outgoing.attempt, ?outcome, "a message was not accepted");
+            tracing::warn!(channel = %self.carrier.channel, class = self.carrier.class, attempt = outgoing.attempt, ?outcome, "a message was not accepted");
         }
         self.watch(&outcome);
         self.settle(outgoing, outcome).await;
@@ -173,9 +199,9 @@ impl Provider {
         });
         match (before.next_try(), after.next_try()) {
             (None, Some(_)) => {
-                tracing::error!(provider = self.name, "the provider keeps failing; one message at a time finds out when it is back")
+                tracing::error!(channel = %self.carrier.channel, class = self.carrier.class, "the provider keeps failing; one message at a time finds out when it is back")
             }
-            (Some(_), None) => tracing::info!(provider = self.name, "the provider works again"),
+            (Some(_), None) => tracing::info!(channel = %self.carrier.channel, class = self.carrier.class, "the provider works again"),
             (None, None) | (Some(_), Some(_)) => {}
         }
     }
@@ -184,8 +210,7 @@ impl Provider {
     async fn settle(&self, outgoing: &Outgoing, outcome: Outcome) {
         const TRIES: u32 = 8;
         for pause_ms in (0..TRIES).map(|n| 50 << n) {
-            let idempotent = is_idempotent(self.name);
-            match delivery::settle(&self.parts.store, &*self.parts.pager.rng, outgoing, outcome.clone(), idempotent).await {
+            match delivery::settle(&self.parts.store, &*self.parts.pager.rng, outgoing, outcome.clone()).await {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(attempt = outgoing.attempt, %error, "an outcome could not be written down yet"),
             }

@@ -84,7 +84,7 @@ impl Engine {
     /// Errors of the store.
     pub async fn start(parts: Parts) -> Result<Self, OpsError> {
         publish::hand_over(&parts).await?;
-        allclear_ops::delivery::settle_orphans(&parts.store, &*parts.pager.rng, true, allclear_channels::is_idempotent).await?;
+        allclear_ops::delivery::settle_orphans(&parts.store, &*parts.pager.rng, true).await?;
         let (no_new_runs, no_new_claims) = (Switch::default(), Switch::default());
         timers::start(&parts, &no_new_claims);
         let dispatch = dispatch::Dispatch::start(&parts, &no_new_claims);

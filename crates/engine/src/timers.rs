@@ -22,7 +22,7 @@ async fn run(parts: Parts, stop: Switch) {
         let now = clock.now_us();
         if now >= orphans_at {
             orphans_at = now + ORPHANS_EVERY_US;
-            if let Err(error) = delivery::settle_orphans(&parts.store, &*parts.pager.rng, false, allclear_channels::is_idempotent).await {
+            if let Err(error) = delivery::settle_orphans(&parts.store, &*parts.pager.rng, false).await {
                 tracing::warn!(%error, "attempts without an owner could not be settled");
             }
         }

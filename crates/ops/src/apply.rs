@@ -174,7 +174,7 @@ fn page(
             due_at: planned.at,
             attempts: 0,
         };
-        outbox::insert_delivery(tx, &delivery, channel.account.provider(delivery.by))?;
+        outbox::insert_delivery(tx, &delivery, channel.account.class(delivery.by))?;
         paged.deliveries += 1;
     }
     Ok(())
@@ -215,7 +215,7 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
             attempts: 0,
             ..page.clone()
         };
-        outbox::insert_delivery(tx, &clear, channel.account.provider(clear.by))?;
+        outbox::insert_delivery(tx, &clear, channel.account.class(clear.by))?;
     }
     Ok(())
 }
@@ -229,7 +229,11 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
     outbox::cancel_pending(tx, &incident.id, Purpose::State.word(), Unwanted::Superseded.words())?;
     for room in &service.rooms {
         let Some(channel) = catalog.channel(&room.channel) else { continue };
-        let purposes: &[Purpose] = if is_new { &[Purpose::State] } else { &[Purpose::State, Purpose::Note] };
+        let purposes: &[Purpose] = match (is_new, channel.account.can_update()) {
+            (true, _) => &[Purpose::State],
+            (false, true) => &[Purpose::State, Purpose::Note],
+            (false, false) => &[Purpose::Note],
+        };
         for purpose in purposes {
             let delivery = Delivery {
                 id: DeliveryId(ids.uuid7(now)),
@@ -244,7 +248,7 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
                 due_at: now,
                 attempts: 0,
             };
-            outbox::insert_delivery(tx, &delivery, channel.account.provider(delivery.by))?;
+            outbox::insert_delivery(tx, &delivery, channel.account.class(delivery.by))?;
         }
     }
     Ok(())

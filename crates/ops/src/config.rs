@@ -12,7 +12,8 @@ use allclear_store::{Lane, Lock, Store, Tx, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Ids;
-use crate::event::{self, KeySeed};
+use crate::draw::SecretSeed;
+use crate::event;
 use crate::{Actor, Draw, OpsError, Permission, judge, rules, status};
 
 /// What happens to a document.
@@ -60,7 +61,7 @@ struct Worked {
 /// [`OpsError::Invalid`] for a name that nothing has, or a document that others still need.
 pub async fn apply(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, documents: Vec<Document>) -> Result<Plan, OpsError> {
     actor.require(Permission::ConfigWrite)?;
-    let (draw, seed) = (Draw::new(rng), KeySeed::new(rng));
+    let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
     let (source, name) = (source.to_owned(), actor.name().to_owned());
     let write = Write::new("apply configuration", Lane::Events).lock(Lock::Catalog);
     let plan = store.write(write, move |tx| apply_within(tx, &draw.ids(), &seed, &source, &documents, &name)).await?;
@@ -78,7 +79,14 @@ pub async fn plan(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, doc
     store.read("plan configuration", move |tx| Ok(work_out(tx, &draw.ids(), &source, &documents)?.plan)).await
 }
 
-fn apply_within(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, source: &str, documents: &[Document], actor: &str) -> Result<Plan, OpsError> {
+fn apply_within(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    seed: &SecretSeed,
+    source: &str,
+    documents: &[Document],
+    actor: &str,
+) -> Result<Plan, OpsError> {
     let mut worked = work_out(tx, ids, source, documents)?;
     if worked.plan.steps.is_empty() {
         return Ok(worked.plan);
@@ -93,7 +101,7 @@ fn apply_within(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, source: &str, docume
 
 /// What the change means for what is open, and what customers see of it. Locks are taken in their order; each look is
 /// made once what it looks at is locked, so that nothing opens by the old configuration behind its back.
-fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, before: &Catalog, worked: &Worked) -> Result<(), OpsError> {
+fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, before: &Catalog, worked: &Worked) -> Result<(), OpsError> {
     let after = tx.catalog();
     let touched: Vec<(Kind, &str)> = worked.put.iter().map(|r| (r.document.kind(), r.id.as_str())).collect();
     let touched: Vec<(Kind, &str)> = touched.into_iter().chain(worked.remove.iter().map(|(kind, id)| (*kind, id.as_str()))).collect();
@@ -165,17 +173,21 @@ fn work_out(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document]) ->
     let mut worked = Worked { plan: Plan { rev: catalog.rev(), steps: vec![] }, put: vec![], remove: vec![] };
     let mut present: BTreeSet<(Kind, String)> = BTreeSet::new();
     for kind in Kind::ALL {
-        for document in documents.iter().filter(|document| document.kind() == kind) {
+        let of_kind = || documents.iter().filter(|document| document.kind() == kind);
+        // Documents of one kind may name each other, in any order. A rule is what it names, and nothing names it.
+        for document in of_kind().filter(|_| kind != Kind::Rule) {
+            let identity = document.identity();
+            let id = id_of(tx, ids, kind, &identity)?;
+            names.entry((kind, identity)).or_insert(id);
+        }
+        for document in of_kind() {
             let mut document = document.clone();
             resolve(&mut document, &names, &catalog)?;
             let identity = document.identity();
             let known = catalog.id_of(kind, &identity).map(str::to_owned);
-            let id = match known.clone() {
-                Some(id) => id,
-                None => match resource::past_id(tx, kind, &identity)? {
-                    Some(id) => id,
-                    None => new_id(ids, kind, &identity),
-                },
+            let id = match names.get(&(kind, identity.clone())) {
+                Some(id) => id.clone(),
+                None => id_of(tx, ids, kind, &identity)?,
             };
             names.insert((kind, identity.clone()), id.clone());
             if !present.insert((kind, id.clone())) {
@@ -250,6 +262,14 @@ fn check_removed(catalog: &Catalog, worked: &Worked) -> Result<(), OpsError> {
         }
     }
     Ok(())
+}
+
+/// The id of a document: the one it has, the one it once had, or a new one.
+fn id_of(tx: &mut Tx<'_>, ids: &Ids, kind: Kind, identity: &str) -> Result<String, OpsError> {
+    if let Some(known) = tx.catalog().id_of(kind, identity) {
+        return Ok(known.to_owned());
+    }
+    Ok(resource::past_id(tx, kind, identity)?.unwrap_or_else(|| new_id(ids, kind, identity)))
 }
 
 fn new_id(ids: &Ids, kind: Kind, identity: &str) -> String {

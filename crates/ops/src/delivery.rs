@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_base::Rng;
 use allclear_base::metrics::metrics;
-use allclear_domain::delivery::{self, Brief, Delivery, Means, Message, Outcome, Purpose, Recipient, Settled, Status, Unwanted, Wanted};
+use allclear_domain::catalog::Catalog;
+use allclear_domain::delivery::{
+    self, Brief, Delivery, Means, Message, Outcome, Purpose, Recipient, Settled, Status, Unwanted, Wanted, Way,
+};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State};
-use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span};
+use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span, Timestamp};
 use allclear_store::record::alert;
 use allclear_store::record::delivery::{self as outbox, Stored};
 use allclear_store::record::incident as incidents;
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
 
 use crate::apply::unreachable_level;
-use crate::draw::Ids;
+use crate::draw::{Ids, SecretSeed, hash};
 use crate::{Draw, OpsError};
 
 /// How long a claim holds: longer than any call to a provider may take.
@@ -27,10 +30,8 @@ const MOST_IN_ONE_MESSAGE: usize = 50;
 pub struct Outgoing {
     /// The attempt; it stands in the callback's address and is the idempotency key.
     pub attempt: String,
-    /// The provider that carries it.
-    pub provider: &'static str,
-    /// The channel that carries it.
-    pub channel: ChannelId,
+    /// What carries it.
+    pub carrier: Carrier,
     /// The address on that channel.
     pub address: String,
     /// By what means.
@@ -41,75 +42,169 @@ pub struct Outgoing {
     pub message: Message,
     /// The provider's reference of the message that this one changes or answers.
     pub root: Option<String>,
+    /// The credential of the link that the message carries, if it carries one.
+    pub link: Option<String>,
     /// The deliveries that it carries, with their fencing numbers.
     pub deliveries: Vec<(DeliveryId, i64)>,
 }
 
-/// What one provider can take now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Share {
-    /// The provider.
-    pub provider: &'static str,
-    /// How many messages.
-    pub slots: usize,
+/// What carries messages: a channel, by one class of means.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Carrier {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The class: `sms`.
+    pub class: String,
+}
+
+/// What the carriers can take now. One that is not named is idle and well.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Capacity {
+    /// How many messages a carrier can take that is not named in `slots`.
+    pub idle: usize,
+    /// How many messages each can take.
+    pub slots: BTreeMap<Carrier, usize>,
+    /// Those that keep failing.
+    pub unwell: BTreeSet<Carrier>,
     /// Destinations (channel and address) that may not be written to yet.
     pub busy: BTreeSet<(ChannelId, String)>,
 }
 
-/// Claims what is due, for every provider as much as it can take; all in one commit, because one change mostly concerns
-/// several providers, and the second should not wait for the first one's sync.
+/// How long a provider may take to say that a message arrived, before its silence counts.
+const RECEIPT_PATIENCE: Span = Span::from_mins(2);
+
+/// How far back receipts are looked for: what was two hours ago says nothing about now.
+const RECEIPTS_LOOKED_BACK: Span = Span::from_mins(60);
+
+/// Claims what is due, for every carrier as much as it can take; all in one commit, because one change mostly concerns
+/// several carriers, and the second should not wait for the first one's sync.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn claim(store: &Store, rng: &dyn Rng, shares: Vec<Share>) -> Result<Vec<Outgoing>, OpsError> {
-    let draw = Draw::new(rng);
+pub async fn claim(store: &Store, rng: &dyn Rng, capacity: Capacity) -> Result<Vec<Outgoing>, OpsError> {
+    let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
     let write = Write::new("claim deliveries", Lane::Act);
-    store.write(write, move |tx| claim_within(tx, &draw.ids(), &shares)).await
+    store.write(write, move |tx| claim_within(tx, &draw.ids(), &seed, &capacity)).await
 }
 
-fn claim_within(tx: &mut Tx<'_>, ids: &Ids, shares: &[Share]) -> Result<Vec<Outgoing>, OpsError> {
+fn claim_within(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, capacity: &Capacity) -> Result<Vec<Outgoing>, OpsError> {
     const CANDIDATES_PER_SLOT: usize = 20;
-    let mut candidates = Vec::with_capacity(shares.len());
-    for share in shares {
-        let most = u32::try_from(share.slots * CANDIDATES_PER_SLOT).unwrap_or(u32::MAX);
-        candidates.push(outbox::claimable(tx, share.provider, most)?);
+    let now = tx.now();
+    let mut candidates = Vec::new();
+    for (channel, class, _) in outbox::waiting(tx)?.into_iter().filter(|(_, _, due_at)| *due_at <= now) {
+        let way = Ways::of(tx, Carrier { channel, class }, capacity)?;
+        let most = u32::try_from(way.slots(capacity) * CANDIDATES_PER_SLOT).unwrap_or(u32::MAX);
+        if most > 0 {
+            let due = outbox::claimable(tx, &way.first.channel, &way.first.class, most)?;
+            candidates.push((way, due));
+        }
     }
-    tx.lock(candidates.iter().flatten().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+    tx.lock(candidates.iter().flat_map(|(_, due)| due).map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+    let mut left = capacity.slots.clone();
     let mut outgoing = Vec::new();
-    for (share, due) in shares.iter().zip(candidates) {
-        for bundle in bundled(tx, share, due)? {
-            outgoing.extend(begin_attempt(tx, share.provider, bundle, &ids.uuid7(tx.now()))?);
+    for (way, due) in candidates {
+        for bundle in bundled(tx, &way, capacity, &mut left, due)? {
+            outgoing.extend(begin_attempt(tx, seed, bundle, &ids.uuid7(tx.now()))?);
         }
     }
     Ok(outgoing)
 }
 
-/// The messages of one provider that are still wanted, as they go together.
-fn bundled(tx: &mut Tx<'_>, share: &Share, due: Vec<Stored>) -> Result<Vec<Vec<(Stored, Incident)>>, OpsError> {
-    let mut bundles: Vec<Vec<(Stored, Incident)>> = Vec::new();
+/// The one or two carriers of a channel's messages, and which of them are not well.
+struct Ways {
+    first: Carrier,
+    second: Option<Carrier>,
+    unwell: Vec<Carrier>,
+    bundles: bool,
+}
+
+impl Ways {
+    fn of(tx: &mut Tx<'_>, first: Carrier, capacity: &Capacity) -> Result<Self, StoreError> {
+        let catalog = tx.catalog();
+        let second = second_of(&catalog, &first.channel).map(|channel| Carrier { channel: channel.clone(), class: first.class.clone() });
+        let bundles = catalog.channel(&first.channel).is_none_or(|channel| channel.account.bundles());
+        let mut unwell = Vec::new();
+        if let Some(second) = &second {
+            for carrier in [&first, second] {
+                if capacity.unwell.contains(carrier) || receipts_stopped(tx, carrier)? {
+                    unwell.push(carrier.clone());
+                }
+            }
+        }
+        Ok(Self { first, second, unwell, bundles })
+    }
+
+    fn slots(&self, capacity: &Capacity) -> usize {
+        let of = |carrier| capacity.slots.get(carrier).copied().unwrap_or(capacity.idle);
+        of(&self.first) + self.second.as_ref().map_or(0, of)
+    }
+
+    fn choose(&self, stored: &Stored, incident: &Incident) -> &Carrier {
+        let is_well = |carrier: &Carrier| !self.unwell.contains(carrier);
+        delivery::carrier_of(&self.first, self.second.as_ref(), incident.number, stored.delivery.attempts, is_well)
+    }
+}
+
+/// The channel that stands in for another, if there is one.
+fn second_of<'a>(catalog: &'a Catalog, channel: &ChannelId) -> Option<&'a ChannelId> {
+    let second = catalog.channel(channel)?.second.as_ref()?;
+    catalog.channel(second).map(|_| second)
+}
+
+/// Whether a carrier takes messages and its provider no longer tells that they arrive.
+fn receipts_stopped(tx: &mut Tx<'_>, carrier: &Carrier) -> Result<bool, StoreError> {
+    const LOOKED_AT: u32 = 4;
+    if tx.catalog().channel(&carrier.channel).is_none_or(|channel| !channel.account.sends_receipts()) {
+        return Ok(false);
+    }
+    let (from, to) = (tx.now().minus(RECEIPTS_LOOKED_BACK), tx.now().minus(RECEIPT_PATIENCE));
+    let last = outbox::accepted_between(tx, &carrier.channel, &carrier.class, (from, to), LOOKED_AT)?;
+    Ok(delivery::receipts_stopped(&last))
+}
+
+/// Messages that go as one, by one carrier.
+struct Bundle {
+    carrier: Carrier,
+    messages: Vec<(Stored, Incident)>,
+}
+
+/// The messages of one channel that are still wanted, as they go together, within what the carriers have `left`.
+fn bundled(
+    tx: &mut Tx<'_>,
+    way: &Ways,
+    capacity: &Capacity,
+    left: &mut BTreeMap<Carrier, usize>,
+    due: Vec<Stored>,
+) -> Result<Vec<Bundle>, OpsError> {
+    let mut bundles: Vec<Bundle> = Vec::new();
     for stored in due {
         let delivery = &stored.delivery;
-        if share.busy.contains(&(delivery.channel.clone(), delivery.address.clone())) {
+        let incident = incidents::load_incident(tx, &delivery.incident)?;
+        let carrier = way.choose(&stored, &incident);
+        if capacity.busy.contains(&(carrier.channel.clone(), delivery.address.clone())) {
             continue;
         }
-        let incident = incidents::load_incident(tx, &delivery.incident)?;
         if let Some(why) = unwanted(tx, delivery, &incident)? {
             outbox::cancel(tx, &delivery.id, why.words())?;
             continue;
         }
-        match bundles.iter().position(|bundle| goes_with(bundle, delivery)) {
-            Some(at) => bundles[at].push((stored, incident)),
-            None if bundles.len() < share.slots => bundles.push(vec![(stored, incident)]),
-            None => {}
+        if let Some(bundle) = bundles.iter_mut().find(|bundle| way.bundles && bundle.carrier == *carrier && goes_with(bundle, delivery)) {
+            bundle.messages.push((stored, incident));
+            continue;
+        }
+        let left = left.entry(carrier.clone()).or_insert(capacity.idle);
+        if *left > 0 {
+            *left -= 1;
+            bundles.push(Bundle { carrier: carrier.clone(), messages: vec![(stored, incident)] });
         }
     }
     Ok(bundles)
 }
 
 /// Messages of one purpose for one person and method go as one. A room shows each incident by itself.
-fn goes_with(bundle: &[(Stored, Incident)], delivery: &Delivery) -> bool {
-    bundle.len() < MOST_IN_ONE_MESSAGE
-        && bundle.first().is_some_and(|(first, _)| {
+fn goes_with(bundle: &Bundle, delivery: &Delivery) -> bool {
+    bundle.messages.len() < MOST_IN_ONE_MESSAGE
+        && bundle.messages.first().is_some_and(|(first, _)| {
             let first = &first.delivery;
             matches!(delivery.recipient, Recipient::Person { .. })
                 && (&first.recipient, &first.channel, &first.address, first.purpose)
@@ -134,23 +229,22 @@ fn unwanted(tx: &mut Tx<'_>, delivery: &Delivery, incident: &Incident) -> Result
     })
 }
 
-fn begin_attempt(
-    tx: &mut Tx<'_>,
-    provider: &'static str,
-    bundle: Vec<(Stored, Incident)>,
-    attempt: &str,
-) -> Result<Option<Outgoing>, OpsError> {
+fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &str) -> Result<Option<Outgoing>, OpsError> {
+    let Bundle { carrier, messages } = bundle;
     let lease_until = tx.now().plus(LEASE);
-    let mut claimed = Vec::with_capacity(bundle.len());
-    for (stored, incident) in bundle {
-        if outbox::claim(tx, &stored, attempt, lease_until)? {
+    let mut claimed = Vec::with_capacity(messages.len());
+    for (stored, incident) in messages {
+        if outbox::claim(tx, &stored, &carrier.channel, attempt, lease_until)? {
             claimed.push((stored, incident));
         }
     }
     let Some((first, incident)) = claimed.first() else { return Ok(None) };
-    outbox::insert_attempt(tx, attempt)?;
-    let root = root_of(tx, &first.delivery, incident)?;
-    let (channel, address, recipient) = (first.delivery.channel.clone(), first.delivery.address.clone(), first.delivery.recipient.clone());
+    // Only a mail has neither keys nor buttons to answer with.
+    let links = carrier.class == "email" && first.delivery.purpose == Purpose::Page;
+    let link = links.then(|| seed.derive(&["link", attempt]));
+    outbox::insert_attempt(tx, attempt, link.as_deref().map(hash).as_deref())?;
+    let root = root_of(tx, &first.delivery, &carrier, incident)?;
+    let (address, recipient) = (first.delivery.address.clone(), first.delivery.recipient.clone());
     let by = first.delivery.by;
     let (purpose, possible_repeat) = (first.delivery.purpose, claimed.iter().any(|(stored, _)| stored.possible_repeat));
     let mut briefs = Vec::with_capacity(claimed.len());
@@ -159,17 +253,19 @@ fn begin_attempt(
     }
     let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
     let message = Message { purpose, incidents: briefs, possible_repeat };
-    Ok(Some(Outgoing { attempt: attempt.to_owned(), provider, channel, address, by, recipient, message, root, deliveries }))
+    Ok(Some(Outgoing { attempt: attempt.to_owned(), carrier, address, by, recipient, message, root, link, deliveries }))
 }
 
-/// The provider's reference of the first message of the lane; nothing where it is not known: then a fresh one goes.
-fn root_of(tx: &mut Tx<'_>, delivery: &Delivery, incident: &Incident) -> Result<Option<String>, StoreError> {
+/// The provider's reference of the lane's first message by the same carrier; nothing where it is not known: then a fresh one
+/// goes.
+fn root_of(tx: &mut Tx<'_>, delivery: &Delivery, carrier: &Carrier, incident: &Incident) -> Result<Option<String>, StoreError> {
     if delivery.purpose == Purpose::Page {
         return Ok(None);
     }
     let lane = delivery.lane();
     let sent = outbox::deliveries_of(tx, &incident.id)?;
-    Ok(sent.into_iter().find(|s| s.delivery.lane() == lane && s.provider_id.is_some()).and_then(|s| s.provider_id))
+    let is_root = |s: &Stored| s.delivery.lane() == lane && s.provider_id.is_some() && s.carrier.as_ref() == Some(&carrier.channel);
+    Ok(sent.into_iter().find(is_root).and_then(|s| s.provider_id))
 }
 
 /// What a message says of an incident.
@@ -215,13 +311,13 @@ pub(crate) fn agent_name(agent: &Agent, person: &dyn Fn(&PersonId) -> String) ->
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: Outcome, idempotent: bool) -> Result<(), OpsError> {
+pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: Outcome) -> Result<(), OpsError> {
     let (draw, attempt, deliveries) = (Draw::new(rng), outgoing.attempt.clone(), outgoing.deliveries.clone());
     let locks = outgoing.message.incidents.iter().map(|brief| Lock::Incident(brief.incident.clone()));
     let write = Write::new("settle attempt", Lane::Act).locks(locks);
     let word = outcome_word(&outcome);
-    store.write(write, move |tx| settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome, idempotent)).await?;
-    metrics().attempt(outgoing.provider, word);
+    store.write(write, move |tx| settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome)).await?;
+    metrics().attempt(&outgoing.carrier.class, word);
     Ok(())
 }
 
@@ -235,19 +331,12 @@ const fn outcome_word(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn settle_within(
-    tx: &mut Tx<'_>,
-    ids: &Ids,
-    attempt: &str,
-    deliveries: &[(DeliveryId, i64)],
-    outcome: &Outcome,
-    idempotent: bool,
-) -> Result<(), OpsError> {
+fn settle_within(tx: &mut Tx<'_>, ids: &Ids, attempt: &str, deliveries: &[(DeliveryId, i64)], outcome: &Outcome) -> Result<(), OpsError> {
     outbox::settle_attempt(tx, attempt, &outcome_words(outcome))?;
     for (id, fence) in deliveries {
         let Some(stored) = outbox::find_delivery(tx, id)? else { continue };
         if stored.status == Status::Claimed {
-            settle_one(tx, ids, &stored, *fence, outcome.clone(), idempotent)?;
+            settle_one(tx, ids, &stored, *fence, outcome.clone())?;
         }
     }
     Ok(())
@@ -263,14 +352,20 @@ fn outcome_words(outcome: &Outcome) -> String {
 }
 
 /// The outcome of the claim that `fence` names; one that somebody else has taken over since is left alone.
-fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: Outcome, idempotent: bool) -> Result<(), OpsError> {
+fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: Outcome) -> Result<(), OpsError> {
+    let catalog = tx.catalog();
+    let carrier = stored.carrier.as_ref().unwrap_or(&stored.delivery.channel);
+    let way = Way {
+        idempotent: catalog.channel(carrier).is_some_and(|channel| channel.account.is_idempotent()),
+        has_second: second_of(&catalog, &stored.delivery.channel).is_some(),
+    };
     let incident = incidents::load_incident(tx, &stored.delivery.incident)?;
     let provider_id = match &outcome {
         Outcome::Accepted { provider_id } => Some(provider_id.clone()),
         Outcome::Retry { .. } | Outcome::Permanent { .. } | Outcome::Unknown { .. } => None,
     };
     let id = &stored.delivery.id;
-    match delivery::settle(&stored.delivery, incident.urgency, outcome, idempotent, tx.now()) {
+    match delivery::settle(&stored.delivery, incident.urgency, outcome, way, tx.now()) {
         Settled::Again { at, why, possible_repeat } => {
             outbox::put_back(tx, id, fence, at, &why, possible_repeat)?;
         }
@@ -334,7 +429,7 @@ fn after_loss(tx: &mut Tx<'_>, stored: &Stored, incident: &Incident) -> Result<(
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn settle_orphans(store: &Store, rng: &dyn Rng, at_start: bool, idempotent: fn(&str) -> bool) -> Result<usize, OpsError> {
+pub async fn settle_orphans(store: &Store, rng: &dyn Rng, at_start: bool) -> Result<usize, OpsError> {
     const MOST_AT_ONCE: u32 = 200;
     if at_start {
         store.write(Write::new("end leases", Lane::Act), |tx| Ok::<_, OpsError>(outbox::end_leases(tx)?)).await?;
@@ -352,7 +447,7 @@ pub async fn settle_orphans(store: &Store, rng: &dyn Rng, at_start: bool, idempo
             if let Some(attempt) = &stored.bundle {
                 outbox::settle_attempt(tx, attempt, &format!("unknown: {why}"))?;
             }
-            settle_one(tx, &ids, stored, stored.fence, Outcome::Unknown { why }, idempotent(&stored.provider))?;
+            settle_one(tx, &ids, stored, stored.fence, Outcome::Unknown { why })?;
         }
         Ok::<_, OpsError>(found.len())
     };
@@ -408,6 +503,37 @@ pub async fn message_of(store: &Store, attempt: &str) -> Result<Option<(PersonId
     Ok(store.read("message of attempt", move |tx| told_by(tx, &attempt)).await?)
 }
 
+/// What a mail's link can answer: its person, and its incidents as they are now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answerable {
+    /// Whose link it is.
+    pub person: PersonId,
+    /// Their name.
+    pub name: String,
+    /// What it is about.
+    pub incidents: Vec<Brief>,
+}
+
+/// What a link can answer; nothing where it is not known, or its person is no longer there.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn answerable(store: &Store, link: &str) -> Result<Option<Answerable>, OpsError> {
+    let hash = hash(link);
+    let work = move |tx: &mut Tx<'_>| {
+        let Some(attempt) = outbox::attempt_of_link(tx, &hash)? else { return Ok(None) };
+        let Some((person, ids)) = told_by(tx, &attempt)? else { return Ok(None) };
+        let Some(name) = tx.catalog().person(&person).map(|found| found.name.clone()) else { return Ok(None) };
+        let mut about = Vec::with_capacity(ids.len());
+        for id in ids {
+            let incident = incidents::load_incident(tx, &id)?;
+            about.push(brief(tx, &incident)?);
+        }
+        Ok::<_, OpsError>(Some(Answerable { person, name, incidents: about }))
+    };
+    store.read("answerable", work).await
+}
+
 fn told_by(tx: &mut Tx<'_>, bundle: &str) -> Result<Option<(PersonId, Vec<IncidentId>)>, StoreError> {
     let found = outbox::deliveries_of_bundle(tx, bundle)?;
     let person = found.iter().find_map(|stored| match &stored.delivery.recipient {
@@ -417,13 +543,12 @@ fn told_by(tx: &mut Tx<'_>, bundle: &str) -> Result<Option<(PersonId, Vec<Incide
     Ok(person.map(|person| (person, found.into_iter().map(|stored| stored.delivery.incident).collect())))
 }
 
-/// When the next message of each of these providers is due; in their order.
+/// When the first message that waits is due after an instant.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn next_due(store: &Store, providers: &'static [&'static str]) -> Result<Vec<Option<allclear_domain::Timestamp>>, OpsError> {
-    let work = |tx: &mut Tx<'_>| providers.iter().map(|provider| Ok::<_, OpsError>(outbox::next_due(tx, provider)?)).collect();
-    store.read("next delivery", work).await
+pub async fn next_due(store: &Store, after: Timestamp) -> Result<Option<Timestamp>, OpsError> {
+    store.read("next delivery", move |tx| Ok::<_, OpsError>(outbox::next_due(tx, after)?)).await
 }
 
 /// Counts messages by channel and status, for people.

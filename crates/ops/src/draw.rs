@@ -1,6 +1,7 @@
 //! Ids that a re-run draws again: the seed is drawn outside the transaction and captured.
 
 use allclear_base::{Rng, SeededRng, id};
+use sha2::{Digest, Sha256};
 
 /// A seed from which a closure draws the same ids however often it runs.
 #[derive(Debug, Clone, Copy)]
@@ -43,4 +44,30 @@ impl Ids {
     pub(crate) fn uuid7(&self, now: allclear_domain::Timestamp) -> String {
         id::uuid7(&self.0, now.0)
     }
+}
+
+/// What new credentials are made from: keys of integrations, links in mails. It is drawn outside the transaction, so that a
+/// re-run makes the same ones, and apart from what ids are drawn from, which everybody sees.
+#[derive(Clone)]
+pub(crate) struct SecretSeed([u8; 32]);
+
+impl SecretSeed {
+    pub(crate) fn new(rng: &dyn Rng) -> Self {
+        let mut seed = [0; 32];
+        rng.fill(&mut seed);
+        Self(seed)
+    }
+
+    /// A credential of 160 bits for what these parts name.
+    pub(crate) fn derive(&self, parts: &[&str]) -> String {
+        const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        let keyed = Sha256::new().chain_update(self.0);
+        let digest = parts.iter().fold(keyed, |digest, part| digest.chain_update(part).chain_update([0])).finalize();
+        digest.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
+    }
+}
+
+/// What is kept of a credential.
+pub(crate) fn hash(value: &str) -> String {
+    Sha256::digest(value.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

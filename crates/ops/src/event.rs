@@ -15,10 +15,9 @@ use allclear_store::record::change;
 use allclear_store::record::incident as incidents;
 use allclear_store::record::integration::{self, Integration};
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
-use sha2::{Digest, Sha256};
 
 use crate::apply::{Pending, apply};
-use crate::draw::Ids;
+use crate::draw::{Ids, SecretSeed};
 use crate::incident::{Opening, context_of, ending, opening};
 use crate::{Actor, Draw, OpsError, Permission};
 
@@ -121,28 +120,9 @@ fn acknowledge(tx: &mut Tx<'_>, open: &Alert, by: Agent) -> Result<Option<Pendin
     }
 }
 
-/// What new integration keys are made from. It is drawn outside the transaction, so that a re-run makes the same keys,
-/// and apart from what ids are drawn from, which everybody sees.
-#[derive(Clone)]
-pub(crate) struct KeySeed([u8; 32]);
-
-impl KeySeed {
-    pub(crate) fn new(rng: &dyn Rng) -> Self {
-        let mut seed = [0; 32];
-        rng.fill(&mut seed);
-        Self(seed)
-    }
-
-    fn key(&self, service: &ServiceId, name: &str) -> String {
-        const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-        let digest = Sha256::new().chain_update(self.0).chain_update(service.as_str()).chain_update([0]).chain_update(name).finalize();
-        digest.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
-    }
-}
-
 /// Gives every integration of these services a key, and takes the keys of those that are gone. Within a change of the
 /// configuration.
-pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, services: &[ServiceId]) -> Result<(), StoreError> {
+pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, services: &[ServiceId]) -> Result<(), StoreError> {
     let catalog = tx.catalog();
     for service in services {
         let wanted: BTreeSet<&str> =
@@ -156,7 +136,7 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &KeySeed, services: &[Ser
                 id: IntegrationId(ids.pagerduty()),
                 service: service.clone(),
                 name: name.to_owned(),
-                key: seed.key(service, name),
+                key: seed.derive(&[service.as_str(), name]),
                 created_at: tx.now(),
             };
             integration::insert_integration(tx, &new)?;

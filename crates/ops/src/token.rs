@@ -5,8 +5,8 @@ use allclear_domain::catalog::Kind;
 use allclear_domain::{PersonId, Timestamp};
 use allclear_store::record::token::{self, Token};
 use allclear_store::{Lane, Store, Write};
-use sha2::{Digest, Sha256};
 
+use crate::draw::hash;
 use crate::{Actor, OpsError, Permission};
 
 /// A new token with its value, which is not kept.
@@ -78,10 +78,6 @@ fn person_named(store: &Store, name: &str) -> Result<PersonId, OpsError> {
 pub fn person_with_email(catalog: &allclear_domain::catalog::Catalog, email: &str) -> Option<PersonId> {
     let has = |person: &allclear_domain::delivery::Person| person.email.as_deref().is_some_and(|e| e.eq_ignore_ascii_case(email));
     catalog.of_kind(Kind::Person).find(|r| r.document.as_person().is_some_and(has)).map(|r| PersonId(r.id.clone()))
-}
-
-fn hash(value: &str) -> String {
-    Sha256::digest(value.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Who a token's value stands for; nothing for an unknown or revoked one.

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::mailbox::{self, Certificate, Mailbox};
 use crate::wire::{Callback, Player, Request};
 
 /// The largest body that a player reads.
@@ -83,6 +84,35 @@ impl<P: Player> Stage<P> {
                 self.player().answered(&callback, status, &body);
             }
         }
+    }
+}
+
+impl Stage<Mailbox> {
+    /// Takes mail on every connection until the task ends.
+    #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+    pub async fn serve_mail(self, listener: TcpListener, certificate: Option<Certificate>) {
+        let certificate = Arc::new(certificate);
+        while let Ok((stream, _)) = listener.accept().await {
+            let (stage, certificate) = (self.clone(), Arc::clone(&certificate));
+            tokio::spawn(async move {
+                // A client that goes away is no error of the stage.
+                let _ended = mailbox::talk(&stage, stream, Option::as_ref(&certificate), &Machine).await;
+            });
+        }
+    }
+}
+
+/// The machine's time.
+struct Machine;
+
+impl mailbox::Time for Machine {
+    fn now_ms(&self) -> u64 {
+        now_ms()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has time of its own")]
+    async fn pause(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 }
 

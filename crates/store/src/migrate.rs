@@ -10,8 +10,11 @@ use sha2::{Digest, Sha256};
 use crate::{StoreError, sql};
 
 /// Every migration in its order. Append only: a landed one never changes.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("0001_ground", include_str!("../migrations/0001_ground.sql")), ("0002_events", include_str!("../migrations/0002_events.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_ground", include_str!("../migrations/0001_ground.sql")),
+    ("0002_events", include_str!("../migrations/0002_events.sql")),
+    ("0003_carriers", include_str!("../migrations/0003_carriers.sql")),
+];
 
 const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS migration (version BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, at BIGINT NOT NULL)";

@@ -14,7 +14,7 @@ use anyhow::bail;
 use tokio::net::TcpListener;
 
 use super::{ms, quantile};
-use crate::binary::{Process, SECRETS, Start, free_addr, pause};
+use crate::binary::{Process, Start, fixed_secrets, free_addr, pause, secret};
 
 /// Tests that fail in turn, each with its own service, person and room.
 const VICTIMS: usize = 20;
@@ -97,12 +97,12 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let victims: Victims = Arc::new(Mutex::new(vec![Victim::default(); VICTIMS]));
     let slack = Noting {
-        player: Workspace::new(SECRETS[1].1, SECRETS[2].1),
+        player: Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET")),
         victims: Arc::clone(&victims),
         note: |victim| _ = victim.slack_at.get_or_insert_with(now),
     };
     let phone = Noting {
-        player: Telephone::new("ACdemo", SECRETS[3].1),
+        player: Telephone::new("ACdemo", secret("TWILIO_TOKEN")),
         victims: Arc::clone(&victims),
         note: |victim| _ = victim.text_at.get_or_insert_with(now),
     };
@@ -112,7 +112,14 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     let (config, data) = (folder.path().join("config"), folder.path().join("data"));
     std::fs::create_dir(&config)?;
     std::fs::write(config.join("world.yaml"), world(target, slack, phone))?;
-    let mut process = Process::spawn(&Start { config: &config, data: &data, listen: free_addr()?, crash_at: None, database: None })?;
+    let mut process = Process::spawn(&Start {
+        config: &config,
+        data: &data,
+        listen: free_addr()?,
+        crash_at: None,
+        database: None,
+        secrets: fixed_secrets(),
+    })?;
     if !process.wait_until_ready(Duration::from_secs(20)) {
         bail!("AllClear does not start");
     }

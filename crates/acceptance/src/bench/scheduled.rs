@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use super::peer::Exporter;
 use super::process;
-use crate::binary::{Process, Start, free_addr, pause};
+use crate::binary::{Process, Start, fixed_secrets, free_addr, pause};
 
 /// Tests, each run once a second.
 const TESTS: u32 = 200;
@@ -55,7 +55,14 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     let (config, data) = (folder.path().join("config"), folder.path().join("data"));
     std::fs::create_dir(&config)?;
     std::fs::write(config.join("world.yaml"), world(target))?;
-    let mut process = Process::spawn(&Start { config: &config, data: &data, listen: free_addr()?, crash_at: None, database: None })?;
+    let mut process = Process::spawn(&Start {
+        config: &config,
+        data: &data,
+        listen: free_addr()?,
+        crash_at: None,
+        database: None,
+        secrets: fixed_secrets(),
+    })?;
     if !process.wait_until_ready(Duration::from_secs(20)) {
         bail!("AllClear does not start");
     }

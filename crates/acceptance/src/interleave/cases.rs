@@ -1,7 +1,7 @@
 //! The use cases that are interleaved, and the state that they meet: an incident whose first page is under way and
 //! whose escalation is due, another message that was accepted, a room that was not told yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allclear_base::clock::VirtualClock;
@@ -11,7 +11,7 @@ use allclear_domain::apitest::report::{Failure, RunReport, Teardown, Verdict};
 use allclear_domain::catalog::Kind;
 use allclear_domain::delivery::Outcome;
 use allclear_domain::{IncidentId, TestId, Timestamp};
-use allclear_ops::delivery::{self, Outgoing, Share};
+use allclear_ops::delivery::{self, Capacity, Carrier, Outgoing};
 use allclear_ops::incident::{self, Act};
 use allclear_ops::judge::{self, Batch, Entry, Sampler};
 use allclear_ops::{Actor, OpsError, config, timer};
@@ -86,7 +86,7 @@ pub(super) fn set_scene(url: &str) -> anyhow::Result<Known> {
     let in_flight = sent.pop().context("no page")?;
     let accepted = sent.pop().context("no second page")?;
     let taken = Outcome::Accepted { provider_id: "SM1".into() };
-    block_on(delivery::settle(&store, &SeededRng::new(2), &accepted, taken, false))?;
+    block_on(delivery::settle(&store, &SeededRng::new(2), &accepted, taken))?;
     Ok(Known { tests, incident, in_flight, accepted: accepted.attempt })
 }
 
@@ -98,13 +98,13 @@ fn nothing() -> Known {
     };
     let in_flight = Outgoing {
         attempt: String::new(),
-        provider: "",
-        channel: "".into(),
+        carrier: Carrier { channel: "".into(), class: String::new() },
         address: String::new(),
         by: allclear_domain::delivery::Means::Text,
         recipient: allclear_domain::delivery::Recipient::Person { person: "".into() },
         message,
         root: None,
+        link: None,
         deliveries: vec![],
     };
     Known { tests: BTreeMap::new(), incident: "".into(), in_flight, accepted: String::new() }
@@ -130,7 +130,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "leases end",
-        run: |a| block_on(delivery::settle_orphans(&a.store, &SeededRng::new(700), true, |_| false)).map(|n| format!("{n} settled")),
+        run: |a| block_on(delivery::settle_orphans(&a.store, &SeededRng::new(700), true)).map(|n| format!("{n} settled")),
     },
     Case { name: "the rule goes", run: |a| apply(a, &without("kind: rule")) },
     Case { name: "the rule changes", run: |a| apply(a, &WORLD.replace("status: degraded_performance", "status: major_outage")) },
@@ -157,7 +157,7 @@ fn act(actors: &Actors, what: Act) -> Result<String, OpsError> {
 }
 
 fn settle(actors: &Actors, outcome: Outcome) -> Result<(), OpsError> {
-    block_on(delivery::settle(&actors.store, &SeededRng::new(1_000), &actors.known.in_flight, outcome, false))
+    block_on(delivery::settle(&actors.store, &SeededRng::new(1_000), &actors.known.in_flight, outcome))
 }
 
 /// As the loop does: again until nothing is due.
@@ -175,16 +175,23 @@ fn escalate(actors: &Actors) -> Result<String, OpsError> {
 }
 
 /// As the loop does: again until nothing is claimed. The attempts' ids follow from how many there were.
-fn claim_all(store: &Store, provider: &'static str, seed: u64) -> Result<Vec<Outgoing>, OpsError> {
+fn claim_all(store: &Store, class: &'static str, seed: u64) -> Result<Vec<Outgoing>, OpsError> {
     let mut sent = Vec::new();
     let mut empty = 0;
     while empty < 2 {
         let rng = SeededRng::new(seed + sent.len() as u64);
-        let claimed = block_on(delivery::claim(store, &rng, vec![Share { provider, slots: 1, busy: BTreeSet::new() }]))?;
+        let claimed = block_on(delivery::claim(store, &rng, capacity_of(store, class)))?;
         empty = if claimed.is_empty() { empty + 1 } else { 0 };
         sent.extend(claimed);
     }
     Ok(sent)
+}
+
+/// One slot for what carries this class, none for anything else.
+fn capacity_of(store: &Store, class: &str) -> Capacity {
+    let catalog = store.catalog();
+    let carriers = catalog.of_kind(Kind::Channel).map(|resource| Carrier { channel: resource.id.as_str().into(), class: class.to_owned() });
+    Capacity { slots: carriers.map(|carrier| (carrier, 1)).collect(), ..Capacity::default() }
 }
 
 /// Judging starts no task; what blocks runs at once.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use allclear_api::{App, PublicPages, Ready};
@@ -16,9 +16,10 @@ use allclear_engine::{Engine, Parts};
 use allclear_ops::Actor;
 use allclear_probe::{DebtJournal, Runner};
 use allclear_stage::live::{LiveStreaming, Switch};
+use allclear_stage::mailbox::Mailbox;
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
-use allclear_stage::{Callback, Player, Request};
+use allclear_stage::{Callback, Player, Request, Stage};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::{incident, run};
 use allclear_store::{Backend, Options, Store, StoreError};
@@ -28,8 +29,10 @@ use tower::ServiceExt;
 use super::executor::Executor;
 use super::far;
 use super::pipe::{PipeConnect, Players};
-use crate::binary::SECRETS;
+use crate::binary::{SECRETS, secret};
+use crate::crash::link_in;
 use crate::invariants;
+use crate::tool::{Report, Tool};
 
 /// 2026-03-28T12:00:00Z: the clocks change during the day that follows.
 const START_US: i64 = 1_774_699_200_000_000;
@@ -99,6 +102,7 @@ struct Day {
     store: Store,
     evidence: Evidence,
     players: Players,
+    tool: Arc<Mutex<Tool>>,
     /// Whether the second location is cut off from its target.
     cut: Arc<AtomicBool>,
     life: Option<Life>,
@@ -128,15 +132,32 @@ impl Day {
         let options = Options { backend, clock: Arc::new(clock.clone()), rng: Arc::new(rng.clone()) };
         let store = Store::inline(&options, planted)?;
         let players = Players {
-            live: Arc::new(Mutex::new(LiveStreaming::new(SECRETS[0].1, 10_000))),
-            phone: Arc::new(Mutex::new(Telephone::new("ACdemo", SECRETS[3].1))),
-            slack: Arc::new(Mutex::new(Workspace::new(SECRETS[1].1, SECRETS[2].1))),
+            live: Arc::new(Mutex::new(LiveStreaming::new(secret("SYNQ_KEY"), 10_000))),
+            phone: Arc::new(Mutex::new(Telephone::new("ACdemo", secret("TWILIO_TOKEN")))),
+            second_phone: Arc::new(Mutex::new(Telephone::new("ACsecond", secret("SECOND_TWILIO_TOKEN")))),
+            slack: Arc::new(Mutex::new(Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET")))),
+            mail: Stage::new(Mailbox::new("allclear", secret("MAIL_PASSWORD"))),
+            hook: Arc::default(),
             callbacks: Arc::default(),
         };
         let evidence = Evidence::open(folder.path())?;
         let config = configuration(&rng);
         let executor = Executor::new(rng.clone());
-        Ok(Self { rng, clock, executor, store, evidence, players, cut: Arc::default(), life: None, folder, config, kills: 0, faults: 0 })
+        Ok(Self {
+            rng,
+            clock,
+            executor,
+            store,
+            evidence,
+            players,
+            tool: Arc::default(),
+            cut: Arc::default(),
+            life: None,
+            folder,
+            config,
+            kills: 0,
+            faults: 0,
+        })
     }
 
     fn runtime(&self) -> Runtime {
@@ -192,9 +213,10 @@ impl Day {
             Ok::<_, allclear_ops::OpsError>(engine)
         });
         let engine = Arc::new(started.context("the start waits for something")??);
-        self.life = Some(Life { engine, router: allclear_api::router(app) });
+        let pages = allclear_web::router(allclear_web::Web { store: self.store.clone(), rng: Arc::new(self.rng.clone()) });
+        self.life = Some(Life { engine, router: allclear_api::router(app, pages) });
         self.connect_callbacks();
-        Ok(())
+        self.tool().connect(&self.store)
     }
 
     fn connect_callbacks(&self) {
@@ -202,7 +224,30 @@ impl Day {
         let id = |name: &str| catalog.id_of(Kind::Channel, name).unwrap_or_default().to_owned();
         let base = "http://allclear.sim/hooks";
         self.players.slack.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&format!("{base}/slack/{}", id("Slack")));
-        self.players.phone.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&format!("{base}/twilio/{}/sms", id("Twilio")));
+        let twilio = |name: &str| format!("{base}/twilio/{}/sms", id(name));
+        self.players.phone.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&twilio("Twilio"));
+        self.players.second_phone.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&twilio("Second Twilio"));
+    }
+
+    fn tool(&self) -> MutexGuard<'_, Tool> {
+        self.tool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a report of the monitoring tool to the API; whether it was taken is known once it answers.
+    fn send(&self, report: &Report) {
+        let note = serde_json::json!([report.action, report.dedup_key]).to_string();
+        let callback = Callback { url: "http://allclear.sim/v2/enqueue".into(), headers: vec![], body: report.body.clone(), note };
+        self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(("tool", callback));
+    }
+
+    /// Somebody presses a button behind a mail's link.
+    fn press_in_mail(&self) {
+        let link = self.players.mail.player().arrived().iter().rev().find_map(|mail| link_in(&mail.text));
+        let Some(path) = link else { return };
+        let body = if self.rng.below(3) == 0 { "act=resolve" } else { "act=acknowledge" };
+        let headers = vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())];
+        let callback = Callback { url: format!("http://allclear.sim{path}"), headers, body: body.into(), note: String::new() };
+        self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(("mail", callback));
     }
 
     fn kill(&mut self) {
@@ -263,7 +308,7 @@ impl Day {
         let Some(life) = &self.life else { return false };
         let any = !waiting.is_empty();
         for (player, callback) in waiting {
-            let (router, phone) = (life.router.clone(), Arc::clone(&self.players.phone));
+            let (router, players, tool) = (life.router.clone(), self.players.clone(), Arc::clone(&self.tool));
             let path = callback.url.trim_start_matches("http://allclear.sim").to_owned();
             let mut request = hyper::Request::post(path).header("host", "allclear.sim");
             for (name, value) in &callback.headers {
@@ -276,8 +321,12 @@ impl Day {
                     let Ok(response) = router.oneshot(request).await;
                     let status = response.status().as_u16();
                     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap_or_default();
-                    if player == "phone" {
-                        phone.lock().unwrap_or_else(PoisonError::into_inner).answered(&callback, status, &String::from_utf8_lossy(&body));
+                    let body = String::from_utf8_lossy(&body);
+                    match player {
+                        "phone" => players.phone.lock().unwrap_or_else(PoisonError::into_inner).answered(&callback, status, &body),
+                        "second" => players.second_phone.lock().unwrap_or_else(PoisonError::into_inner).answered(&callback, status, &body),
+                        "tool" if status == 202 => tool.lock().unwrap_or_else(PoisonError::into_inner).taken(&report_of(&callback)),
+                        _ => {}
                     }
                 }),
             );
@@ -289,7 +338,7 @@ impl Day {
     fn event(&mut self) -> anyhow::Result<()> {
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
-        match self.rng.below(22) {
+        match self.rng.below(28) {
             0 => live(Switch::OutOfCapacity),
             1 => live(Switch::WrongJson),
             2 => live(Switch::Slow),
@@ -297,10 +346,19 @@ impl Day {
             4..=6 => live(Switch::Healthy),
             7 | 8 => self.control("phone.sim", "/_stage/faults", &self.some_faults(), now_ms),
             9 => self.control("slack.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            20 => self.control("second.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            21 => self.control("mail.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            22 => self.control("hook.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            23 => self.press_in_mail(),
+            24 | 25 => {
+                let report = self.tool().next(self.rng.below(2) == 0);
+                self.send(&report);
+            }
             10 | 11 => {
                 let number = format!("+452000000{}", 1 + self.rng.below(3));
                 let digits = if self.rng.below(4) == 0 { "6" } else { "4" };
-                self.control("phone.sim", "/_stage/reply", &serde_json::json!({ "from": number, "body": digits }), now_ms);
+                let company = if self.rng.below(4) == 0 { "second.sim" } else { "phone.sim" };
+                self.control(company, "/_stage/reply", &serde_json::json!({ "from": number, "body": digits }), now_ms);
             }
             12 => {
                 let action = if self.rng.below(3) == 0 { "resolve" } else { "acknowledge" };
@@ -369,16 +427,23 @@ impl Day {
         self.cut.store(false, Ordering::SeqCst);
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(Switch::Healthy);
-        for host in ["phone.sim", "slack.sim"] {
+        for host in ["phone.sim", "second.sim", "slack.sim", "mail.sim", "hook.sim"] {
             self.control(host, "/_stage/faults", &serde_json::json!({}), now_ms);
         }
+        let ends = self.tool().ends();
+        ends.iter().for_each(|report| self.send(report));
         let body = serde_json::json!({ "number": "+4520000001", "unreachable": false });
         self.control("phone.sim", "/_stage/reach", &body, now_ms);
     }
 
     fn violation(&self, when: &str, calm: bool) -> anyhow::Result<Option<String>> {
         let store = self.store.clone();
-        let work = async move { if calm { invariants::check_calm(&store).await } else { invariants::check_lately(&store).await } };
+        let tool = self.tool().clone();
+        let work = async move {
+            let mut wrong = if calm { invariants::check_calm(&store).await? } else { invariants::check_lately(&store).await? };
+            wrong.extend(tool.lost(&store).await?);
+            Ok::<_, StoreError>(wrong)
+        };
         let wrong = futures::executor::block_on(work)?;
         let at = allclear_domain::Timestamp(self.clock.now_us());
         Ok((!wrong.is_empty()).then(|| format!("{when}, at {at}:\n  {}", wrong.join("\n  "))))
@@ -406,6 +471,13 @@ impl Drop for Life {
     fn drop(&mut self) {
         debug_assert!(Arc::strong_count(&self.engine) == 1, "somebody else holds the engine");
     }
+}
+
+/// The report that a request of the tool carried.
+fn report_of(callback: &Callback) -> Report {
+    let (action, dedup_key): (String, String) = serde_json::from_str(&callback.note).unwrap_or_default();
+    let action = if action == "resolve" { "resolve" } else { "trigger" };
+    Report { action, dedup_key, body: String::new() }
 }
 
 /// Twenty tests with intervals from ten minutes to an hour, a few of them from two locations; two services, three

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use allclear_base::{Clock, Runtime};
 use allclear_egress::{Connect, Connected, Error, Guard, Target};
+use allclear_stage::endpoint::Endpoint;
 use allclear_stage::live::LiveStreaming;
+use allclear_stage::mailbox::{self, Mailbox};
 use allclear_stage::phone::Telephone;
 use allclear_stage::server::to_hyper;
 use allclear_stage::slack::Workspace;
-use allclear_stage::{Callback, Player, Request};
+use allclear_stage::{Callback, Player, Request, Stage};
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,7 +23,10 @@ use hyper_util::rt::TokioIo;
 pub(super) struct Players {
     pub(super) live: Arc<Mutex<LiveStreaming>>,
     pub(super) phone: Arc<Mutex<Telephone>>,
+    pub(super) second_phone: Arc<Mutex<Telephone>>,
     pub(super) slack: Arc<Mutex<Workspace>>,
+    pub(super) mail: Stage<Mailbox>,
+    pub(super) hook: Arc<Mutex<Endpoint>>,
     /// What the players send out; the day delivers it.
     pub(super) callbacks: Arc<Mutex<Vec<(&'static str, Callback)>>>,
 }
@@ -32,6 +37,9 @@ impl Players {
         let (name, reply) = match host {
             "live.sim" => ("live", self.live.lock().unwrap_or_else(unpoisoned).handle(request, now_ms)),
             "phone.sim" => ("phone", self.phone.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
+            "second.sim" => ("second", self.second_phone.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
+            "hook.sim" => ("hook", self.hook.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
+            "mail.sim" => ("mail", self.mail.player().handle(request, now_ms)),
             _ => ("slack", self.slack.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
         };
         let callbacks = reply.callbacks.iter().cloned().map(|callback| (name, callback));
@@ -73,11 +81,31 @@ impl Connect for PipeConnect {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let (players, clock, host) = (self.players.clone(), Arc::clone(&self.runtime.clock), target.host.clone());
         self.runtime.spawn(async move {
+            if host == "mail.sim" {
+                // A client that goes away is no error of the stage.
+                let _ended = mailbox::talk(&players.mail, theirs, None, &SimTime(clock)).await;
+                return;
+            }
             let service = service_fn(move |request| answer(players.clone(), Arc::clone(&clock), host.clone(), request));
             let _ended = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service).await;
         });
         let connected = Connected { io: Box::new(ours), remote: None, dns_us: 0, connect_us: 0, tls_us: 0 };
         Box::pin(std::future::ready(Ok(connected)))
+    }
+}
+
+/// The day's time.
+struct SimTime(Arc<dyn Clock>);
+
+impl mailbox::Time for SimTime {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.0.now_us() / 1_000).unwrap_or(0)
+    }
+
+    async fn pause(&self, ms: u64) {
+        if ms > 0 {
+            self.0.sleep_until(self.0.now_us() + i64::try_from(ms).unwrap_or(0) * 1_000).await;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use allclear_acceptance::binary::{Process, SECRETS, Start, World, free_addr, get, path, request, wait};
+use allclear_acceptance::binary::{Process, Start, World, free_addr, get, path, request, wait};
 use allclear_stage::live::Switch;
 
 /// A world, a configuration and a place for data.
@@ -27,6 +27,16 @@ impl Ground {
         Self { world, folder, addr: free_addr().expect("a port"), _runtime: runtime }
     }
 
+    /// A world with one test, so that there is one incident to hear of.
+    pub(super) fn with_one_test() -> Self {
+        let ground = Self::new();
+        let file = ground.folder.path().join("config/world.yaml");
+        let world = std::fs::read_to_string(&file).expect("the world");
+        let one: Vec<&str> = world.split("\n---\n").filter(|document| !document.contains("name: Second opinion")).collect();
+        std::fs::write(file, one.join("\n---\n")).expect("written");
+        ground
+    }
+
     pub(super) fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
     }
@@ -37,8 +47,15 @@ impl Ground {
 
     pub(super) fn start_on(&self, database: Option<String>) -> Process {
         let (config, data) = (self.folder.path().join("config"), self.data());
-        let mut process =
-            Process::spawn(&Start { config: &config, data: &data, listen: self.addr, crash_at: None, database }).expect("started");
+        let mut process = Process::spawn(&Start {
+            config: &config,
+            data: &data,
+            listen: self.addr,
+            crash_at: None,
+            database,
+            secrets: self.world.secrets(),
+        })
+        .expect("started");
         assert!(process.wait_until_ready(Duration::from_secs(20)), "not ready:\n{}", log_of(&process));
         process
     }
@@ -46,8 +63,15 @@ impl Ground {
     pub(super) fn command(&self, words: &[&str]) -> Output {
         let mut command = Command::new(path().expect("the binary"));
         command.args(words).current_dir(self.folder.path());
-        command.envs(SECRETS.iter().map(|(name, value)| (format!("ALLCLEAR_SECRET_{name}"), value)));
+        command.envs(self.world.secrets());
         command.output().expect("the binary runs")
+    }
+
+    /// Posts JSON; the status.
+    pub(super) fn post(&self, path: &str, body: &serde_json::Value) -> u16 {
+        let body = body.to_string();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.addr);
+        request(self.addr, &format!("{head}content-length: {}\r\n\r\n{body}", body.len())).map_or(0, |(status, _)| status)
     }
 
     pub(super) fn say(&self, words: &[&str]) -> String {

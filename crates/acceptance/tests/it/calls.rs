@@ -14,16 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const BEN: &str = "+4520000002";
 
-/// A world with one test, so that there is one incident to ring about.
-fn ground() -> Ground {
-    let ground = Ground::new();
-    let file = ground.folder.path().join("config/world.yaml");
-    let world = std::fs::read_to_string(&file).expect("the world");
-    let one: Vec<&str> = world.split("\n---\n").filter(|document| !document.contains("name: Second opinion")).collect();
-    std::fs::write(file, one.join("\n---\n")).expect("written");
-    ground
-}
-
 fn calls(ground: &Ground) -> Vec<Call> {
     ground.world.phone.player().calls().iter().filter(|call| call.to == BEN).cloned().collect()
 }
@@ -50,7 +40,7 @@ fn send(ground: &Ground, callback: &Callback, signature: Option<&str>) -> (u16, 
 
 #[test]
 fn a_call_is_answered_by_key_and_the_all_clear_does_not_ring() {
-    let ground = ground();
+    let ground = Ground::with_one_test();
     let mut process = ground.start();
     ground.world.live.player().turn(Switch::WrongJson);
     assert!(wait(PATIENCE, || !calls(&ground).is_empty()), "{}", log_of(&process));
@@ -85,7 +75,7 @@ fn a_call_is_answered_by_key_and_the_all_clear_does_not_ring() {
 
 #[test]
 fn a_call_that_nobody_picks_up_is_on_record_as_not_having_reached_anybody() {
-    let ground = ground();
+    let ground = Ground::with_one_test();
     let mut process = ground.start();
     ground.world.live.player().turn(Switch::WrongJson);
     assert!(wait(PATIENCE, || !calls(&ground).is_empty()), "{}", log_of(&process));

@@ -18,7 +18,7 @@ fn kill_at_every_statement(ground: &Ground, database: Option<&str>) -> usize {
     for kills in 0..MOST {
         let crash_at = Some(format!("migrate.statement:{}", kills + 1));
         let database = database.map(str::to_owned);
-        let start = Start { config: &config, data: &data, listen: ground.addr, crash_at, database };
+        let start = Start { config: &config, data: &data, listen: ground.addr, crash_at, database, secrets: ground.world.secrets() };
         let mut process = Process::spawn(&start).expect("started");
         let ready = || get(ground.addr, "/readyz").is_some_and(|(status, _)| status == 200);
         let mut up = false;

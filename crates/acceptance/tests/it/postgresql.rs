@@ -42,7 +42,8 @@ fn pages_are_served_while_the_database_is_away_and_everything_else_once_it_is_ba
     let way = free_addr().expect("a port");
     let shut = url.replace(&server, &way.to_string());
     let (config, data) = (ground.folder.path().join("config"), ground.data());
-    let start = Start { config: &config, data: &data, listen: ground.addr, crash_at: None, database: Some(shut) };
+    let start =
+        Start { config: &config, data: &data, listen: ground.addr, crash_at: None, database: Some(shut), secrets: ground.world.secrets() };
     let mut process = Process::spawn(&start).expect("started");
     assert!(shows(&ground, "operational"), "{}", log_of(&process));
     let (ready, said) = get(ground.addr, "/readyz").expect("an answer");

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use allclear_api::{Access, App, PublicPages, ROUTES, Ready};
+use allclear_api::{App, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
 use allclear_base::{OsRng, Runtime, Secrets, SystemClock};
 use allclear_channels::Channels;
 use allclear_egress::{Client, TcpConnect};
+use allclear_ops::route::{Access, Route};
 use allclear_ops::{Actor, Permission, token};
 use allclear_store::evidence::Evidence;
 use allclear_store::{Backend, Options, Store};
+use allclear_web::Web;
 use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -52,12 +54,24 @@ pub(crate) fn api() -> Api {
         ready: Ready::default(),
         local: false,
     };
-    Api { router: allclear_api::router(app.clone()), local: allclear_api::local_router(app), store, folder }
+    let pages = allclear_web::router(Web { store: store.clone(), rng: Arc::new(OsRng) });
+    Api { router: allclear_api::router(app.clone(), pages), local: allclear_api::local_router(app), store, folder }
+}
+
+/// Every route, whichever room answers it.
+fn routes() -> Vec<Route> {
+    [allclear_api::ROUTES, allclear_web::ROUTES].concat()
 }
 
 fn path_of(template: &str) -> String {
     let filled = template.replace("{slug}", "synq").replace("{*endpoint}", "summary.json").replace("{channel}", "PXXXXXX");
-    filled.replace("{id}", "Q0").replace("{key}", "Q0").replace("{act}", "ack").replace("{attempt}", "a")
+    filled
+        .replace("{id}", "Q0")
+        .replace("{key}", "Q0")
+        .replace("{act}", "ack")
+        .replace("{attempt}", "a")
+        .replace("{link}", "a")
+        .replace("{name}", "a")
 }
 
 async fn call(router: &Router, method: &str, path: &str, authorization: Option<&str>) -> StatusCode {
@@ -78,7 +92,7 @@ async fn token_with(api: &Api, scopes: &[Permission]) -> String {
 async fn every_route_refuses_whoever_lacks_its_permission_and_nobody_else() {
     let api = api();
     let refusals = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
-    for route in ROUTES {
+    for route in routes() {
         let path = path_of(route.path);
         let nobody = call(&api.router, route.method, &path, None).await;
         let forged = call(&api.router, route.method, &path, Some("Token token=y_NbAkKc66ryYTWUXYEu")).await;
@@ -140,10 +154,10 @@ fn whatever_is_asked_of_any_route_no_answer_is_a_fault_of_ours() {
         0..4,
     );
     let bodies = "|\\PC{0,60}|\\{\"incidents?\":[\\[{]\\{?\"(id|status)\":(\"\\PC{0,8}\"|[0-9]{1,25}|null)\\}?[\\]}]\\}|\\[{0,40}";
-    let strategy = (0..ROUTES.len(), word, query, bodies);
+    let strategy = (0..routes().len(), word, query, bodies);
     let mut runner = proptest::test_runner::TestRunner::new(proptest::test_runner::Config::with_cases(400));
     let outcome = runner.run(&strategy, |(route, word, query, body)| {
-        let route = &ROUTES[route];
+        let route = routes()[route];
         let path = route.path.replace("{slug}", "x").replace(['{', '}', '*'], "").replace("id", &word).replace("key", &word);
         let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let Ok(request) = Request::builder().method(route.method).uri(format!("{path}?{}", query.join("&"))).body(Body::from(body)) else {

@@ -1,5 +1,5 @@
 //! `allclear demo`: the product with a small world around it. AllClear's side is the product itself; only the
-//! outside (the API under test, the telephone, Slack) is the stage's.
+//! outside (the API under test, the telephone, Slack, the mail server) is the stage's.
 
 mod script;
 mod seen;
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use allclear_base::{Secret, Secrets};
 use allclear_domain::catalog::Document;
 use allclear_stage::live::LiveStreaming;
+use allclear_stage::mailbox::{Certificate, Mailbox};
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
 use allclear_stage::{Player, Stage};
@@ -25,16 +26,23 @@ const SLACK_TOKEN: &str = "xoxb-demo-token-4711";
 const SLACK_SIGNING: &str = "demo-signing-secret-4711";
 const TWILIO_ACCOUNT: &str = "ACdemo";
 const TWILIO_TOKEN: &str = "demo-auth-token-4711";
+const MAIL_PASSWORD: &str = "demo-mail-password-4711";
 
 /// Streams that the API has room for.
 const CAPACITY: usize = 8;
 
 /// Where the parts of the stage listen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct World {
     pub(crate) live: SocketAddr,
     pub(crate) phone: SocketAddr,
     pub(crate) slack: SocketAddr,
+    /// Where mails are read.
+    pub(crate) mailbox: SocketAddr,
+    /// Where mails are sent.
+    smtp: SocketAddr,
+    /// Whom to trust there.
+    authority: String,
 }
 
 pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
@@ -60,18 +68,36 @@ async fn play(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn set_up() -> anyhow::Result<World> {
+    let mailbox = Stage::new(Mailbox::new("allclear", MAIL_PASSWORD));
+    let certificate = Certificate::new().context("no certificate for the demo's mail server")?;
+    let authority = certificate.pem.clone();
     Ok(World {
+        smtp: take_mail(mailbox.clone(), certificate).await?,
+        mailbox: serve(mailbox).await?,
+        authority,
         live: put_on_stage(LiveStreaming::new(API_KEY, CAPACITY)).await?,
         phone: put_on_stage(Telephone::new(TWILIO_ACCOUNT, TWILIO_TOKEN)).await?,
         slack: put_on_stage(Workspace::new(SLACK_TOKEN, SLACK_SIGNING)).await?,
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
 async fn put_on_stage(player: impl Player) -> anyhow::Result<SocketAddr> {
+    serve(Stage::new(player)).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+async fn serve(stage: Stage<impl Player>) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let addr = listener.local_addr()?;
-    tokio::spawn(Stage::new(player).serve(listener));
+    tokio::spawn(stage.serve(listener));
+    Ok(addr)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+async fn take_mail(mailbox: Stage<Mailbox>, certificate: Certificate) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(mailbox.serve_mail(listener, Some(certificate)));
     Ok(addr)
 }
 
@@ -86,6 +112,7 @@ async fn start(args: &DemoArgs, folder: &Path, world: &World) -> anyhow::Result<
             secret("SLACK_TOKEN", SLACK_TOKEN),
             secret("SLACK_SIGNING_SECRET", SLACK_SIGNING),
             secret("TWILIO_TOKEN", TWILIO_TOKEN),
+            secret("MAIL_PASSWORD", MAIL_PASSWORD),
         ]),
     };
     Server::start(settings, Some(("demo".to_owned(), documents(include_str!("world.yaml"), world)?))).await
@@ -93,9 +120,15 @@ async fn start(args: &DemoArgs, folder: &Path, world: &World) -> anyhow::Result<
 
 /// The files of the demo, with the addresses of this stage.
 pub(crate) fn documents(text: &str, world: &World) -> anyhow::Result<Vec<Document>> {
-    let filled = [("LIVE_API", world.live), ("PHONE_API", world.phone), ("SLACK_API", world.slack)]
-        .iter()
-        .fold(text.to_owned(), |text, (name, addr)| text.replace(&format!("${name}"), &format!("http://{addr}")));
+    let http = |addr: SocketAddr| format!("http://{addr}");
+    let names = [
+        ("$LIVE_API", http(world.live)),
+        ("$PHONE_API", http(world.phone)),
+        ("$SLACK_API", http(world.slack)),
+        ("$MAIL_PORT", world.smtp.port().to_string()),
+        ("$MAIL_AUTHORITY", world.authority.replace('\n', "\\n")),
+    ];
+    let filled = names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
     let loaded = allclear_config::load_str("demo.yaml", &filled, &|_, _| true);
     if !loaded.is_usable() {
         let shown: String = loaded.diagnostics.iter().map(ToString::to_string).collect();
@@ -120,12 +153,13 @@ async fn connect_callbacks(server: &Server, world: &World) -> anyhow::Result<()>
 
 /// Leaves the world to the visitor.
 async fn attend(server: &Server, world: &World) -> anyhow::Result<ExitCode> {
-    let World { live, phone, slack } = world;
+    let World { live, phone, slack, mailbox, .. } = world;
     let addr = server.addr;
     println!("AllClear tests a live-streaming API every second. Break it, and watch:\n");
     println!("  what customers see   curl -s http://{addr}/status/synq/api/v2/summary.json");
     println!("  the telephone        curl -s http://{phone}/_stage/messages");
-    println!("  Slack                curl -s http://{slack}/_stage/messages\n");
+    println!("  Slack                curl -s http://{slack}/_stage/messages");
+    println!("  the mailbox          curl -s http://{mailbox}/_stage/mails      (its links open in a browser)\n");
     println!("  break the API        curl -s http://{live}/_stage/switch -d '{{\"to\":\"out_of_capacity\"}}'");
     println!("                       (also slow, wrong_json, down)");
     println!("  answer the text      curl -s http://{phone}/_stage/reply -d '{{\"from\":\"+4520000001\",\"body\":\"4\"}}'");

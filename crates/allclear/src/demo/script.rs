@@ -131,14 +131,20 @@ impl Play<'_> {
         for step in [
             Look::Page("the component is Degraded", "Live Stream", "degraded_performance"),
             Look::Slack("Slack is told again", "Triggered"),
+            Look::Mail("a mail came, with a link to answer by", "ALERT"),
         ] {
             if let Err(unseen) = self.look(&eyes, step, &about).await {
                 return Ok(Err(unseen));
             }
         }
+        self.eyes.press_in_mail("acknowledge").await?;
+        self.say("do  ", "Ada opens the mail's link and presses Acknowledge");
+        if let Err(unseen) = self.look(&eyes, Look::Slack("Slack shows who has it", "Acknowledged"), &about).await {
+            return Ok(Err(unseen));
+        }
         self.eyes.post(self.world.phone, "/_stage/reply", &json!({ "from": "+4520000001", "body": "4" })).await?;
-        self.say("do  ", "Ada replies 4 to the text");
-        if let Err(unseen) = self.look(&eyes, Look::Answer("her telephone says so", "Acknowledged"), &about).await {
+        self.say("do  ", "Ada replies 4 to the text as well");
+        if let Err(unseen) = self.look(&eyes, Look::Answer("her telephone says what that changed", "cknowledged"), &about).await {
             return Ok(Err(unseen));
         }
         self.apply("act-two", include_str!("careful.yaml")).await?;
@@ -147,6 +153,7 @@ impl Play<'_> {
         for step in [
             Look::Page("the component is Operational again", "Live Stream", "operational"),
             Look::Text("the all-clear by text", "All clear"),
+            Look::Mail("the all-clear by mail", "All clear"),
             Look::Slack("the all-clear in Slack", "Resolved"),
             Look::Streams("nothing is left behind any more"),
         ] {
@@ -165,6 +172,7 @@ impl Play<'_> {
         match look {
             Look::Page(step, component, status) => self.expect(step, |_| see_page(eyes, component, status)).await,
             Look::Text(step, part) => self.expect(step, |_| eyes.text(about, part)).await,
+            Look::Mail(step, part) => self.expect(step, |_| eyes.mail(about, part)).await,
             Look::Slack(step, part) => self.expect(step, |_| eyes.slack(about, part)).await,
             Look::Answer(step, part) => self.expect(step, |_| eyes.answer(part)).await,
             Look::Call(step, part) => self.expect(step, |_| eyes.call_said(part)).await,
@@ -197,6 +205,7 @@ enum Look {
     Page(&'static str, &'static str, &'static str),
     Text(&'static str, &'static str),
     Slack(&'static str, &'static str),
+    Mail(&'static str, &'static str),
     Answer(&'static str, &'static str),
     Call(&'static str, &'static str),
     Streams(&'static str),

@@ -29,7 +29,7 @@ impl Eyes {
     pub(crate) fn new(server: &Server, world: &World) -> Self {
         let clock = Arc::new(SystemClock::start());
         let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), clock as _);
-        Self { client, runtime: server.runtime.clone(), addr: server.addr, world: *world }
+        Self { client, runtime: server.runtime.clone(), addr: server.addr, world: world.clone() }
     }
 
     pub(crate) fn now_us(&self) -> i64 {
@@ -37,15 +37,7 @@ impl Eyes {
     }
 
     async fn call(&self, method: Method, addr: SocketAddr, path: &str, body: String) -> anyhow::Result<Value> {
-        let request = Request {
-            method,
-            url: format!("http://{addr}{path}"),
-            headers: HeaderMap::new(),
-            body: Bytes::from(body),
-            timeout: Duration::from_secs(5),
-            largest_body: 16 << 20,
-            follow_redirects: false,
-        };
+        let request = a_request(method, format!("http://{addr}{path}"), body);
         let response = self.client.send(request, &Guard::with_private()).await.with_context(|| format!("http://{addr}{path}"))?;
         if !response.status.is_success() {
             bail!("http://{addr}{path} answered {}", response.status);
@@ -100,6 +92,30 @@ impl Eyes {
         Ok(containing(&messages["messages"], "text", 0, &[part, &about.incident]))
     }
 
+    /// The subject of the first mail that is meant and contains `part`.
+    pub(crate) async fn mail(&self, about: &About, part: &str) -> anyhow::Result<Option<String>> {
+        let mails = self.get(self.world.mailbox, "/_stage/mails").await?;
+        let meant = |mail: &&Value| mail["text"].as_str().is_some_and(|text| text.contains(&about.incident));
+        let subjects = mails["mails"].as_array().into_iter().flatten().filter(meant).filter_map(|mail| mail["subject"].as_str());
+        Ok(subjects.filter(|subject| subject.contains(part)).map(str::to_owned).next())
+    }
+
+    /// Presses a button behind the last mail's link.
+    pub(crate) async fn press_in_mail(&self, act: &str) -> anyhow::Result<()> {
+        let mails = self.get(self.world.mailbox, "/_stage/mails").await?;
+        let texts = mails["mails"].as_array().into_iter().flatten().rev().filter_map(|mail| mail["text"].as_str());
+        let links = texts.flat_map(str::split_whitespace).filter(|word| word.contains("/answer/"));
+        let link = links.into_iter().next().context("no mail has a link")?.to_owned();
+        let mut headers = HeaderMap::new();
+        headers.insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let request = Request { headers, ..a_request(Method::POST, link, format!("act={act}")) };
+        let response = self.client.send(request, &Guard::with_private()).await?;
+        if !response.status.is_redirection() {
+            bail!("the mail's link answered {}", response.status);
+        }
+        Ok(())
+    }
+
     /// How many streams the API holds.
     pub(crate) async fn streams(&self) -> anyhow::Result<u64> {
         let state = self.get(self.world.live, "/_stage/state").await?;
@@ -122,6 +138,18 @@ impl Eyes {
             }
             self.runtime.sleep(LOOK).await;
         }
+    }
+}
+
+fn a_request(method: Method, url: String, body: String) -> Request {
+    Request {
+        method,
+        url,
+        headers: HeaderMap::new(),
+        body: Bytes::from(body),
+        timeout: Duration::from_secs(5),
+        largest_body: 16 << 20,
+        follow_redirects: false,
     }
 }
 

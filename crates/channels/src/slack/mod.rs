@@ -7,6 +7,7 @@ mod outcome;
 mod payload;
 #[cfg(test)]
 mod tests;
+pub(crate) mod webhook;
 
 use allclear_base::Secrets;
 use allclear_domain::catalog::SlackAccount;

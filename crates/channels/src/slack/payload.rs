@@ -27,6 +27,18 @@ pub(crate) fn payload(message: &Message, address: &str, root: Option<&str>) -> (
     }
 }
 
+/// The same without anything that needs an answer: what an incoming webhook can show.
+pub(crate) fn plain(message: &Message) -> Value {
+    match message.purpose {
+        Purpose::Note | Purpose::AllClear => json!({ "text": notes(message) }),
+        Purpose::State | Purpose::Page | Purpose::Trial => {
+            let mut blocks: Vec<Value> = message.incidents.iter().take(MOST_SHOWN).map(section).collect();
+            blocks.extend(and_more(message));
+            json!({ "text": headline(message), "blocks": blocks })
+        }
+    }
+}
+
 fn headline(message: &Message) -> String {
     let repeat = if message.possible_repeat { " (possible repeat)" } else { "" };
     match message.incidents.as_slice() {
@@ -56,11 +68,13 @@ fn blocks(message: &Message) -> Value {
         blocks.push(section(incident));
         blocks.extend(actions(incident));
     }
-    let more = message.incidents.len().saturating_sub(MOST_SHOWN);
-    if more > 0 {
-        blocks.push(json!({ "type": "section", "text": { "type": "mrkdwn", "text": format!("and {more} more") } }));
-    }
+    blocks.extend(and_more(message));
     blocks.into()
+}
+
+fn and_more(message: &Message) -> Option<Value> {
+    let more = message.incidents.len().saturating_sub(MOST_SHOWN);
+    (more > 0).then(|| json!({ "type": "section", "text": { "type": "mrkdwn", "text": format!("and {more} more") } }))
 }
 
 /// Slack takes 50 blocks; each incident is two.

@@ -14,7 +14,8 @@ pub(crate) fn text(message: &Message) -> String {
     let body = match (message.purpose, message.incidents.as_slice()) {
         (Purpose::AllClear, [one]) => format!("All clear: [#{}] {} on {}: {}.", one.number, one.title, one.service, one.remark),
         (Purpose::AllClear, many) => format!("All clear: {} incidents are over: {}", many.len(), names(many)),
-        (Purpose::Page | Purpose::State | Purpose::Note | Purpose::Trial, [one]) => {
+        (Purpose::Note, [one]) => format!("[#{}] {}: {}.", one.number, one.title, one.remark),
+        (Purpose::Page | Purpose::State | Purpose::Trial, [one]) => {
             let detail = shorten(&one.detail, 200);
             format!("ALERT [#{}] {} on {}. {detail} Reply 4: acknowledge, 6: resolve.", one.number, one.title, one.service)
         }

@@ -94,6 +94,9 @@ pub struct Channel {
     /// Internal addresses that it may call, in CIDR form; none by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
+    /// The channel that takes over when this one fails, and that carries every fourth incident so that it is known to work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<ChannelId>,
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -107,17 +110,56 @@ pub enum Account {
     Slack(SlackAccount),
     /// Twilio, for text messages and phone calls.
     Twilio(TwilioAccount),
+    /// A mail server.
+    Smtp(SmtpAccount),
+    /// Anybody's HTTP endpoint, signed as Standard Webhooks has it.
+    Webhook(WebhookAccount),
+    /// Slack, by an incoming webhook: one room, no buttons.
+    SlackWebhook(SlackWebhookAccount),
 }
 
 impl Account {
-    /// The word for what carries a message: each has its own send slots and its own breaker.
+    /// The word for what carries a message. With the channel it names a carrier, which has its own send slots and breaker.
     #[must_use]
-    pub const fn provider(&self, by: Means) -> &'static str {
+    pub const fn class(&self, by: Means) -> &'static str {
         match (self, by) {
-            (Self::Slack(_), _) => "slack",
+            (Self::Slack(_) | Self::SlackWebhook(_), _) => "slack",
             (Self::Twilio(_), Means::Text) => "sms",
             (Self::Twilio(_), Means::Call) => "voice",
+            (Self::Smtp(_), _) => "email",
+            (Self::Webhook(_), _) => "webhook",
         }
+    }
+
+    /// Whether it can ring somebody.
+    #[must_use]
+    pub const fn can_call(&self) -> bool {
+        matches!(self, Self::Twilio(_))
+    }
+
+    /// Whether a message can be changed after it was sent. Elsewhere a change is a message of its own.
+    #[must_use]
+    pub const fn can_update(&self) -> bool {
+        matches!(self, Self::Slack(_))
+    }
+
+    /// Whether the provider tells later that a message arrived.
+    #[must_use]
+    pub const fn sends_receipts(&self) -> bool {
+        matches!(self, Self::Twilio(_))
+    }
+
+    /// Whether messages of several incidents may go as one: a program that reads them wants each by itself.
+    #[must_use]
+    pub const fn bundles(&self) -> bool {
+        !matches!(self, Self::Webhook(_))
+    }
+
+    /// Whether the receiver drops a repeated message by itself. Neither Slack's `chat.postMessage` nor Twilio's resources
+    /// take an idempotency key, and a mail server does not look at the message's id; Standard Webhooks asks receivers to.
+    #[must_use]
+    pub const fn is_idempotent(&self) -> bool {
+        matches!(self, Self::Webhook(_))
     }
 }
 
@@ -153,6 +195,71 @@ pub struct TwilioAccount {
 
 fn twilio_api() -> String {
     "https://api.twilio.com".to_owned()
+}
+
+/// A mail server's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmtpAccount {
+    /// Its name or address.
+    pub host: String,
+    /// Its port; the usual one for `tls` when absent: 587, 465 or 25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// How the way to it is encrypted.
+    #[serde(default)]
+    pub tls: SmtpTls,
+    /// Who sends: `AllClear <allclear@example.com>` or the bare address.
+    pub from: String,
+    /// The user's name; without one nobody signs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The user's password: `{{secret.NAME}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Certificates in PEM form that are trusted besides the system's, for a server of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+}
+
+impl SmtpAccount {
+    /// The port that is called.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.tls {
+            SmtpTls::Starttls => 587,
+            SmtpTls::Implicit => 465,
+            SmtpTls::None => 25,
+        })
+    }
+}
+
+/// How the way to a mail server is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmtpTls {
+    /// By STARTTLS, without which nothing is sent.
+    #[default]
+    Starttls,
+    /// From the first byte.
+    Implicit,
+    /// Not at all.
+    None,
+}
+
+/// An HTTP endpoint's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookAccount {
+    /// Where to post; may be a secret.
+    pub url: String,
+    /// What messages are signed with: `{{secret.NAME}}`, whose value may be in the form `whsec_…`.
+    pub secret: String,
+}
+
+/// An incoming webhook's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlackWebhookAccount {
+    /// Where to post: `{{secret.NAME}}`, because whoever knows it can post.
+    pub url: String,
 }
 
 /// Where tests run from.
@@ -345,7 +452,8 @@ impl Document {
     /// Every reference to another document, for turning names into ids and back.
     pub fn references(&mut self) -> Vec<(Kind, &mut String)> {
         match self {
-            Self::Channel(_) | Self::Page(_) | Self::Location(_) => vec![],
+            Self::Page(_) | Self::Location(_) => vec![],
+            Self::Channel(d) => d.second.iter_mut().map(|second| (Kind::Channel, &mut second.0)).collect(),
             Self::Person(d) => d.contact_methods.iter_mut().map(|m| (Kind::Channel, &mut m.channel.0)).collect(),
             Self::Schedule(d) => {
                 let overrides = d.overrides.iter_mut().map(|o| (Kind::Person, &mut o.person.0));

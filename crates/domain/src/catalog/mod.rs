@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use document::{
     Account, Channel, Document, Integration, Location, MOST_INTEGRATIONS, NotADocument, Room, Service, Settings, SlackAccount,
-    TwilioAccount,
+    SlackWebhookAccount, SmtpAccount, SmtpTls, TwilioAccount, WebhookAccount,
 };
 
 use crate::apitest::document::Test;

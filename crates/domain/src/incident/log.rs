@@ -52,6 +52,8 @@ pub enum Via {
     Sms,
     /// A key pressed in a call.
     Call,
+    /// The link in a mail.
+    Mail,
     /// The PagerDuty-shaped API.
     Api,
     /// The command line.
@@ -66,6 +68,7 @@ impl Via {
             Self::Slack => "in Slack",
             Self::Sms => "by text message",
             Self::Call => "by telephone",
+            Self::Mail => "by mail",
             Self::Api => "over the API",
             Self::Cli => "on the command line",
         }

@@ -16,8 +16,10 @@ pub struct Stored {
     pub delivery: Delivery,
     /// The order in which deliveries were written.
     pub seq: i64,
-    /// The provider's word.
+    /// The class of what carries it: `sms`.
     pub provider: String,
+    /// The channel that carried the last attempt; nothing before the first.
+    pub carrier: Option<ChannelId>,
     /// How it stands.
     pub status: Status,
     /// Why it ended as it did, or is tried again.
@@ -57,6 +59,7 @@ fn from_row(row: &Row) -> Result<Stored, StoreError> {
         provider_id: row.text_or_null(11)?.map(str::to_owned),
         created_at: row.time(12)?,
         finished_at: row.int_or_null(13)?.map(Timestamp),
+        carrier: row.text_or_null(14)?.map(ChannelId::from),
     })
 }
 
@@ -91,59 +94,102 @@ pub fn insert_delivery(tx: &mut Tx<'_>, delivery: &Delivery, provider: &str) -> 
     Ok(())
 }
 
-/// The due deliveries of a provider that are first in their lanes, oldest first.
+/// The channels and classes with deliveries that wait, each with when its first one is due; those that wait behind another
+/// in their lane count as well.
+///
+/// # Errors
+/// Errors of the store.
+pub fn waiting(tx: &mut Tx<'_>) -> Result<Vec<(ChannelId, String, Timestamp)>, StoreError> {
+    let rows = tx.query(
+        "SELECT channel_id, provider, min(due_at) FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'pending' \
+         GROUP BY channel_id, provider ORDER BY channel_id, provider",
+        params![],
+    )?;
+    rows.iter().map(|row| Ok((ChannelId::from(row.text(0)?), row.text(1)?.to_owned(), row.time(2)?))).collect()
+}
+
+/// The due deliveries of a channel and class that are first in their lanes, oldest first.
 ///
 /// Naming both statuses lets SQLite see that its partial index serves; it does not conclude that from one.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn claimable(tx: &mut Tx<'_>, provider: &str, most: u32) -> Result<Vec<Stored>, StoreError> {
+pub fn claimable(tx: &mut Tx<'_>, channel: &ChannelId, class: &str, most: u32) -> Result<Vec<Stored>, StoreError> {
     let now = tx.now();
     let rows = tx.query(
         "SELECT d.body, d.seq, d.provider, d.status, d.why, d.due_at, d.attempts, d.fence, d.lease_until, d.possible_repeat, d.bundle_id, \
-         d.provider_id, d.created_at, d.finished_at FROM delivery d \
-         WHERE d.provider = $1 AND d.status IN ('pending', 'claimed') AND d.status = 'pending' AND d.due_at <= $2 AND NOT EXISTS ( \
+         d.provider_id, d.created_at, d.finished_at, d.carrier_id FROM delivery d \
+         WHERE d.channel_id = $1 AND d.provider = $2 AND d.status IN ('pending', 'claimed') AND d.status = 'pending' AND d.due_at <= $3 AND NOT EXISTS ( \
            SELECT 1 FROM delivery e WHERE e.lane = d.lane AND e.seq < d.seq AND e.status IN ('pending', 'claimed')) \
-         ORDER BY d.due_at, d.seq LIMIT $3",
-        params![provider, now, most],
+         ORDER BY d.due_at, d.seq LIMIT $4",
+        params![channel.as_str(), class, now, most],
     )?;
     rows.iter().map(from_row).collect()
 }
 
-/// When the next delivery of a provider is due; those that wait behind another in their lane count as well.
+/// When the first delivery that waits is due after an instant.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn next_due(tx: &mut Tx<'_>, provider: &str) -> Result<Option<Timestamp>, StoreError> {
+pub fn next_due(tx: &mut Tx<'_>, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let row = tx.query_opt(
-        "SELECT min(due_at) FROM delivery WHERE provider = $1 AND status IN ('pending', 'claimed') AND status = 'pending'",
-        params![provider],
+        "SELECT min(due_at) FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'pending' AND due_at > $1",
+        params![after],
     )?;
     Ok(row.map(|row| row.int_or_null(0)).transpose()?.flatten().map(Timestamp))
+}
+
+/// How the last messages stand that a carrier's provider accepted between two instants, newest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn accepted_between(
+    tx: &mut Tx<'_>,
+    carrier: &ChannelId,
+    class: &str,
+    (from, to): (Timestamp, Timestamp),
+    most: u32,
+) -> Result<Vec<Status>, StoreError> {
+    let rows = tx.query(
+        "SELECT status FROM delivery WHERE carrier_id = $1 AND provider = $2 AND finished_at >= $3 AND finished_at <= $4 \
+         AND status IN ('accepted', 'delivered', 'undelivered') ORDER BY finished_at DESC LIMIT $5",
+        params![carrier.as_str(), class, from, to, most],
+    )?;
+    Ok(rows.iter().filter_map(|row| row.text(0).ok().and_then(Status::from_word)).collect())
 }
 
 /// Claims a delivery for an attempt, if it is still as it was read. Needs the incident's lock.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn claim(tx: &mut Tx<'_>, stored: &Stored, bundle: &str, lease_until: Timestamp) -> Result<bool, StoreError> {
+pub fn claim(tx: &mut Tx<'_>, stored: &Stored, carrier: &ChannelId, bundle: &str, lease_until: Timestamp) -> Result<bool, StoreError> {
     tx.require(&Lock::Incident(stored.delivery.incident.clone()))?;
     let claimed = tx.execute(
-        "UPDATE delivery SET status = 'claimed', fence = fence + 1, attempts = attempts + 1, lease_until = $3, bundle_id = $4 \
-         WHERE id = $1 AND fence = $2 AND status = 'pending'",
-        params![stored.delivery.id.as_str(), stored.fence, lease_until, bundle],
+        "UPDATE delivery SET status = 'claimed', fence = fence + 1, attempts = attempts + 1, lease_until = $3, bundle_id = $4, \
+         carrier_id = $5 WHERE id = $1 AND fence = $2 AND status = 'pending'",
+        params![stored.delivery.id.as_str(), stored.fence, lease_until, bundle, carrier.as_str()],
     )?;
     Ok(claimed == 1)
 }
 
-/// Records that an attempt begins. In the same commit as its claims.
+/// Records that an attempt begins. In the same commit as its claims. `link_hash` is the hash of the link that its message
+/// carries, if it carries one.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn insert_attempt(tx: &mut Tx<'_>, bundle: &str) -> Result<(), StoreError> {
+pub fn insert_attempt(tx: &mut Tx<'_>, bundle: &str, link_hash: Option<&str>) -> Result<(), StoreError> {
     let now = tx.now();
-    tx.execute("INSERT INTO attempt (bundle_id, intent_at) VALUES ($1, $2)", params![bundle, now])?;
+    tx.execute("INSERT INTO attempt (bundle_id, intent_at, link_hash) VALUES ($1, $2, $3)", params![bundle, now, link_hash])?;
     Ok(())
+}
+
+/// The attempt whose message carries a link.
+///
+/// # Errors
+/// Errors of the store.
+pub fn attempt_of_link(tx: &mut Tx<'_>, link_hash: &str) -> Result<Option<String>, StoreError> {
+    let row = tx.query_opt("SELECT bundle_id FROM attempt WHERE link_hash = $1", params![link_hash])?;
+    row.map(|row| Ok(row.text(0)?.to_owned())).transpose()
 }
 
 /// Records how an attempt ended.
@@ -260,7 +306,7 @@ pub fn cancel_pending(tx: &mut Tx<'_>, incident: &IncidentId, purpose: &str, why
 pub fn find_delivery(tx: &mut Tx<'_>, id: &DeliveryId) -> Result<Option<Stored>, StoreError> {
     let row = tx.query_opt(
         "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at FROM delivery WHERE id = $1",
+         finished_at, carrier_id FROM delivery WHERE id = $1",
         params![id.as_str()],
     )?;
     row.as_ref().map(from_row).transpose()
@@ -273,7 +319,7 @@ pub fn find_delivery(tx: &mut Tx<'_>, id: &DeliveryId) -> Result<Option<Stored>,
 pub fn deliveries_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Stored>, StoreError> {
     let rows = tx.query(
         "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at FROM delivery WHERE incident_id = $1 ORDER BY seq LIMIT 1000",
+         finished_at, carrier_id FROM delivery WHERE incident_id = $1 ORDER BY seq LIMIT 1000",
         params![incident.as_str()],
     )?;
     rows.iter().map(from_row).collect()
@@ -286,7 +332,7 @@ pub fn deliveries_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Store
 pub fn deliveries_of_bundle(tx: &mut Tx<'_>, bundle: &str) -> Result<Vec<Stored>, StoreError> {
     let rows = tx.query(
         "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at FROM delivery WHERE bundle_id = $1 ORDER BY seq LIMIT 1000",
+         finished_at, carrier_id FROM delivery WHERE bundle_id = $1 ORDER BY seq LIMIT 1000",
         params![bundle],
     )?;
     rows.iter().map(from_row).collect()
@@ -300,7 +346,7 @@ pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
     let now = tx.now();
     let rows = tx.query(
         "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2",
+         finished_at, carrier_id FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2",
         params![now, most],
     )?;
     rows.iter().map(from_row).collect()
@@ -321,7 +367,7 @@ pub fn end_leases(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
 /// Errors of the store.
 pub fn last_bundle_to(tx: &mut Tx<'_>, channel: &ChannelId, address: &str) -> Result<Option<String>, StoreError> {
     let row = tx.query_opt(
-        "SELECT bundle_id FROM delivery WHERE channel_id = $1 AND address = $2 AND bundle_id IS NOT NULL AND purpose = 'page' \
+        "SELECT bundle_id FROM delivery WHERE carrier_id = $1 AND address = $2 AND bundle_id IS NOT NULL AND purpose = 'page' \
          AND provider <> 'voice' AND status IN ('claimed', 'accepted', 'delivered', 'unknown') ORDER BY finished_at DESC NULLS FIRST, seq DESC LIMIT 1",
         params![channel.as_str(), address],
     )?;

@@ -205,18 +205,18 @@ on_both! {
             delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms")?;
             delivery::insert_delivery(tx, &a_delivery("d2", "Q1", Purpose::AllClear), "sms")
         })).expect("kept");
-        let claimable = || wait(db.store.read("r", |tx| delivery::claimable(tx, "sms", 10))).expect("a list");
+        let claimable = || wait(db.store.read("r", |tx| delivery::claimable(tx, &"C".into(), "sms", 10))).expect("a list");
         let first = claimable();
         assert_eq!(first.iter().map(|d| d.delivery.id.as_str()).collect::<Vec<_>>(), ["d1"]);
         let one = first[0].clone();
         let claim = move |tx: &mut Tx<'_>| {
-            delivery::insert_attempt(tx, "b1").ok();
-            delivery::claim(tx, &one, "b1", tx.now().plus(Span::from_secs(30)))
+            delivery::insert_attempt(tx, "b1", Some("h1")).ok();
+            delivery::claim(tx, &one, &"C".into(), "b1", tx.now().plus(Span::from_secs(30)))
         };
         assert_eq!(wait(db.store.write(lock(), claim.clone())).ok(), Some(true));
         assert!(claimable().is_empty(), "the lane is held");
         let one = first[0].clone();
-        let again = move |tx: &mut Tx<'_>| delivery::claim(tx, &one, "b2", tx.now());
+        let again = move |tx: &mut Tx<'_>| delivery::claim(tx, &one, &"C".into(), "b2", tx.now());
         assert_eq!(wait(db.store.write(lock(), again)).ok(), Some(false));
         let finish = |fence| move |tx: &mut Tx<'_>| delivery::finish(tx, &"d1".into(), fence, Status::Accepted, None, Some("SM1"));
         assert_eq!(wait(db.store.write(lock(), finish(0))).ok(), Some(false), "an old fence");
@@ -224,6 +224,12 @@ on_both! {
         assert_eq!(claimable().iter().map(|d| d.delivery.id.as_str()).collect::<Vec<_>>(), ["d2"]);
         let last = wait(db.store.read("r", |tx| delivery::last_bundle_to(tx, &"C".into(), "+4520000001"))).expect("read");
         assert_eq!(last.as_deref(), Some("b1"));
+        let carried = |class| wait(db.store.read("r", move |tx| {
+            delivery::accepted_between(tx, &"C".into(), class, (Timestamp(0), Timestamp(i64::MAX)), 4)
+        })).expect("read");
+        assert_eq!((carried("sms"), carried("voice")), (vec![Status::Accepted], vec![]));
+        let linked = |hash| wait(db.store.read("r", move |tx| delivery::attempt_of_link(tx, hash))).expect("read");
+        assert_eq!((linked("h1").as_deref(), linked("h2")), (Some("b1"), None));
         assert_eq!(wait(db.store.write(write(), |tx| delivery::receipt(tx, &"d1".into(), Status::Delivered, None))).ok(), Some(true));
         assert_eq!(wait(db.store.write(write(), |tx| delivery::receipt(tx, &"d1".into(), Status::Delivered, None))).ok(), Some(false));
         assert_eq!(wait(db.store.write(lock(), |tx| delivery::cancel_pending(tx, &"Q1".into(), "all_clear", "w"))).ok(), Some(1));
@@ -239,8 +245,8 @@ on_both! {
         wait(db.store.write(lock(), |tx| delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms"))).expect("kept");
         let receipt = |status| wait(db.store.write(lock(), move |tx| delivery::receipt(tx, &"d1".into(), status, None)));
         assert_eq!(receipt(Status::Undelivered).ok(), Some(false), "what waits to go again is not lost");
-        let stored = wait(db.store.read("r", |tx| delivery::claimable(tx, "sms", 10))).expect("a list").remove(0);
-        let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &stored, "b1", tx.now().plus(Span::from_secs(30)));
+        let stored = wait(db.store.read("r", |tx| delivery::claimable(tx, &"C".into(), "sms", 10))).expect("a list").remove(0);
+        let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &stored, &"C".into(), "b1", tx.now().plus(Span::from_secs(30)));
         assert_eq!(wait(db.store.write(lock(), claim)).ok(), Some(true));
         assert_eq!(receipt(Status::Delivered).ok(), Some(true));
         let finish = |tx: &mut Tx<'_>| delivery::finish(tx, &"d1".into(), 1, Status::Unknown, None, None);
@@ -253,8 +259,8 @@ on_both! {
         let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
         wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
         wait(db.store.write(lock(), |tx| delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms"))).expect("kept");
-        let one = wait(db.store.read("r", |tx| delivery::claimable(tx, "sms", 10))).expect("a list").remove(0);
-        wait(db.store.write(lock(), move |tx| delivery::claim(tx, &one, "b1", tx.now().plus(Span::from_secs(30))))).expect("claimed");
+        let one = wait(db.store.read("r", |tx| delivery::claimable(tx, &"C".into(), "sms", 10))).expect("a list").remove(0);
+        wait(db.store.write(lock(), move |tx| delivery::claim(tx, &one, &"C".into(), "b1", tx.now().plus(Span::from_secs(30))))).expect("claimed");
         assert!(wait(db.store.read("r", |tx| delivery::expired(tx, 10))).expect("read").is_empty());
         wait(db.store.write(write(), delivery::end_leases)).expect("ended");
         let expired = wait(db.store.read("r", |tx| delivery::expired(tx, 10))).expect("read");
@@ -263,7 +269,11 @@ on_both! {
         assert_eq!(back.ok(), Some(true));
         let found = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there");
         assert!(found.possible_repeat && found.status == Status::Pending && found.delivery.attempts == 1);
-        assert_eq!(wait(db.store.read("r", |tx| delivery::next_due(tx, "sms"))).expect("read"), Some(found.delivery.due_at));
+        let due_at = found.delivery.due_at;
+        let waiting = wait(db.store.read("r", delivery::waiting)).expect("read");
+        assert_eq!(waiting, [("C".into(), "sms".to_owned(), due_at)]);
+        assert_eq!(wait(db.store.read("r", move |tx| delivery::next_due(tx, due_at.minus(Span::from_secs(1))))).ok(), Some(Some(due_at)));
+        assert_eq!(wait(db.store.read("r", move |tx| delivery::next_due(tx, due_at))).ok(), Some(None));
         assert_eq!(wait(db.store.write(lock(), |tx| delivery::hurry(tx, &"Q1".into(), "person:Ada"))).ok(), Some(0));
         assert_eq!(wait(db.store.read("r", |tx| delivery::deliveries_of_bundle(tx, "b1"))).expect("read").len(), 1);
         wait(db.store.write(write(), |tx| delivery::settle_attempt(tx, "b1", "unknown"))).expect("settled");

@@ -1,0 +1,71 @@
+//! How a page leaves: its headers, and what is said when there is none.
+
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+
+use crate::assets;
+
+/// Nothing runs, nothing is framed, and forms go nowhere else.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+/// What every page has in its head.
+pub(crate) struct Frame {
+    /// The title of the window.
+    pub(crate) title: String,
+    /// Where the stylesheet is.
+    pub(crate) style: &'static str,
+}
+
+impl Frame {
+    pub(crate) fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), style: assets::style_path() }
+    }
+}
+
+/// A page of one sentence.
+#[derive(Template)]
+#[template(path = "notice.html")]
+struct Notice<'a> {
+    frame: Frame,
+    heading: &'a str,
+    text: &'a str,
+}
+
+/// Renders a page that concerns one reader: it is kept nowhere and tells no other site where they were.
+pub(crate) fn private(status: StatusCode, template: &impl Template) -> Response {
+    let Ok(html) = template.render() else {
+        tracing::error!("a page cannot be rendered");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = (status, html).into_response();
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ] {
+        headers.insert(name, value);
+    }
+    response
+}
+
+pub(crate) fn notice(status: StatusCode, heading: &str, text: &str) -> Response {
+    private(status, &Notice { frame: Frame::new(heading), heading, text })
+}
+
+/// The database did not answer.
+pub(crate) fn away() -> Response {
+    let mut response = notice(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Not now",
+        "AllClear cannot reach its database. Nothing was changed; try again in a moment.",
+    );
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
