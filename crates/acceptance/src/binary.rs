@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use allclear_stage::endpoint::Endpoint;
 use allclear_stage::live::LiveStreaming;
 use allclear_stage::mailbox::{Certificate, Mailbox};
+use allclear_stage::pagerduty::PagerDuty;
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
+use allclear_stage::statuspage::StatusPage;
 use allclear_stage::{Player, Stage};
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
@@ -24,6 +26,9 @@ pub const SECRETS: &[(&str, &str)] = &[
     ("MAIL_PASSWORD", "canary-mail-81723"),
     ("HOOK_SECRET", "whsec_Y2FuYXJ5LWhvb2stODE3MjM="),
     ("SLACK_HOOK", "canary-slack-hook-81723"),
+    ("PAGERDUTY_KEY", "c0a5e1d4b7f84c2e9d3a61f0b8e7c281"),
+    ("PAGERDUTY_WEBHOOK", "canary-pagerduty-webhook-81723"),
+    ("STATUSPAGE_KEY", "canary-statuspage-81723"),
 ];
 
 /// The secret of this name.
@@ -49,6 +54,10 @@ pub struct World {
     pub mail: Stage<Mailbox>,
     /// A program that takes webhooks.
     pub hook: Stage<Endpoint>,
+    /// The real PagerDuty.
+    pub pagerduty: Stage<PagerDuty>,
+    /// The real StatusPage.
+    pub statuspage: Stage<StatusPage>,
     /// What the files say in place of names.
     names: Vec<(&'static str, String)>,
 }
@@ -65,6 +74,8 @@ impl World {
         let second_phone = Stage::new(Telephone::new("ACsecond", secret("SECOND_TWILIO_TOKEN")));
         let mail = Stage::new(Mailbox::new("allclear", secret("MAIL_PASSWORD")));
         let hook = Stage::new(Endpoint::default());
+        let pagerduty = Stage::new(PagerDuty::new(secret("PAGERDUTY_KEY"), secret("PAGERDUTY_WEBHOOK")));
+        let statuspage = Stage::new(StatusPage::new(secret("STATUSPAGE_KEY"), "page1", &["live1"]));
         let certificate = Certificate::new()?;
         let authority = certificate.pem.replace('\n', "\\n");
         let (mail_addr, hook_addr) = (serve_mail(&mail, certificate).await?, serve(&hook).await?);
@@ -74,11 +85,13 @@ impl World {
             ("$PHONE_API", http(serve(&phone).await?)),
             ("$SECOND_PHONE_API", http(serve(&second_phone).await?)),
             ("$SLACK_API", http(serve(&slack).await?)),
+            ("$PAGERDUTY_API", http(serve(&pagerduty).await?)),
+            ("$STATUSPAGE_API", http(serve(&statuspage).await?)),
             ("$MAIL_PORT", mail_addr.port().to_string()),
             ("$MAIL_AUTHORITY", authority),
             ("$HOOK", http(hook_addr)),
         ];
-        Ok(Self { live, phone, second_phone, slack, mail, hook, names })
+        Ok(Self { live, phone, second_phone, slack, mail, hook, pagerduty, statuspage, names })
     }
 
     /// The configuration of the tests, with this world's addresses.
@@ -99,6 +112,7 @@ impl World {
     pub fn call_back_to(&self, addr: SocketAddr, channel: impl Fn(&str) -> String) {
         let twilio = |name: &str| format!("http://{addr}/hooks/twilio/{}/sms", channel(name));
         self.slack.player().set_webhook(&format!("http://{addr}/hooks/slack/{}", channel("Slack")));
+        self.pagerduty.player().set_webhook(&format!("http://{addr}/hooks/pagerduty/{}", channel("PagerDuty")));
         self.phone.player().set_webhook(&twilio("Twilio"));
         self.second_phone.player().set_webhook(&twilio("Second Twilio"));
     }

@@ -164,6 +164,8 @@ impl Harness {
         self.world.slack.player().handle(&set(faults(&self.rng)), 0);
         self.world.mail.player().handle(&set(faults(&self.rng)), 0);
         self.world.hook.player().handle(&set(faults(&self.rng)), 0);
+        self.world.pagerduty.player().handle(&set(faults(&self.rng)), 0);
+        self.world.statuspage.player().handle(&set(faults(&self.rng)), 0);
     }
 
     /// The API flips, people answer.
@@ -290,6 +292,8 @@ impl Harness {
         self.world.slack.player().handle(&calm, 0);
         self.world.mail.player().handle(&calm, 0);
         self.world.hook.player().handle(&calm, 0);
+        self.world.pagerduty.player().handle(&calm, 0);
+        self.world.statuspage.player().handle(&calm, 0);
         self.world.live.player().turn(Switch::Healthy);
         let mut process = self.start(None)?;
         if !process.wait_until_ready(Duration::from_secs(10)) {
@@ -308,6 +312,12 @@ impl Harness {
             wrong.push(format!("{left} streams were left behind"));
         }
         let mut per_attempt: BTreeMap<String, usize> = BTreeMap::new();
+        if self.world.statuspage.player().shows("live1") != Some("operational") {
+            wrong.push(format!("the real StatusPage still shows {:?}", self.world.statuspage.player().showed("live1")));
+        }
+        for (key, kept) in self.world.pagerduty.player().incidents().iter().filter(|(_, kept)| kept.status != "resolved") {
+            wrong.push(format!("in the real PagerDuty {key} is still {}", kept.status));
+        }
         let texts = [self.world.phone.player().texts(), self.world.second_phone.player().texts()].concat();
         for text in &texts {
             *per_attempt.entry(text.callback.clone().unwrap_or_default()).or_default() += 1;

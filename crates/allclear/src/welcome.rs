@@ -18,7 +18,8 @@ pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Opt
         let (what, path) = match channel.account {
             Account::Slack(_) => ("interactivity address", format!("slack/{}", resource.id)),
             Account::Twilio(_) => ("messaging webhook", format!("twilio/{}/sms", resource.id)),
-            Account::Smtp(_) | Account::Webhook(_) | Account::SlackWebhook(_) => continue,
+            Account::Pagerduty(_) => ("webhook subscription", format!("pagerduty/{}", resource.id)),
+            Account::Smtp(_) | Account::Webhook(_) | Account::SlackWebhook(_) | Account::Statuspage(_) => continue,
         };
         lines.push(format!("  {}: {what} {base}/hooks/{path}", channel.name));
         any_callback = true;

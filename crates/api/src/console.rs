@@ -151,7 +151,9 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
     for sent in &found.deliveries {
         let who = match &sent.delivery.recipient {
             allclear_domain::delivery::Recipient::Person { person } => names.person(person),
-            allclear_domain::delivery::Recipient::Room { .. } => sent.delivery.address.clone(),
+            allclear_domain::delivery::Recipient::Room { .. } | allclear_domain::delivery::Recipient::Mirror { .. } => {
+                sent.delivery.address.clone()
+            }
         };
         let why = sent.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
         let purpose = sent.delivery.purpose.word().replace('_', "-");

@@ -5,7 +5,7 @@ use allclear_domain::event::{self, Refused};
 use allclear_ops::{OpsError, event as ops};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
@@ -49,6 +49,18 @@ pub(crate) async fn v1(State(app): State<App>, body: Bytes) -> Response {
     match ops::ingest(&app.store, &*app.rng, event).await {
         Ok(dedup_key) => Json(json!({ "status": "success", "message": "Event processed", "incident_key": dedup_key })).into_response(),
         Err(error) => failed(&error, StatusCode::FORBIDDEN, "Service key is invalid"),
+    }
+}
+
+/// `POST /hooks/runscope/{key}`: a run's result, as Runscope posts it. The key is an integration's.
+pub(crate) async fn runscope(State(app): State<App>, Path(key): Path<String>, body: Bytes) -> Response {
+    let event = match event::parse_runscope(&key, &body) {
+        Ok(event) => event,
+        Err(refused) => return invalid(&refused),
+    };
+    match ops::ingest(&app.store, &*app.rng, event).await {
+        Ok(_) => Json(json!({ "status": "success" })).into_response(),
+        Err(error) => failed(&error, StatusCode::TOO_MANY_REQUESTS, "Invalid integration key"),
     }
 }
 

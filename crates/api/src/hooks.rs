@@ -1,12 +1,12 @@
 //! Providers' callbacks: verified on the raw bytes, decided and committed before they are answered.
 
 use allclear_base::crash;
-use allclear_channels::{slack as slack_channel, twilio};
+use allclear_channels::{pagerduty as pagerduty_channel, slack as slack_channel, twilio};
 use allclear_domain::catalog::{Account, Channel, Kind};
 use allclear_domain::incident::{Incident, Via};
 use allclear_domain::{ChannelId, PersonId};
 use allclear_ops::incident::{self, Act};
-use allclear_ops::{Actor, OpsError, delivery};
+use allclear_ops::{Actor, OpsError, delivery, link};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -54,6 +54,32 @@ pub(crate) async fn slack(State(app): State<App>, Path(channel): Path<String>, h
                 .into_response()
         }
         Err(OpsError::NotFound { .. }) => StatusCode::OK.into_response(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// What a user did in the real PagerDuty. Only answered: an echo of what we sent ourselves changes nothing.
+pub(crate) async fn pagerduty(State(app): State<App>, Path(channel): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+    let channel = ChannelId(channel);
+    let catalog = app.store.catalog();
+    let Some(Channel { account: Account::Pagerduty(account), .. }) = catalog.channel(&channel) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let secret = account.webhook_secret.as_deref().ok_or(()).and_then(|setting| app.channels.secret(setting).map_err(|_| ()));
+    let Ok(secret) = secret else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the webhook secret is not set\n").into_response();
+    };
+    if !pagerduty_channel::verify(secret.expose(), header(&headers, "x-pagerduty-signature"), &body) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let Some(told) = pagerduty_channel::parse(&body) else { return StatusCode::ACCEPTED.into_response() };
+    let act = match told.what {
+        pagerduty_channel::Happened::Acknowledged => Act::Acknowledge,
+        pagerduty_channel::Happened::Resolved => Act::Resolve,
+    };
+    let done = link::Done { channel, act, key: told.key, incident: told.incident, by: told.by, at: told.at };
+    match link::follow(&app.store, &*app.rng, done).await {
+        Ok(_) => StatusCode::ACCEPTED.into_response(),
         Err(error) => unavailable(&error),
     }
 }

@@ -179,9 +179,13 @@ fn reference(app: &App, kind: &str, id: &str, summary: &str) -> Value {
 fn agent(app: &App, names: &Names, incident: &Incident, agent: &Agent) -> Value {
     match agent {
         Agent::Person { person, .. } => reference(app, "user", person.as_str(), &names.person(person)),
-        Agent::Token { .. } | Agent::Test { .. } | Agent::Integration { .. } | Agent::Timer | Agent::System | Agent::Configuration => {
-            reference(app, "service", incident.service.as_str(), &names.service(&incident.service))
-        }
+        Agent::Token { .. }
+        | Agent::Test { .. }
+        | Agent::Integration { .. }
+        | Agent::Linked { .. }
+        | Agent::Timer
+        | Agent::System
+        | Agent::Configuration => reference(app, "service", incident.service.as_str(), &names.service(&incident.service)),
     }
 }
 
@@ -253,7 +257,7 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
         Agent::Person { via: Via::Call, .. } => "phone",
         Agent::Person { .. } | Agent::Token { .. } => "api",
         Agent::Timer => "timeout",
-        Agent::Integration { .. } => "integration",
+        Agent::Integration { .. } | Agent::Linked { .. } => "integration",
         Agent::Test { .. } | Agent::System | Agent::Configuration => "auto",
     };
     let users = |people: &[allclear_domain::PersonId]| {

@@ -5,7 +5,9 @@
 
 mod answer;
 pub mod email;
+pub mod pagerduty;
 pub mod slack;
+mod statuspage;
 pub mod twilio;
 mod webhook;
 
@@ -76,6 +78,12 @@ impl Channels {
                 self.post(twilio::request(account, envelope, &self.secrets, &self.public_url), &guard, twilio::outcome).await
             }
             Account::Webhook(account) => self.post(webhook::request(account, envelope, &self.secrets), &guard, webhook::outcome).await,
+            Account::Pagerduty(account) => {
+                self.post(pagerduty::request(account, envelope, &self.secrets), &guard, pagerduty::outcome).await
+            }
+            Account::Statuspage(account) => {
+                self.post(statuspage::request(account, envelope, &self.secrets), &guard, statuspage::outcome).await
+            }
             Account::Smtp(account) => {
                 let link = envelope.link.map(|link| format!("{}/answer/{link}", self.public_url));
                 let envelope = Envelope { link: link.as_deref(), ..envelope.clone() };

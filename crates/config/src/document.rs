@@ -3,16 +3,16 @@
 use std::str::FromStr;
 
 use allclear_domain::catalog::{
-    Account, Channel, Document, Integration, Kind, Location, MOST_INTEGRATIONS, Room, Service, Settings, SlackAccount, SlackWebhookAccount,
-    SmtpAccount, SmtpTls, TwilioAccount, WebhookAccount,
+    Account, Channel, Document, Integration, Kind, Location, MOST_INTEGRATIONS, PagerdutyAccount, Room, Service, Settings, SlackAccount,
+    SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount, WebhookAccount,
 };
 use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person};
 use allclear_domain::escalation::{Level, MOST_REPEATS, Policy, Target};
 use allclear_domain::event::UrgencyRule;
 use allclear_domain::incident::Urgency;
 use allclear_domain::oncall::{self, Override, Schedule};
-use allclear_domain::status::{Component, ComponentStatus, IncidentTemplate, Page, Rule};
-use allclear_domain::{ServiceId, Span};
+use allclear_domain::status::{Component, ComponentStatus, IncidentTemplate, Mirror, Page, Rule};
+use allclear_domain::{ChannelId, ServiceId, Span};
 use serde_json::Map;
 
 use crate::decode::{self, Fields};
@@ -101,12 +101,14 @@ fn channel(fields: &Fields<'_>, sites: &mut Sites) -> Option<Channel> {
         fields.optional("smtp", smtp)?.map(Account::Smtp),
         fields.optional("webhook", webhook)?.map(Account::Webhook),
         fields.optional("slack_webhook", slack_webhook)?.map(Account::SlackWebhook),
+        fields.optional("pagerduty", pagerduty)?.map(Account::Pagerduty),
+        fields.optional("statuspage", statuspage)?.map(Account::Statuspage),
     ];
     let mut named = accounts.into_iter().flatten();
     let (Some(account), None) = (named.next(), named.next()) else {
         let pos = fields.node("name").map_or(Pos { line: 1, column: 1, width: 1 }, |node| node.pos);
-        let message = "a channel needs one of \"slack\", \"twilio\", \"smtp\", \"webhook\" and \"slack_webhook\"";
-        fields.sink.error(pos, message, None);
+        let help = "slack, twilio, smtp, webhook, slack_webhook, pagerduty or statuspage".to_owned();
+        fields.sink.error(pos, "a channel needs one account, and no more", Some(help));
         return None;
     };
     Some(Channel { name: name?, account, allow, second, extra: Map::new() })
@@ -171,6 +173,34 @@ fn web_address(sink: &Sink, node: &Node) -> Option<String> {
     if !(text.starts_with("https://") || text.starts_with("http://") || text.starts_with("{{")) {
         let help = "write https://example.com/path, or \"{{secret.NAME}}\"".to_owned();
         sink.error(node.pos, format!("{text:?} is not an address on the web"), Some(help));
+        return None;
+    }
+    Some(text)
+}
+
+fn pagerduty(sink: &Sink, node: &Node) -> Option<PagerdutyAccount> {
+    let fields = Fields::of(sink, node, "pagerduty")?;
+    let routing_key = fields.required("routing_key", secret);
+    let webhook_secret = fields.optional("webhook_secret", secret)?;
+    let api = fields.or("api", decode::text, "https://events.pagerduty.com".to_owned());
+    fields.finish();
+    Some(PagerdutyAccount { routing_key: routing_key?, webhook_secret, api: api? })
+}
+
+fn statuspage(sink: &Sink, node: &Node) -> Option<StatuspageAccount> {
+    let fields = Fields::of(sink, node, "statuspage")?;
+    let api_key = fields.required("api_key", secret);
+    let page = fields.required("page", path_part);
+    let api = fields.or("api", decode::text, "https://api.statuspage.io".to_owned());
+    fields.finish();
+    Some(StatuspageAccount { api_key: api_key?, page: page?, api: api? })
+}
+
+/// An id of the real StatusPage, as it stands in its addresses.
+fn path_part(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?;
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        sink.error(node.pos, format!("{text:?} is not an id of StatusPage"), Some("letters and digits, as in its addresses".into()));
         return None;
     }
     Some(text)
@@ -284,7 +314,7 @@ fn contact_method(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Contact
     let name = fields.optional("name", decode::name)?;
     let by = fields.or("by", |sink, node| decode::word(sink, node, MEANS), Means::Text);
     fields.finish();
-    let channel: allclear_domain::ChannelId = channel?;
+    let channel: ChannelId = channel?;
     Some(ContactMethod { name: name.unwrap_or_else(|| channel.0.clone()), channel, address: address?, by: by? })
 }
 
@@ -451,12 +481,13 @@ fn service(fields: &Fields<'_>, sites: &mut Sites) -> Option<Service> {
 /// A name, or a map with one.
 fn integration(sink: &Sink, node: &Node) -> Option<Integration> {
     if matches!(node.value, Value::Scalar { .. }) {
-        return decode::name(sink, node).map(|name| Integration { name, extra: Map::new() });
+        return decode::name(sink, node).map(|name| Integration { name, environments: vec![], extra: Map::new() });
     }
     let fields = Fields::of(sink, node, "an integration")?;
     let name = fields.required("name", decode::name);
+    let environments = fields.list("environments", decode::name);
     fields.finish();
-    Some(Integration { name: name?, extra: Map::new() })
+    Some(Integration { name: name?, environments, extra: Map::new() })
 }
 
 fn urgency_rule(sink: &Sink, node: &Node) -> Option<UrgencyRule> {
@@ -468,9 +499,10 @@ fn urgency_rule(sink: &Sink, node: &Node) -> Option<UrgencyRule> {
 fn room(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Room> {
     let fields = Fields::of(sink, node, "a room")?;
     let channel = sites.field(&fields, Kind::Channel, "channel");
-    let room = fields.required("room", decode::name);
+    let room = fields.optional("room", decode::name)?;
     fields.finish();
-    Some(Room { channel: channel?, room: room? })
+    let channel: ChannelId = channel?;
+    Some(Room { room: room.unwrap_or_else(|| channel.0.clone()), channel })
 }
 
 fn page(fields: &Fields<'_>) -> Option<Page> {
@@ -512,7 +544,17 @@ fn component(fields: &Fields<'_>, sites: &mut Sites) -> Option<Component> {
     let group = fields.optional("group", decode::name);
     let description = fields.optional("description", decode::text);
     let position = fields.or("position", decode::number::<0, 100_000>, 0);
-    Some(Component { name: name?, page: page?, group: group?, description: description?, position: position?, extra: Map::new() })
+    let mirror = fields.node("mirror").map(|node| mirror(fields.sink, node, sites));
+    let (group, description) = (group?, description?);
+    Some(Component { name: name?, page: page?, group, description, position: position?, mirror: mirror.flatten(), extra: Map::new() })
+}
+
+fn mirror(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Mirror> {
+    let fields = Fields::of(sink, node, "a mirror")?;
+    let channel = sites.field(&fields, Kind::Channel, "channel");
+    let component = fields.required("component", path_part);
+    fields.finish();
+    Some(Mirror { channel: channel?, component: component? })
 }
 
 fn status(sink: &Sink, node: &Node) -> Option<ComponentStatus> {

@@ -7,6 +7,7 @@ use allclear_domain::apitest::document::{Body, RequestStep, Step, Test};
 use allclear_domain::apitest::template::{self, Piece};
 use allclear_domain::catalog::{Account, Channel, Document, Kind};
 use allclear_domain::delivery::{ContactMethod, Means};
+use allclear_domain::status::Component;
 
 use crate::diagnostic::nearest;
 use crate::{Loaded, Site};
@@ -37,6 +38,11 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
                 site.sink.error(site.name_pos, message, None);
             }
             Document::Channel(channel) => check_second(site, loaded, channel),
+            Document::Component(component) => check_mirror(site, loaded, component),
+            Document::Person(person) if person.contact_methods.iter().any(|method| reaches_nobody(loaded, method)) => {
+                let message = format!("{} has a contact method on a channel that reaches no person", person.name);
+                site.sink.error(site.name_pos, message, None);
+            }
             Document::Person(person) if person.contact_methods.is_empty() => {
                 site.sink.warning(site.name_pos, format!("{} cannot be reached: there is no contact method", person.name), None);
             }
@@ -60,6 +66,18 @@ fn cannot_call(loaded: &Loaded, method: &ContactMethod) -> bool {
 fn is_no_mail_address(loaded: &Loaded, method: &ContactMethod) -> bool {
     let by_mail = channel_named(loaded, &method.channel.0).is_some_and(|channel| matches!(channel.account, Account::Smtp(_)));
     by_mail && !crate::document::is_mail_address(&method.address)
+}
+
+fn reaches_nobody(loaded: &Loaded, method: &ContactMethod) -> bool {
+    channel_named(loaded, &method.channel.0).is_some_and(|channel| !channel.account.reaches_people())
+}
+
+fn check_mirror(site: &Site, loaded: &Loaded, component: &Component) {
+    let Some(mirror) = &component.mirror else { return };
+    if channel_named(loaded, &mirror.channel.0).is_some_and(|channel| !matches!(channel.account, Account::Statuspage(_))) {
+        let message = format!("{:?} is mirrored by a channel that is no StatusPage", component.name);
+        site.sink.error(site.name_pos, message, None);
+    }
 }
 
 /// What stands in must be able to carry the same messages.

@@ -14,7 +14,8 @@ pub use breaker::{Breaker, FAILURES_UNTIL_OPEN};
 pub use carrier::{EXERCISED_EVERY, carrier_of, receipts_stopped};
 
 use crate::incident::{Incident, NotifyReason, State, Urgency};
-use crate::{ChannelId, DeliveryId, IncidentId, PersonId, ServiceId, Span, Timestamp};
+use crate::status::ComponentStatus;
+use crate::{ChannelId, ComponentId, DeliveryId, IncidentId, PersonId, ServiceId, Span, Timestamp};
 
 /// Somebody who can be told something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +114,11 @@ pub enum Recipient {
         /// The service whose room it is.
         service: ServiceId,
     },
+    /// Another page that shows one of our components.
+    Mirror {
+        /// The component.
+        component: ComponentId,
+    },
 }
 
 impl Recipient {
@@ -122,6 +128,7 @@ impl Recipient {
         match self {
             Self::Person { person } => format!("person:{person}"),
             Self::Room { service } => format!("room:{service}"),
+            Self::Mirror { component } => format!("mirror:{component}"),
         }
     }
 }
@@ -138,6 +145,8 @@ pub enum Purpose {
     Note,
     /// It is over.
     AllClear,
+    /// A component's status as it is; a later one supersedes an earlier one not yet sent.
+    Mirror,
     /// A message that somebody asked for, to try a method.
     Trial,
 }
@@ -151,6 +160,7 @@ impl Purpose {
             Self::State => "state",
             Self::Note => "note",
             Self::AllClear => "all_clear",
+            Self::Mirror => "mirror",
             Self::Trial => "trial",
         }
     }
@@ -178,6 +188,9 @@ pub struct Delivery {
     pub why: Option<NotifyReason>,
     /// The level and pass whose page it is, for a page.
     pub position: Option<(usize, u32)>,
+    /// The incident's status when this was written, where a program reads it; people are told how it stands now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood: Option<String>,
     /// Not before.
     pub due_at: Timestamp,
     /// Attempts begun.
@@ -188,9 +201,11 @@ impl Delivery {
     /// The lane in which it waits its turn.
     #[must_use]
     pub fn lane(&self) -> String {
-        match self.by {
-            Means::Text => self.destination(),
-            Means::Call => format!("{}|call", self.destination()),
+        match (&self.recipient, self.by) {
+            // What a component shows is one thing, whatever incident changed it.
+            (Recipient::Mirror { .. }, _) => format!("{}|{}", self.recipient.key(), self.channel),
+            (_, Means::Text) => self.destination(),
+            (_, Means::Call) => format!("{}|call", self.destination()),
         }
     }
 
@@ -320,7 +335,8 @@ pub fn wanted(delivery: &Delivery, incident: &Incident) -> Wanted {
     match (delivery.purpose, &incident.state) {
         (Purpose::Page, State::Acknowledged(_)) => Wanted::No(Unwanted::Acknowledged),
         (Purpose::Page, State::Resolved(_)) => Wanted::No(Unwanted::Resolved),
-        (Purpose::Page, State::Triggered(_)) | (Purpose::State | Purpose::Note | Purpose::AllClear | Purpose::Trial, _) => Wanted::Yes,
+        (Purpose::Page, State::Triggered(_))
+        | (Purpose::State | Purpose::Note | Purpose::AllClear | Purpose::Mirror | Purpose::Trial, _) => Wanted::Yes,
     }
 }
 
@@ -435,6 +451,8 @@ pub struct Brief {
     pub incident: IncidentId,
     /// Its number.
     pub number: i64,
+    /// What tells its alert from others: the same for all failures of a test in an environment.
+    pub key: String,
     /// What is wrong, in one line.
     pub title: String,
     /// The failing assertion, or what else opened it.
@@ -458,6 +476,8 @@ pub struct Message {
     pub purpose: Purpose,
     /// What it tells of; at least one.
     pub incidents: Vec<Brief>,
+    /// The component's id on the other page and its status here, for a mirror.
+    pub mirror: Option<(String, ComponentStatus)>,
     /// Whether an earlier attempt may have arrived.
     pub possible_repeat: bool,
 }
@@ -478,6 +498,7 @@ mod tests {
             purpose,
             why: None,
             position: None,
+            stood: None,
             due_at: Timestamp(0),
             attempts,
         }

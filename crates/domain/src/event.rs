@@ -3,10 +3,14 @@
 //!
 //! Facts: developer.pagerduty.com, "Events API v2", "Events API v1", "Send a change event".
 
+mod runscope;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::incident::Urgency;
+
+pub use runscope::parse_runscope;
 
 /// The largest event, in bytes; `PagerDuty`'s bound.
 pub const LARGEST_EVENT: usize = 512 * 1024;
@@ -106,6 +110,8 @@ pub struct Event {
     pub routing_key: String,
     /// What tells this alert from others of the integration; nothing where the sender leaves it to us.
     pub dedup_key: Option<String>,
+    /// The environment that it concerns, where the sender knows environments.
+    pub environment: Option<String>,
     /// What it wants.
     pub action: Action,
 }
@@ -161,7 +167,7 @@ pub fn parse_v2(body: &[u8]) -> Result<Event, Refused> {
         }
         None => None,
     };
-    accepted(routing_key.zip(action).map(|(routing_key, action)| Event { routing_key, dedup_key, action }), errors)
+    accepted(routing_key.zip(action).map(|(routing_key, action)| Event { routing_key, dedup_key, environment: None, action }), errors)
 }
 
 /// Reads an event of version 1. Unknown fields and nulls are ignored: Alertmanager sends some.
@@ -202,7 +208,7 @@ pub fn parse_v1(body: &[u8]) -> Result<Event, Refused> {
             None
         }
     };
-    accepted(routing_key.zip(action).map(|(routing_key, action)| Event { routing_key, dedup_key, action }), errors)
+    accepted(routing_key.zip(action).map(|(routing_key, action)| Event { routing_key, dedup_key, environment: None, action }), errors)
 }
 
 /// Reads a change event.

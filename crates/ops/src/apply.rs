@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use allclear_domain::delivery::{self, Delivery, Means, Purpose, Recipient, Unwanted};
 use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State};
-use allclear_domain::{DeliveryId, PersonId};
+use allclear_domain::{ChannelId, ComponentId, DeliveryId, IncidentId, PersonId};
 use allclear_store::record::alert::{self, Alert};
 use allclear_store::record::delivery as outbox;
 use allclear_store::record::incident as incidents;
@@ -171,6 +171,7 @@ fn page(
             purpose: Purpose::Page,
             why: Some(why),
             position: position(incident),
+            stood: None,
             due_at: planned.at,
             attempts: 0,
         };
@@ -211,6 +212,7 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
             purpose: Purpose::AllClear,
             why: None,
             position: None,
+            stood: None,
             due_at: now,
             attempts: 0,
             ..page.clone()
@@ -226,9 +228,14 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
     let incident = &change.next;
     let Some(service) = catalog.service(&incident.service) else { return Ok(()) };
     let is_new = change.log.iter().any(|entry| matches!(entry.kind, LogKind::Triggered { .. }));
-    outbox::cancel_pending(tx, &incident.id, Purpose::State.word(), Unwanted::Superseded.words())?;
     for room in &service.rooms {
         let Some(channel) = catalog.channel(&room.channel) else { continue };
+        if !channel.account.takes_incidents() || came_from(change, &room.channel) {
+            continue;
+        }
+        if channel.account.can_update() {
+            outbox::cancel_waiting(tx, &incident.id, (&room.channel, &room.room), Purpose::State.word(), Unwanted::Superseded.words())?;
+        }
         let purposes: &[Purpose] = match (is_new, channel.account.can_update()) {
             (true, _) => &[Purpose::State],
             (false, true) => &[Purpose::State, Purpose::Note],
@@ -245,6 +252,7 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
                 purpose: *purpose,
                 why: None,
                 position: None,
+                stood: channel.account.is_for_programs().then(|| incident.state.word().to_owned()),
                 due_at: now,
                 attempts: 0,
             };
@@ -252,6 +260,34 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
         }
     }
     Ok(())
+}
+
+/// Whether a change was made in the service that a channel leads to: it knows already, and an echo would come back.
+fn came_from(change: &Change, channel: &ChannelId) -> bool {
+    change.log.iter().any(|entry| matches!(&entry.agent, Agent::Linked { channel: from, .. } if from == channel))
+}
+
+/// Lets another page show what a component shows, if it has a mirror. Needs the incident's lock.
+pub(crate) fn tell_mirror(tx: &mut Tx<'_>, ids: &Ids, incident: &IncidentId, id: &ComponentId) -> Result<(), StoreError> {
+    let (now, catalog) = (tx.now(), tx.catalog());
+    let Some(mirror) = catalog.component(id).and_then(|component| component.mirror.as_ref()) else { return Ok(()) };
+    let Some(channel) = catalog.channel(&mirror.channel) else { return Ok(()) };
+    let delivery = Delivery {
+        id: DeliveryId(ids.uuid7(now)),
+        incident: incident.clone(),
+        recipient: Recipient::Mirror { component: id.clone() },
+        channel: mirror.channel.clone(),
+        address: mirror.component.clone(),
+        by: Means::Text,
+        purpose: Purpose::Mirror,
+        why: None,
+        position: None,
+        stood: None,
+        due_at: now,
+        attempts: 0,
+    };
+    outbox::cancel_lane(tx, &delivery.lane(), Unwanted::Superseded.words())?;
+    outbox::insert_delivery(tx, &delivery, channel.account.class(delivery.by))
 }
 
 /// An entry that AllClear itself makes.

@@ -9,10 +9,11 @@ use allclear_domain::delivery::{
     self, Brief, Delivery, Means, Message, Outcome, Purpose, Recipient, Settled, Status, Unwanted, Wanted, Way,
 };
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State};
+use allclear_domain::status::ComponentStatus;
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span, Timestamp};
-use allclear_store::record::alert;
 use allclear_store::record::delivery::{self as outbox, Stored};
 use allclear_store::record::incident as incidents;
+use allclear_store::record::{alert, component};
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
 
 use crate::apply::unreachable_level;
@@ -122,7 +123,7 @@ impl Ways {
     fn of(tx: &mut Tx<'_>, first: Carrier, capacity: &Capacity) -> Result<Self, StoreError> {
         let catalog = tx.catalog();
         let second = second_of(&catalog, &first.channel).map(|channel| Carrier { channel: channel.clone(), class: first.class.clone() });
-        let bundles = catalog.channel(&first.channel).is_none_or(|channel| channel.account.bundles());
+        let bundles = catalog.channel(&first.channel).is_none_or(|channel| !channel.account.is_for_programs());
         let mut unwell = Vec::new();
         if let Some(second) = &second {
             for carrier in [&first, second] {
@@ -248,12 +249,28 @@ fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &s
     let by = first.delivery.by;
     let (purpose, possible_repeat) = (first.delivery.purpose, claimed.iter().any(|(stored, _)| stored.possible_repeat));
     let mut briefs = Vec::with_capacity(claimed.len());
-    for (_, incident) in &claimed {
-        briefs.push(brief(tx, incident)?);
+    for (stored, incident) in &claimed {
+        briefs.push(as_it_stood(&stored.delivery, brief(tx, incident)?));
     }
+    let mirror = mirrored(tx, &first.delivery)?;
     let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
-    let message = Message { purpose, incidents: briefs, possible_repeat };
+    let message = Message { purpose, incidents: briefs, mirror, possible_repeat };
     Ok(Some(Outgoing { attempt: attempt.to_owned(), carrier, address, by, recipient, message, root, link, deliveries }))
+}
+
+/// A program hears of every change in its order; what is true now is the next message's to say.
+fn as_it_stood(delivery: &Delivery, now: Brief) -> Brief {
+    match &delivery.stood {
+        Some(stood) if *stood != now.status => Brief { status: stood.clone(), remark: String::new(), ..now },
+        Some(_) | None => now,
+    }
+}
+
+/// The component's id on the other page, and its status as it is now.
+fn mirrored(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<Option<(String, ComponentStatus)>, StoreError> {
+    let Recipient::Mirror { component: id } = &delivery.recipient else { return Ok(None) };
+    let Some(mirror) = tx.catalog().component(id).and_then(|found| found.mirror.clone()) else { return Ok(None) };
+    Ok(Some((mirror.component, component::component_state(tx, id)?.status)))
 }
 
 /// The provider's reference of the lane's first message by the same carrier; nothing where it is not known: then a fresh one
@@ -271,7 +288,8 @@ fn root_of(tx: &mut Tx<'_>, delivery: &Delivery, carrier: &Carrier, incident: &I
 /// What a message says of an incident.
 pub(crate) fn brief(tx: &mut Tx<'_>, incident: &Incident) -> Result<Brief, StoreError> {
     let catalog = tx.catalog();
-    let detail = alert::alerts_of(tx, &incident.id)?.first().map_or(String::new(), |alert| alert.why.clone());
+    let (key, detail) =
+        alert::alerts_of(tx, &incident.id)?.into_iter().next().map_or_else(Default::default, |alert| (alert.dedup_key, alert.why));
     let person = |id: &PersonId| catalog.person(id).map_or_else(|| id.0.clone(), |person| person.name.clone());
     let remark = match &incident.state {
         State::Triggered(Paging::Level(here)) => {
@@ -284,6 +302,7 @@ pub(crate) fn brief(tx: &mut Tx<'_>, incident: &Incident) -> Result<Brief, Store
     Ok(Brief {
         incident: incident.id.clone(),
         number: incident.number,
+        key,
         title: incident.title.clone(),
         detail,
         service: catalog.service(&incident.service).map_or(String::new(), |service| service.name.clone()),
@@ -303,7 +322,7 @@ pub(crate) fn agent_name(agent: &Agent, person: &dyn Fn(&PersonId) -> String) ->
         Agent::Timer => "a timer".to_owned(),
         Agent::System => "AllClear".to_owned(),
         Agent::Configuration => "a change of the configuration".to_owned(),
-        Agent::Integration { name, .. } => name.clone(),
+        Agent::Integration { name, .. } | Agent::Linked { name, .. } => name.clone(),
     }
 }
 
@@ -386,16 +405,19 @@ fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: 
 /// A line of the timeline: who was told how, and what came of it. Rooms' updates are not worth one.
 fn note(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: &str) -> Result<(), StoreError> {
     let delivery = &stored.delivery;
-    if matches!(delivery.purpose, Purpose::Note | Purpose::Trial) || (delivery.purpose == Purpose::State && outcome == "accepted") {
+    let went_well = outcome == "accepted";
+    if matches!(delivery.purpose, Purpose::Note | Purpose::Trial)
+        || (matches!(delivery.purpose, Purpose::State | Purpose::Mirror) && went_well)
+    {
         return Ok(());
     }
     let person = match &delivery.recipient {
         Recipient::Person { person } => Some(person.clone()),
-        Recipient::Room { .. } => None,
+        Recipient::Room { .. } | Recipient::Mirror { .. } => None,
     };
     let outcome = match delivery.purpose {
         Purpose::AllClear => format!("all-clear {outcome}"),
-        Purpose::Page | Purpose::State | Purpose::Note | Purpose::Trial => outcome.to_owned(),
+        Purpose::Page | Purpose::State | Purpose::Note | Purpose::Mirror | Purpose::Trial => outcome.to_owned(),
     };
     let kind = LogKind::Notified { person, method: stored.provider.clone(), address: mask_address(&delivery.address), outcome };
     let draft = LogDraft { at: tx.now(), agent: Agent::System, kind };
@@ -538,7 +560,7 @@ fn told_by(tx: &mut Tx<'_>, bundle: &str) -> Result<Option<(PersonId, Vec<Incide
     let found = outbox::deliveries_of_bundle(tx, bundle)?;
     let person = found.iter().find_map(|stored| match &stored.delivery.recipient {
         Recipient::Person { person } => Some(person.clone()),
-        Recipient::Room { .. } => None,
+        Recipient::Room { .. } | Recipient::Mirror { .. } => None,
     });
     Ok(person.map(|person| (person, found.into_iter().map(|stored| stored.delivery.incident).collect())))
 }

@@ -51,7 +51,12 @@ pub async fn ingest_change(store: &Store, rng: &dyn Rng, event: ChangeEvent) -> 
 fn ingest_within(tx: &mut Tx<'_>, ids: &Ids, event: &Event, dedup_key: &str) -> Result<(), OpsError> {
     let from = integration::find_by_key(tx, &event.routing_key)?.ok_or(OpsError::UnknownKey)?;
     let (catalog, now) = (tx.catalog(), tx.now());
-    if catalog.service(&from.service).is_none_or(|service| service.is_paused(now)) {
+    let Some(service) = catalog.service(&from.service).filter(|service| !service.is_paused(now)) else { return Ok(()) };
+    let wanted = service.integrations.iter().find(|one| one.name == from.name).map_or(&[][..], |one| &one.environments);
+    if let Some(environment) = &event.environment
+        && !wanted.is_empty()
+        && !wanted.contains(environment)
+    {
         return Ok(());
     }
     // The same key over another integration is another alert. No database keeps a NUL in a text.

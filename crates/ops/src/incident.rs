@@ -63,7 +63,7 @@ fn act_within(tx: &mut Tx<'_>, ids: &Ids, agent: &Agent, id: &IncidentId, act: A
     changed.into_iter().next().ok_or_else(|| OpsError::NotFound { what: "incident", id: id.0.clone() })
 }
 
-fn decide(tx: &mut Tx<'_>, agent: &Agent, id: &IncidentId, act: Act) -> Result<incident::Change, OpsError> {
+pub(crate) fn decide(tx: &mut Tx<'_>, agent: &Agent, id: &IncidentId, act: Act) -> Result<incident::Change, OpsError> {
     let found = incidents::load_incident(tx, id)?;
     let event = match act {
         Act::Acknowledge => Event::Acknowledge { by: agent.clone() },

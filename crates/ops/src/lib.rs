@@ -13,6 +13,7 @@ mod error;
 pub mod event;
 pub mod incident;
 pub mod judge;
+pub mod link;
 pub mod route;
 mod rules;
 pub mod status;

@@ -24,7 +24,7 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, open: &[Incident]) -> Result<()
     let mut affected: Vec<Affected> = Vec::new();
     for (component, incident) in touched {
         let cause = serde_json::json!({ "incident": incident.id, "configuration": rev, "run": incident.run });
-        let (change, entry) = status::rederive(tx, ids, &component, &cause)?;
+        let (change, entry) = status::rederive(tx, ids, &incident.id, &component, &cause)?;
         affected.extend(change);
         let drafts: Vec<_> = entry.into_iter().map(|kind| system_entry(tx.now(), kind)).collect();
         incidents::append_log(tx, &incident.id, &[ids.pagerduty_record()], &drafts)?;

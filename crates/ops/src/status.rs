@@ -7,13 +7,13 @@ use allclear_domain::incident::{Effect, Incident, LogKind, State};
 use allclear_domain::status::published::MOST_INCIDENTS;
 use allclear_domain::status::published::{Affected, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
 use allclear_domain::status::{ComponentStatus, Derived, IncidentTemplate, Indicator, Owner, Rule, derive, rollup};
-use allclear_domain::{ComponentId, PageId, RuleId};
+use allclear_domain::{ComponentId, IncidentId, PageId, RuleId};
 use allclear_store::record::component::{self, ComponentChange, ComponentState};
 use allclear_store::record::page::{self, StatusIncident};
 use allclear_store::record::timer::{self, Timer};
 use allclear_store::{Lock, StoreError, Tx};
 
-use crate::apply::{Pending, incident_subject, system_entry};
+use crate::apply::{Pending, incident_subject, system_entry, tell_mirror};
 use crate::draw::Ids;
 
 /// The kind of the timer of a rule that waits.
@@ -81,7 +81,7 @@ pub(crate) fn presses_now(tx: &mut Tx<'_>, incident: &Incident, id: &RuleId, rul
 pub(crate) fn follow_one(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident, component: &ComponentId) -> Result<(), StoreError> {
     let catalog = tx.catalog();
     let cause = serde_json::json!({ "incident": incident.id, "run": incident.run });
-    let (change, entry) = rederive(tx, ids, component, &cause)?;
+    let (change, entry) = rederive(tx, ids, &incident.id, component, &cause)?;
     let affected: Vec<Affected> = change.into_iter().collect();
     let pages = pages_to_publish(tx, &catalog, &[incident], &affected)?;
     tx.lock(pages.iter().cloned().map(Lock::Page))?;
@@ -118,7 +118,7 @@ fn move_components(tx: &mut Tx<'_>, ids: &Ids, pending: &mut [Pending], moves: &
         let cause = serde_json::json!({
             "incident": incident.id, "rule": last.press.as_ref().map(|(rule, _)| rule), "run": incident.run,
         });
-        let (change, entry) = rederive(tx, ids, id, &cause)?;
+        let (change, entry) = rederive(tx, ids, &incident.id, id, &cause)?;
         affected.extend(change);
         if let Some(kind) = entry {
             pending[last.item].change.log.push(system_entry(tx.now(), kind));
@@ -127,10 +127,11 @@ fn move_components(tx: &mut Tx<'_>, ids: &Ids, pending: &mut [Pending], moves: &
     Ok(affected)
 }
 
-/// Derives a component's status anew from what presses on it. Needs the component's lock.
+/// Derives a component's status anew from what presses on it, because of an incident. Needs the locks of both.
 pub(crate) fn rederive(
     tx: &mut Tx<'_>,
     ids: &Ids,
+    incident: &IncidentId,
     id: &ComponentId,
     cause: &serde_json::Value,
 ) -> Result<(Option<Affected>, Option<LogKind>), StoreError> {
@@ -143,6 +144,7 @@ pub(crate) fn rederive(
         Derived::Proposed(to) => Ok((None, Some(LogKind::ComponentProposed { component: name, to: to.word().into() }))),
         Derived::Set(to) => {
             component::put_component_state(tx, id, ComponentState { status: to, owner: state.owner, changed_at: now })?;
+            tell_mirror(tx, ids, incident, id)?;
             let change = ComponentChange {
                 id: ids.uuid7(now),
                 component: id.clone(),

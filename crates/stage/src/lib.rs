@@ -1,5 +1,5 @@
 //! The outside world in miniature: the live-streaming API of the story, a telephone (Twilio), a Slack, a mail server,
-//! an endpoint for webhooks.
+//! an endpoint for webhooks, the real PagerDuty and StatusPage.
 //!
 //! Each is a pure `handle(state, request) → reply` under an HTTP skin ([`server`]); stateful, and able to misbehave
 //! as the real ones do: drop an answer after it had its effect, delay, refuse, duplicate a callback. What happened
@@ -9,9 +9,11 @@ pub mod endpoint;
 pub mod faults;
 pub mod live;
 pub mod mailbox;
+pub mod pagerduty;
 pub mod phone;
 pub mod server;
 pub mod slack;
+pub mod statuspage;
 pub mod wire;
 
 pub use server::Stage;

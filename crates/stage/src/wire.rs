@@ -96,7 +96,7 @@ pub struct Callback {
     pub url: String,
     /// Headers.
     pub headers: Vec<(String, String)>,
-    /// The body; always a form.
+    /// The body.
     pub body: String,
     /// What the player makes of the answer.
     pub note: String,

@@ -94,6 +94,7 @@ fn nothing() -> Known {
     let message = allclear_domain::delivery::Message {
         purpose: allclear_domain::delivery::Purpose::Trial,
         incidents: vec![],
+        mirror: None,
         possible_repeat: false,
     };
     let in_flight = Outgoing {

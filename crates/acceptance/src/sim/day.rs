@@ -17,8 +17,10 @@ use allclear_ops::Actor;
 use allclear_probe::{DebtJournal, Runner};
 use allclear_stage::live::{LiveStreaming, Switch};
 use allclear_stage::mailbox::Mailbox;
+use allclear_stage::pagerduty::{Kept, PagerDuty};
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
+use allclear_stage::statuspage::StatusPage;
 use allclear_stage::{Callback, Player, Request, Stage};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::{incident, run};
@@ -138,6 +140,8 @@ impl Day {
             slack: Arc::new(Mutex::new(Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET")))),
             mail: Stage::new(Mailbox::new("allclear", secret("MAIL_PASSWORD"))),
             hook: Arc::default(),
+            pagerduty: Arc::new(Mutex::new(PagerDuty::new(secret("PAGERDUTY_KEY"), secret("PAGERDUTY_WEBHOOK")))),
+            statuspage: Arc::new(Mutex::new(StatusPage::new(secret("STATUSPAGE_KEY"), "page1", &["live1"]))),
             callbacks: Arc::default(),
         };
         let evidence = Evidence::open(folder.path())?;
@@ -225,6 +229,8 @@ impl Day {
         let base = "http://allclear.sim/hooks";
         self.players.slack.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&format!("{base}/slack/{}", id("Slack")));
         let twilio = |name: &str| format!("{base}/twilio/{}/sms", id(name));
+        let pagerduty = format!("{base}/pagerduty/{}", id("PagerDuty"));
+        self.players.pagerduty.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&pagerduty);
         self.players.phone.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&twilio("Twilio"));
         self.players.second_phone.lock().unwrap_or_else(PoisonError::into_inner).set_webhook(&twilio("Second Twilio"));
     }
@@ -282,7 +288,23 @@ impl Day {
         if left > 0 {
             return Ok(Some(format!("in the end:\n  {left} streams were left behind")));
         }
+        let shown = self.players.statuspage.lock().unwrap_or_else(PoisonError::into_inner).showed("live1");
+        if shown.last().map(String::as_str) != Some("operational") {
+            return Ok(Some(format!("in the end:\n  the real StatusPage shows {shown:?}")));
+        }
+        if let Some(echoed) = self.echo() {
+            return Ok(Some(format!("in the end:\n  {echoed}")));
+        }
         self.violation("in the end", true)
+    }
+
+    /// What the real PagerDuty still has open, or was told more often than anything happened: an echo that did not end.
+    fn echo(&self) -> Option<String> {
+        const MOST_EVENTS: usize = 2_000;
+        let pagerduty = self.players.pagerduty.lock().unwrap_or_else(PoisonError::into_inner);
+        let odd = |kept: &Kept| kept.status != "resolved" || kept.events.len() > MOST_EVENTS;
+        let (key, kept) = pagerduty.incidents().iter().find(|(_, kept)| odd(kept))?;
+        Some(format!("in the real PagerDuty {key} is {} after {} events", kept.status, kept.events.len()))
     }
 
     /// Lets time pass until `to`, one wake-up after the other.
@@ -338,7 +360,7 @@ impl Day {
     fn event(&mut self) -> anyhow::Result<()> {
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
-        match self.rng.below(28) {
+        match self.rng.below(32) {
             0 => live(Switch::OutOfCapacity),
             1 => live(Switch::WrongJson),
             2 => live(Switch::Slow),
@@ -350,6 +372,12 @@ impl Day {
             21 => self.control("mail.sim", "/_stage/faults", &self.some_faults(), now_ms),
             22 => self.control("hook.sim", "/_stage/faults", &self.some_faults(), now_ms),
             23 => self.press_in_mail(),
+            28 => self.control("pagerduty.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            29 => self.control("statuspage.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            30 => {
+                let status = if self.rng.below(3) == 0 { "resolved" } else { "acknowledged" };
+                self.control("pagerduty.sim", "/_stage/act", &serde_json::json!({ "status": status, "user": "Ada" }), now_ms);
+            }
             24 | 25 => {
                 let report = self.tool().next(self.rng.below(2) == 0);
                 self.send(&report);
@@ -427,7 +455,7 @@ impl Day {
         self.cut.store(false, Ordering::SeqCst);
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(Switch::Healthy);
-        for host in ["phone.sim", "second.sim", "slack.sim", "mail.sim", "hook.sim"] {
+        for host in ["phone.sim", "second.sim", "slack.sim", "mail.sim", "hook.sim", "pagerduty.sim", "statuspage.sim"] {
             self.control(host, "/_stage/faults", &serde_json::json!({}), now_ms);
         }
         let ends = self.tool().ends();

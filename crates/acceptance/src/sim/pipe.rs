@@ -10,9 +10,11 @@ use allclear_egress::{Connect, Connected, Error, Guard, Target};
 use allclear_stage::endpoint::Endpoint;
 use allclear_stage::live::LiveStreaming;
 use allclear_stage::mailbox::{self, Mailbox};
+use allclear_stage::pagerduty::PagerDuty;
 use allclear_stage::phone::Telephone;
 use allclear_stage::server::to_hyper;
 use allclear_stage::slack::Workspace;
+use allclear_stage::statuspage::StatusPage;
 use allclear_stage::{Callback, Player, Request, Stage};
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
@@ -27,6 +29,8 @@ pub(super) struct Players {
     pub(super) slack: Arc<Mutex<Workspace>>,
     pub(super) mail: Stage<Mailbox>,
     pub(super) hook: Arc<Mutex<Endpoint>>,
+    pub(super) pagerduty: Arc<Mutex<PagerDuty>>,
+    pub(super) statuspage: Arc<Mutex<StatusPage>>,
     /// What the players send out; the day delivers it.
     pub(super) callbacks: Arc<Mutex<Vec<(&'static str, Callback)>>>,
 }
@@ -39,6 +43,8 @@ impl Players {
             "phone.sim" => ("phone", self.phone.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
             "second.sim" => ("second", self.second_phone.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
             "hook.sim" => ("hook", self.hook.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
+            "pagerduty.sim" => ("pagerduty", self.pagerduty.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
+            "statuspage.sim" => ("statuspage", self.statuspage.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
             "mail.sim" => ("mail", self.mail.player().handle(request, now_ms)),
             _ => ("slack", self.slack.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
         };

@@ -67,6 +67,13 @@ impl Ground {
         command.output().expect("the binary runs")
     }
 
+    /// The id of a channel, as it stands in the addresses that `up` prints.
+    pub(super) fn channel_id(&self, name: &str) -> String {
+        let file = rusqlite::Connection::open(self.data().join("allclear.db")).expect("a database");
+        let query = "SELECT id FROM resource WHERE kind = 'channel' AND identity = ?1";
+        file.query_row(query, [name], |row| row.get(0)).expect("a channel")
+    }
+
     /// Posts JSON; the status.
     pub(super) fn post(&self, path: &str, body: &serde_json::Value) -> u16 {
         let body = body.to_string();

@@ -10,6 +10,7 @@ mod doors;
 mod durable;
 mod events;
 mod hostile;
+mod links;
 mod mail;
 mod migrations;
 mod postgresql;

@@ -154,6 +154,7 @@ mod tests {
         let brief = Brief {
             incident: "Q1".into(),
             number: 7,
+            key: "test:t:production".into(),
             title: title.into(),
             detail: "json playback_url not_empty: found \"\"".into(),
             service: "SYNQ Live Stream Check".into(),
@@ -162,7 +163,7 @@ mod tests {
             remark: "assigned to Ada".into(),
             url: None,
         };
-        let message = Message { purpose: Purpose::Page, incidents: vec![brief], possible_repeat: false };
+        let message = Message { purpose: Purpose::Page, incidents: vec![brief], mirror: None, possible_repeat: false };
         let channel =
             Channel { name: "Mail".into(), account: Account::Smtp(account()), allow: vec![], second: None, extra: serde_json::Map::new() };
         let envelope = Envelope {

@@ -12,6 +12,7 @@ fn message(purpose: Purpose, status: &str) -> Message {
     let brief = Brief {
         incident: "Q1".into(),
         number: 7,
+        key: "test:t:production".into(),
         title: "Live <b> fails".into(),
         detail: "json playback_url not_empty: found \"\"".into(),
         service: "Streams".into(),
@@ -20,7 +21,7 @@ fn message(purpose: Purpose, status: &str) -> Message {
         remark: "assigned to Ada".into(),
         url: None,
     };
-    Message { purpose, incidents: vec![brief], possible_repeat: false }
+    Message { purpose, incidents: vec![brief], mirror: None, possible_repeat: false }
 }
 
 fn answered(status: u16, body: &str) -> Outcome {

@@ -9,6 +9,7 @@ fn brief(number: i64) -> Brief {
     Brief {
         incident: "Q1".into(),
         number,
+        key: "test:t:production".into(),
         title: "Live Streaming API fails in production".into(),
         detail: "json playback_url not_empty: found \"\"".into(),
         service: "SYNQ Live Stream Check".into(),
@@ -21,7 +22,7 @@ fn brief(number: i64) -> Brief {
 
 #[test]
 fn a_page_says_what_is_wrong_and_what_to_press() {
-    let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![brief(7)], possible_repeat: false });
+    let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![brief(7)], mirror: None, possible_repeat: false });
     assert_eq!(
         text,
         "ALERT [#7] Live Streaming API fails in production on SYNQ Live Stream Check. json playback_url not_empty: found \"\" \
@@ -31,7 +32,8 @@ fn a_page_says_what_is_wrong_and_what_to_press() {
 
 #[test]
 fn a_bundle_names_the_count_and_the_first_few() {
-    let text = payload::text(&Message { purpose: Purpose::Page, incidents: (1..=40).map(brief).collect(), possible_repeat: true });
+    let text =
+        payload::text(&Message { purpose: Purpose::Page, incidents: (1..=40).map(brief).collect(), mirror: None, possible_repeat: true });
     assert!(text.starts_with("(Possible repeat) ALERT 40 incidents: [#1] ") && text.contains("and 37 more."), "{text}");
     assert!(text.chars().count() <= 480);
 }
@@ -71,8 +73,12 @@ fn replies_are_understood_as_people_write_them() {
 
 #[test]
 fn a_call_says_what_is_wrong_three_times_and_takes_a_key() {
-    let message =
-        Message { purpose: Purpose::Page, incidents: vec![Brief { service: "A&B \"live\"".into(), ..brief(7) }], possible_repeat: true };
+    let message = Message {
+        purpose: Purpose::Page,
+        incidents: vec![Brief { service: "A&B \"live\"".into(), ..brief(7) }],
+        mirror: None,
+        possible_repeat: true,
+    };
     assert_eq!(
         voice::page(&message, "https://x/hooks?a=1&b=2"),
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Gather numDigits=\"1\" timeout=\"10\" action=\"https://x/hooks?a=1&amp;b=2\" \
@@ -86,7 +92,7 @@ fn the_longest_call_fits_into_what_twilio_takes() {
     let longest = Brief { service: "\"".repeat(5_000), title: "\"".repeat(5_000), ..brief(i64::MAX) };
     let action = format!("https://{}/hooks/twilio/PXXXXXX/voice/01900000-0000-7000-8000-000000000000", "x".repeat(250));
     for incidents in [vec![longest.clone()], vec![longest; 50]] {
-        let document = voice::page(&Message { purpose: Purpose::Page, incidents, possible_repeat: true }, &action);
+        let document = voice::page(&Message { purpose: Purpose::Page, incidents, mirror: None, possible_repeat: true }, &action);
         assert!(document.chars().count() <= 4_000, "{}", document.chars().count());
     }
 }

@@ -69,6 +69,9 @@ pub const MOST_INTEGRATIONS: usize = 500;
 pub struct Integration {
     /// Its name in the service.
     pub name: String,
+    /// The environments whose results count, for results of Runscope; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<String>,
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -116,6 +119,10 @@ pub enum Account {
     Webhook(WebhookAccount),
     /// Slack, by an incoming webhook: one room, no buttons.
     SlackWebhook(SlackWebhookAccount),
+    /// The real PagerDuty: incidents go there as events, and answers come from there.
+    Pagerduty(PagerdutyAccount),
+    /// The real StatusPage: components show there as they show here.
+    Statuspage(StatuspageAccount),
 }
 
 impl Account {
@@ -128,6 +135,8 @@ impl Account {
             (Self::Twilio(_), Means::Call) => "voice",
             (Self::Smtp(_), _) => "email",
             (Self::Webhook(_), _) => "webhook",
+            (Self::Pagerduty(_), _) => "pagerduty",
+            (Self::Statuspage(_), _) => "statuspage",
         }
     }
 
@@ -149,17 +158,31 @@ impl Account {
         matches!(self, Self::Twilio(_))
     }
 
-    /// Whether messages of several incidents may go as one: a program that reads them wants each by itself.
+    /// Whether a program reads its messages: then each goes by itself, says how things stood when it was written, and none is
+    /// left out because a newer one says more.
     #[must_use]
-    pub const fn bundles(&self) -> bool {
-        !matches!(self, Self::Webhook(_))
+    pub const fn is_for_programs(&self) -> bool {
+        matches!(self, Self::Webhook(_) | Self::Pagerduty(_) | Self::Statuspage(_))
+    }
+
+    /// Whether it can be told of incidents at all; the others show components.
+    #[must_use]
+    pub const fn takes_incidents(&self) -> bool {
+        !matches!(self, Self::Statuspage(_))
+    }
+
+    /// Whether somebody can be reached through it.
+    #[must_use]
+    pub const fn reaches_people(&self) -> bool {
+        !matches!(self, Self::Pagerduty(_) | Self::Statuspage(_))
     }
 
     /// Whether the receiver drops a repeated message by itself. Neither Slack's `chat.postMessage` nor Twilio's resources
-    /// take an idempotency key, and a mail server does not look at the message's id; Standard Webhooks asks receivers to.
+    /// take an idempotency key, and a mail server does not look at the message's id; Standard Webhooks asks receivers to,
+    /// `PagerDuty` knows an alert by its dedup key, and a component's status may be set twice.
     #[must_use]
     pub const fn is_idempotent(&self) -> bool {
-        matches!(self, Self::Webhook(_))
+        matches!(self, Self::Webhook(_) | Self::Pagerduty(_) | Self::Statuspage(_))
     }
 }
 
@@ -260,6 +283,39 @@ pub struct WebhookAccount {
 pub struct SlackWebhookAccount {
     /// Where to post: `{{secret.NAME}}`, because whoever knows it can post.
     pub url: String,
+}
+
+/// The real `PagerDuty`'s settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PagerdutyAccount {
+    /// The integration key of the service that incidents go to: `{{secret.NAME}}`.
+    pub routing_key: String,
+    /// The secret of the webhook subscription by which answers come back: `{{secret.NAME}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<String>,
+    /// Where its Events API is; its own by default.
+    #[serde(default = "pagerduty_api")]
+    pub api: String,
+}
+
+fn pagerduty_api() -> String {
+    "https://events.pagerduty.com".to_owned()
+}
+
+/// The real `StatusPage`'s settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatuspageAccount {
+    /// The API key: `{{secret.NAME}}`.
+    pub api_key: String,
+    /// The page's id there.
+    pub page: String,
+    /// Where its API is; its own by default.
+    #[serde(default = "statuspage_api")]
+    pub api: String,
+}
+
+fn statuspage_api() -> String {
+    "https://api.statuspage.io".to_owned()
 }
 
 /// Where tests run from.
@@ -468,7 +524,10 @@ impl Document {
                 let notify = d.environments.values_mut().filter_map(|e| e.notify.as_mut());
                 notify.map(|notify| (Kind::Service, &mut notify.service.0)).collect()
             }
-            Self::Component(d) => vec![(Kind::Page, &mut d.page.0)],
+            Self::Component(d) => {
+                let mirror = d.mirror.iter_mut().map(|mirror| (Kind::Channel, &mut mirror.channel.0));
+                std::iter::once((Kind::Page, &mut d.page.0)).chain(mirror).collect()
+            }
             Self::Rule(d) => vec![(Kind::Service, &mut d.service.0), (Kind::Component, &mut d.component.0)],
             Self::Settings(d) => d.operators.iter_mut().map(|service| (Kind::Service, &mut service.0)).collect(),
         }

@@ -12,8 +12,8 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 pub use document::{
-    Account, Channel, Document, Integration, Location, MOST_INTEGRATIONS, NotADocument, Room, Service, Settings, SlackAccount,
-    SlackWebhookAccount, SmtpAccount, SmtpTls, TwilioAccount, WebhookAccount,
+    Account, Channel, Document, Integration, Location, MOST_INTEGRATIONS, NotADocument, PagerdutyAccount, Room, Service, Settings,
+    SlackAccount, SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount, WebhookAccount,
 };
 
 use crate::apitest::document::Test;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PersonId, RunId, ServiceId, TestId, Timestamp};
+use crate::{ChannelId, PersonId, RunId, ServiceId, TestId, Timestamp};
 
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +38,13 @@ pub enum Agent {
     Timer,
     /// AllClear itself.
     System,
+    /// Somebody in a service that this one is linked with.
+    Linked {
+        /// The channel.
+        channel: ChannelId,
+        /// Who, as that service calls them.
+        name: String,
+    },
     /// A change of the configuration.
     Configuration,
 }

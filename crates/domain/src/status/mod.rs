@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::incident::Urgency;
-use crate::{ComponentId, PageId, ServiceId, Span};
+use crate::{ChannelId, ComponentId, PageId, ServiceId, Span};
 
 /// A status page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,9 +49,21 @@ pub struct Component {
     /// Its place on the page.
     #[serde(default)]
     pub position: i64,
+    /// Where else its status is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// A component of the real `StatusPage` that shows what one of ours shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirror {
+    /// The account.
+    pub channel: ChannelId,
+    /// The component's id there.
+    pub component: String,
 }
 
 /// A rule: while the service has an open incident, the component has this status.

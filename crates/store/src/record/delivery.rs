@@ -120,7 +120,8 @@ pub fn claimable(tx: &mut Tx<'_>, channel: &ChannelId, class: &str, most: u32) -
         "SELECT d.body, d.seq, d.provider, d.status, d.why, d.due_at, d.attempts, d.fence, d.lease_until, d.possible_repeat, d.bundle_id, \
          d.provider_id, d.created_at, d.finished_at, d.carrier_id FROM delivery d \
          WHERE d.channel_id = $1 AND d.provider = $2 AND d.status IN ('pending', 'claimed') AND d.status = 'pending' AND d.due_at <= $3 AND NOT EXISTS ( \
-           SELECT 1 FROM delivery e WHERE e.lane = d.lane AND e.seq < d.seq AND e.status IN ('pending', 'claimed')) \
+           SELECT 1 FROM delivery e WHERE e.lane = d.lane AND e.status IN ('pending', 'claimed') \
+             AND (e.created_at < d.created_at OR (e.created_at = d.created_at AND e.seq < d.seq))) \
          ORDER BY d.due_at, d.seq LIMIT $4",
         params![channel.as_str(), class, now, most],
     )?;
@@ -296,6 +297,39 @@ pub fn cancel_pending(tx: &mut Tx<'_>, incident: &IncidentId, purpose: &str, why
     tx.execute(
         "UPDATE delivery SET status = 'cancelled', why = $3, finished_at = $4 WHERE incident_id = $1 AND purpose = $2 AND status = 'pending'",
         params![incident.as_str(), purpose, why, now],
+    )
+}
+
+/// Cancels what waits of one purpose for an incident at one destination. Needs the incident's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn cancel_waiting(
+    tx: &mut Tx<'_>,
+    incident: &IncidentId,
+    (channel, address): (&ChannelId, &str),
+    purpose: &str,
+    why: &str,
+) -> Result<u64, StoreError> {
+    tx.require(&Lock::Incident(incident.clone()))?;
+    let now = tx.now();
+    tx.execute(
+        "UPDATE delivery SET status = 'cancelled', why = $5, finished_at = $6 WHERE incident_id = $1 AND channel_id = $2 AND address = $3 \
+         AND purpose = $4 AND status = 'pending'",
+        params![incident.as_str(), channel.as_str(), address, purpose, why, now],
+    )
+}
+
+/// Cancels what waits in a lane.
+///
+/// # Errors
+/// Errors of the store.
+pub fn cancel_lane(tx: &mut Tx<'_>, lane: &str, why: &str) -> Result<u64, StoreError> {
+    let now = tx.now();
+    tx.execute(
+        "UPDATE delivery SET status = 'cancelled', why = $2, finished_at = $3 WHERE lane = $1 AND status IN ('pending', 'claimed') \
+         AND status = 'pending'",
+        params![lane, why, now],
     )
 }
 

@@ -47,6 +47,7 @@ fn a_delivery(id: &str, incident: &str, purpose: Purpose) -> Delivery {
         purpose,
         why: None,
         position: Some((0, 0)),
+        stood: None,
         due_at: Timestamp(NOON),
         attempts: 0,
     }
