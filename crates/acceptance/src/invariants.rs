@@ -117,12 +117,19 @@ fn no_page_after_acknowledgement(
             entry.draft.at <= attempt.intent_at
                 && matches!(
                     entry.draft.kind,
-                    LogKind::Acknowledged | LogKind::Unacknowledged | LogKind::Resolved { .. } | LogKind::Triggered { .. }
+                    LogKind::Acknowledged
+                        | LogKind::Snoozed { .. }
+                        | LogKind::Unacknowledged
+                        | LogKind::Reassigned { .. }
+                        | LogKind::Escalated
+                        | LogKind::Resolved { .. }
+                        | LogKind::Triggered { .. }
                 )
         });
         // Of two commits in the same microsecond the order is not known here.
         let state_then = state_then.filter(|entry| entry.draft.at < attempt.intent_at);
-        if let Some(LogKind::Acknowledged | LogKind::Resolved { .. }) = state_then.map(|entry| &entry.draft.kind) {
+        if let Some(LogKind::Acknowledged | LogKind::Snoozed { .. } | LogKind::Resolved { .. }) = state_then.map(|entry| &entry.draft.kind)
+        {
             wrong.push(format!("#{}: the page {bundle} was begun after the incident was taken or over", found.number));
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use allclear_domain::Span;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// API tests, on-call paging and a public status page in one binary.
@@ -45,6 +46,24 @@ pub(crate) enum Command {
     Ack(KeyArgs),
     /// Resolve an incident.
     Resolve(KeyArgs),
+    /// Write a note into an incident's timeline.
+    Note(NoteArgs),
+    /// Give an incident to other people: they are paged now.
+    Reassign(ReassignArgs),
+    /// Page an incident's next level now.
+    Escalate(EscalateArgs),
+    /// Put an incident off: quiet until then, paged again if it is still open.
+    Snooze(SnoozeArgs),
+    /// Make an incident louder or quieter.
+    Urgency(UrgencyArgs),
+    /// Open an incident by hand.
+    Declare(DeclareArgs),
+    /// Show what applying files would change.
+    Plan(FilesArgs),
+    /// Make what the files' source owns be exactly what they say.
+    Apply(FilesArgs),
+    /// Write the configuration as a file.
+    Export(ExportArgs),
     /// Show the keys by which monitoring tools send events.
     Integrations(DataArgs),
     /// Manage API tokens.
@@ -127,6 +146,96 @@ pub(crate) struct KeyArgs {
     /// An incident's number or id; for `show` also a run's id or a component's name.
     #[arg(value_name = "WHICH")]
     pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) place: DataArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NoteArgs {
+    #[command(flatten)]
+    pub(crate) which: KeyArgs,
+    /// What to write.
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReassignArgs {
+    #[command(flatten)]
+    pub(crate) which: KeyArgs,
+    /// To whom: names or e-mail addresses.
+    #[arg(required = true, value_name = "PERSON")]
+    pub(crate) people: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EscalateArgs {
+    #[command(flatten)]
+    pub(crate) which: KeyArgs,
+    /// This level in place of the next one; counted from 1.
+    #[arg(long, value_name = "N")]
+    pub(crate) level: Option<usize>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SnoozeArgs {
+    #[command(flatten)]
+    pub(crate) which: KeyArgs,
+    /// For how long: 30m, 4h, at most 7d.
+    #[arg(value_name = "SPAN")]
+    pub(crate) span: Span,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Loudness {
+    High,
+    Low,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UrgencyArgs {
+    #[command(flatten)]
+    pub(crate) which: KeyArgs,
+    /// How loud.
+    #[arg(value_enum)]
+    pub(crate) urgency: Loudness,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DeclareArgs {
+    /// What is wrong, in one line.
+    pub(crate) title: String,
+    /// The service.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: String,
+    /// More about it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) details: Option<String>,
+    /// How loud; the service's own urgency by default.
+    #[arg(long, value_enum)]
+    pub(crate) urgency: Option<Loudness>,
+    /// To whom, in place of the service's escalation policy; may be repeated.
+    #[arg(long = "to", value_name = "PERSON")]
+    pub(crate) people: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: DataArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FilesArgs {
+    /// A file or a folder of *.yaml files.
+    pub(crate) path: PathBuf,
+    /// What owns the documents: those of it that the files no longer contain are removed. By default the folder's name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    #[command(flatten)]
+    pub(crate) place: DataArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ExportArgs {
+    /// Only what this source owns.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
     #[command(flatten)]
     pub(crate) place: DataArgs,
 }

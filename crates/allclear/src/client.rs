@@ -4,9 +4,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use allclear_api::console::{self, TokenWish};
+use allclear_api::console::{self, Files, TokenWish};
 use allclear_base::OsRng;
-use allclear_ops::incident::Act;
+use allclear_domain::incident::Urgency;
+use allclear_ops::wish::{Declared, Wish};
 use allclear_ops::{Actor, OpsError};
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
@@ -17,14 +18,18 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::UnixStream;
 
-use crate::cli::{DataArgs, IncidentsArgs, KeyArgs, TokenArgs, TokenCommand};
-use crate::server;
+use crate::cli::{DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, TokenArgs, TokenCommand, UrgencyArgs};
+use crate::{UNUSABLE, check, server};
 
 /// What is asked for, in both forms.
 enum Ask {
     Incidents { all: bool },
     Show { key: String },
-    Act { key: String, act: Act },
+    Act { key: String, wish: Wish },
+    Declare(Declared),
+    Plan(Files),
+    Apply(Files),
+    Export { source: Option<String> },
     Token(TokenWish),
     Integrations,
 }
@@ -37,8 +42,24 @@ pub(crate) fn show(args: &KeyArgs) -> anyhow::Result<ExitCode> {
     ask(&args.place, Ask::Show { key: args.key.clone() })
 }
 
-pub(crate) fn act(args: &KeyArgs, act: Act) -> anyhow::Result<ExitCode> {
-    ask(&args.place, Ask::Act { key: args.key.clone(), act })
+pub(crate) fn act(args: &KeyArgs, wish: Wish) -> anyhow::Result<ExitCode> {
+    ask(&args.place, Ask::Act { key: args.key.clone(), wish })
+}
+
+const fn urgency(loudness: Loudness) -> Urgency {
+    match loudness {
+        Loudness::High => Urgency::High,
+        Loudness::Low => Urgency::Low,
+    }
+}
+
+pub(crate) fn set_urgency(args: &UrgencyArgs) -> anyhow::Result<ExitCode> {
+    act(&args.which, Wish::Urgency { urgency: urgency(args.urgency) })
+}
+
+pub(crate) fn declare(args: &DeclareArgs) -> anyhow::Result<ExitCode> {
+    let DeclareArgs { title, service, details, urgency: loudness, people, place } = args.clone();
+    ask(&place, Ask::Declare(Declared { title, service, details, urgency: loudness.map(urgency), people, key: None }))
 }
 
 pub(crate) fn integrations(place: &DataArgs) -> anyhow::Result<ExitCode> {
@@ -49,6 +70,30 @@ pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let TokenCommand::Create { name, scopes, person, place } = &args.command;
     let wish = TokenWish { name: name.clone(), scopes: scopes.clone(), person: person.clone() };
     ask(place, Ask::Token(wish))
+}
+
+/// What files say, with their source; nothing where they cannot be used.
+fn read(args: &FilesArgs) -> anyhow::Result<Option<Files>> {
+    // What other sources own is known to the database alone; it has the last word.
+    let loaded = allclear_config::load(std::slice::from_ref(&args.path), &|_, _| true);
+    check::show(&loaded);
+    if !loaded.is_usable() {
+        return Ok(None);
+    }
+    let source = args.source.clone().unwrap_or_else(|| server::source_name(&args.path));
+    Ok(Some(Files::new(source, &loaded.into_documents())?))
+}
+
+pub(crate) fn plan(args: &FilesArgs) -> anyhow::Result<ExitCode> {
+    read(args)?.map_or(Ok(ExitCode::from(UNUSABLE)), |files| ask(&args.place, Ask::Plan(files)))
+}
+
+pub(crate) fn apply(args: &FilesArgs) -> anyhow::Result<ExitCode> {
+    read(args)?.map_or(Ok(ExitCode::from(UNUSABLE)), |files| ask(&args.place, Ask::Apply(files)))
+}
+
+pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    ask(&args.place, Ask::Export { source: args.source.clone() })
 }
 
 fn ask(place: &DataArgs, ask: Ask) -> anyhow::Result<ExitCode> {
@@ -79,7 +124,11 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
         Ask::Incidents { all } => console::incidents(store, &actor, all).await,
         Ask::Integrations => console::integrations(store, &actor, None).await,
         Ask::Show { key } => console::show(store, &Evidence::open(&place.data)?, &actor, &key).await,
-        Ask::Act { key, act } => console::act(store, &*rng, &actor, &key, act).await,
+        Ask::Act { key, wish } => console::act(store, &*rng, &actor, &key, wish).await,
+        Ask::Declare(wish) => console::declare(store, &*rng, &actor, wish).await,
+        Ask::Plan(files) => console::plan(store, &*rng, &actor, files).await,
+        Ask::Apply(files) => console::apply(store, &*rng, &actor, files).await,
+        Ask::Export { source } => console::export(store, &actor, source.as_deref()),
         Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
     };
     Ok(answer?)
@@ -90,9 +139,13 @@ async fn ask_server(stream: UnixStream, ask: &Ask) -> anyhow::Result<String> {
     let (method, path, body) = match ask {
         Ask::Incidents { all } => ("GET", format!("/config/v1/incidents{}", if *all { "?all=true" } else { "" }), Bytes::new()),
         Ask::Show { key } => ("GET", format!("/config/v1/show/{}", encode(key)), Bytes::new()),
-        Ask::Act { key, act } => {
-            let word = if *act == Act::Acknowledge { "ack" } else { "resolve" };
-            ("POST", format!("/config/v1/incidents/{}/{word}", encode(key)), Bytes::new())
+        Ask::Act { key, wish } => ("POST", format!("/config/v1/incidents/{}", encode(key)), Bytes::from(serde_json::to_vec(wish)?)),
+        Ask::Declare(wish) => ("POST", "/config/v1/incidents".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
+        Ask::Plan(files) => ("POST", "/config/v1/plan".to_owned(), Bytes::from(serde_json::to_vec(files)?)),
+        Ask::Apply(files) => ("POST", "/config/v1/apply".to_owned(), Bytes::from(serde_json::to_vec(files)?)),
+        Ask::Export { source } => {
+            let query = source.as_deref().map_or(String::new(), |source| format!("?source={}", encode(source)));
+            ("GET", format!("/config/v1/export{query}"), Bytes::new())
         }
         Ask::Integrations => ("GET", "/config/v1/integrations".to_owned(), Bytes::new()),
         Ask::Token(wish) => ("POST", "/config/v1/tokens".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),

@@ -13,6 +13,7 @@ mod welcome;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use allclear_ops::wish::Wish;
 use clap::Parser;
 use cli::{Cli, Command};
 
@@ -33,8 +34,17 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args),
         Command::Incidents(args) => client::incidents(&args),
         Command::Show(args) => client::show(&args),
-        Command::Ack(args) => client::act(&args, allclear_ops::incident::Act::Acknowledge),
-        Command::Resolve(args) => client::act(&args, allclear_ops::incident::Act::Resolve),
+        Command::Ack(args) => client::act(&args, Wish::Ack),
+        Command::Resolve(args) => client::act(&args, Wish::Resolve),
+        Command::Note(args) => client::act(&args.which, Wish::Note { text: args.text }),
+        Command::Reassign(args) => client::act(&args.which, Wish::Reassign { people: args.people }),
+        Command::Escalate(args) => client::act(&args.which, Wish::Escalate { level: args.level }),
+        Command::Snooze(args) => client::act(&args.which, Wish::Snooze { span: args.span }),
+        Command::Urgency(args) => client::set_urgency(&args),
+        Command::Declare(args) => client::declare(&args),
+        Command::Plan(args) => client::plan(&args),
+        Command::Apply(args) => client::apply(&args),
+        Command::Export(args) => client::export(&args),
         Command::Integrations(place) => client::integrations(&place),
         Command::Token(args) => client::token(&args),
     };

@@ -17,7 +17,7 @@ use allclear_channels::Channels;
 use allclear_domain::catalog::Document;
 use allclear_domain::status::published::PublishedPage;
 use allclear_egress::{Client, TcpConnect};
-use allclear_engine::{Engine, LOOK_ANYWAY, Parts};
+use allclear_engine::{AUDIT_EVERY, Engine, LOOK_ANYWAY, Parts};
 use allclear_ops::Actor;
 use allclear_ops::config::Plan;
 use allclear_probe::{DebtJournal, Runner};
@@ -108,7 +108,7 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         for line in welcome::lines(&server.store.catalog(), &known, &own, args.public_url.as_deref()) {
             println!("{line}");
         }
-        wait_for_signal().await?;
+        serve_until_told(&server, args.config.as_deref()).await?;
         server.stop().await;
         Ok(ExitCode::SUCCESS)
     })
@@ -123,18 +123,45 @@ pub(crate) fn rest_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// The name under which `apply` remembers what these files own: the folder's.
-fn source_name(path: &Path) -> String {
+pub(crate) fn source_name(path: &Path) -> String {
     let folder = if path.is_dir() { Some(path) } else { path.parent() };
     let name = folder.and_then(|folder| folder.canonicalize().ok()).and_then(|f| f.file_name().map(|n| n.to_string_lossy().into_owned()));
     name.unwrap_or_else(|| "files".to_owned())
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    let terminated = std::pin::pin!(terminate.recv());
-    futures::future::select(interrupt, terminated).await;
-    Ok(())
+/// Waits for the end; a SIGHUP reads the files anew.
+async fn serve_until_told(server: &Server, config: Option<&Path>) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt, mut hangup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(server, config).await,
+        }
+    }
+}
+
+/// Applies the files as they are now. Files with a mistake change nothing.
+async fn reload(server: &Server, config: Option<&Path>) {
+    let Some(path) = config else {
+        tracing::warn!("there are no files to read anew: it was started without --config");
+        return;
+    };
+    let loaded = check::load(&[path.to_owned()]);
+    for diagnostic in &loaded.diagnostics {
+        tracing::warn!("{diagnostic}");
+    }
+    if !loaded.is_usable() {
+        tracing::error!("the files cannot be used; the configuration stays as it is");
+        return;
+    }
+    let (source, documents) = (source_name(path), loaded.into_documents());
+    match allclear_ops::config::apply(&server.store, &*server.runtime.rng, &Actor::files(), &source, documents).await {
+        Ok(plan) => report_plan(&plan),
+        Err(error) => tracing::error!(%error, "the files cannot be applied; the configuration stays as it is"),
+    }
 }
 
 fn phase(name: &'static str) {
@@ -204,6 +231,7 @@ impl Server {
             health: Arc::clone(&health),
             on_publish: Arc::new(move |published| shown.replace(published)),
             look_anyway: LOOK_ANYWAY,
+            audit_every: AUDIT_EVERY,
         };
         let engine = Engine::start(parts).await?;
         engine.follow_wall(&clock);

@@ -92,7 +92,7 @@ impl From<OpsError> for Problem {
                 let (code, message) = match refused {
                     Refused::AlreadyResolved => (1001, "Incident Already Resolved"),
                     Refused::AlreadyAcknowledged => (1002, "Incident Already Acknowledged"),
-                    Refused::Stale | Refused::StillFailing => (2015, "Invalid operation"),
+                    Refused::Stale | Refused::StillFailing | Refused::SameUrgency | Refused::NobodyThere => (2015, "Invalid operation"),
                 };
                 Self::new(StatusCode::BAD_REQUEST, code, message).because(refused.to_string())
             }

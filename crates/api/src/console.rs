@@ -4,15 +4,18 @@ use std::fmt::Write;
 
 use allclear_base::Rng;
 use allclear_domain::apitest::report::{AssertionReport, RunReport, StepReport, Teardown, Verdict};
-use allclear_domain::catalog::Kind;
+use allclear_domain::catalog::{Document, Kind};
+use allclear_domain::incident::{Incident, Paging, State};
 use allclear_domain::status::Owner;
 use allclear_domain::{RunId, Timestamp};
-use allclear_ops::incident::{self, Act};
+use allclear_ops::config::{Action, Plan};
+use allclear_ops::incident;
 use allclear_ops::view::{self, IncidentView, Names};
-use allclear_ops::{Actor, OpsError, delivery, event, token};
+use allclear_ops::wish::{self, Declared, Wish};
+use allclear_ops::{Actor, OpsError, config, delivery, event, token};
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, State as Shared};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -290,14 +293,107 @@ async fn show_component(store: &Store, evidence: &Evidence, actor: &Actor, key: 
     Ok(text)
 }
 
-/// Acknowledges or resolves, and says what was done.
+/// Does something to an incident, and says how it stands.
 ///
 /// # Errors
 /// As `ops::incident::act`.
-pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, key: &str, act: Act) -> Result<String, OpsError> {
+pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, key: &str, wish: Wish) -> Result<String, OpsError> {
     let found = view::find_to_act_on(store, actor, key).await?;
-    let changed = incident::act(store, rng, actor, &found.id, act).await?;
-    Ok(format!("#{} {} is {}.\n", changed.number, changed.title, changed.state.word()))
+    let noted = matches!(wish, Wish::Note { .. });
+    let changed = incident::act(store, rng, actor, &found.id, wish.act(store)?).await?;
+    if noted {
+        return Ok(format!("#{} {}: noted.\n", changed.number, changed.title));
+    }
+    Ok(format!("#{} {} is {}{}.\n", changed.number, changed.title, changed.state.word(), whose(&Names::of(store), &changed)))
+}
+
+/// Who has it, or until when it is put off.
+fn whose(names: &Names, incident: &Incident) -> String {
+    let people = |people: &[allclear_domain::PersonId]| people.iter().map(|p| names.person(p)).collect::<Vec<_>>().join(", ");
+    match &incident.state {
+        State::Triggered(Paging::Level(here)) => format!(", assigned to {}", people(&here.assigned)),
+        State::Acknowledged(held) => held.times_out_at.map_or(String::new(), |at| format!(" until {at}")),
+        State::Triggered(Paging::Nobody { .. }) | State::Resolved(_) => String::new(),
+    }
+}
+
+/// Opens an incident, and says which.
+///
+/// # Errors
+/// As `ops::incident::declare`.
+pub async fn declare(store: &Store, rng: &dyn Rng, actor: &Actor, wish: Declared) -> Result<String, OpsError> {
+    let opened = wish::declare(store, rng, actor, wish).await?;
+    Ok(format!("#{} {} is {}{}.\n", opened.number, opened.title, opened.state.word(), whose(&Names::of(store), &opened)))
+}
+
+/// Documents with the source that owns them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Files {
+    /// The source.
+    pub source: String,
+    /// Each document's kind and body; references are names.
+    pub documents: Vec<(Kind, serde_json::Value)>,
+}
+
+impl Files {
+    /// Puts documents into the form in which they travel.
+    ///
+    /// # Errors
+    /// A document with a value that JSON cannot hold.
+    pub fn new(source: String, documents: &[Document]) -> Result<Self, serde_json::Error> {
+        let pair = |document: &Document| Ok((document.kind(), document.to_json()?));
+        Ok(Self { source, documents: documents.iter().map(pair).collect::<Result<_, serde_json::Error>>()? })
+    }
+
+    fn read(self) -> Result<(String, Vec<Document>), OpsError> {
+        let read = |(kind, body)| Document::from_json(kind, body).map_err(|e| OpsError::Invalid(format!("{e}: {}", e.source)));
+        Ok((self.source, self.documents.into_iter().map(read).collect::<Result<_, OpsError>>()?))
+    }
+}
+
+/// What applying these documents would do.
+///
+/// # Errors
+/// As `ops::config::plan`.
+pub async fn plan(store: &Store, rng: &dyn Rng, actor: &Actor, files: Files) -> Result<String, OpsError> {
+    let (source, documents) = files.read()?;
+    Ok(plan_text(&config::plan(store, rng, actor, &source, documents).await?, "to be applied"))
+}
+
+/// Applies these documents, and says what that did.
+///
+/// # Errors
+/// As `ops::config::apply`.
+pub async fn apply(store: &Store, rng: &dyn Rng, actor: &Actor, files: Files) -> Result<String, OpsError> {
+    let (source, documents) = files.read()?;
+    Ok(plan_text(&config::apply(store, rng, actor, &source, documents).await?, "applied"))
+}
+
+fn plan_text(plan: &Plan, done: &str) -> String {
+    let mut text = String::new();
+    for step in &plan.steps {
+        let sign = match step.action {
+            Action::Create => '+',
+            Action::Change => '~',
+            Action::Remove => '-',
+        };
+        put(&mut text, format_args!("{sign} {} {}", step.kind.word(), step.name));
+    }
+    match plan.steps.len() {
+        0 => text.push_str("Nothing changes.\n"),
+        1 => put(&mut text, format_args!("1 change {done}.")),
+        n => put(&mut text, format_args!("{n} changes {done}.")),
+    }
+    text
+}
+
+/// What a source owns, or everything, as a file.
+///
+/// # Errors
+/// As `ops::config::export`.
+pub fn export(store: &Store, actor: &Actor, source: Option<&str>) -> Result<String, OpsError> {
+    let documents = config::export(store, actor, source)?;
+    allclear_config::export(&documents).map_err(|e| OpsError::Invalid(e.to_string()))
 }
 
 /// Makes a token and shows it, once.
@@ -331,32 +427,52 @@ pub async fn integrations(store: &Store, actor: &Actor, public_url: Option<&str>
     Ok(text)
 }
 
-pub(crate) async fn get_integrations(State(app): State<App>, Caller(actor): Caller) -> Result<String, Problem> {
+pub(crate) async fn get_integrations(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {
     Ok(integrations(&app.store, &actor, Some(app.channels.public_url())).await?)
 }
 
-pub(crate) async fn get_incidents(State(app): State<App>, Caller(actor): Caller, RawQuery(query): RawQuery) -> Result<String, Problem> {
+pub(crate) async fn get_incidents(Shared(app): Shared<App>, Caller(actor): Caller, RawQuery(query): RawQuery) -> Result<String, Problem> {
     Ok(incidents(&app.store, &actor, query.as_deref() == Some("all=true")).await?)
 }
 
-pub(crate) async fn get_show(State(app): State<App>, Caller(actor): Caller, Path(key): Path<String>) -> Result<String, Problem> {
+pub(crate) async fn get_show(Shared(app): Shared<App>, Caller(actor): Caller, Path(key): Path<String>) -> Result<String, Problem> {
     Ok(show(&app.store, &app.evidence, &actor, &key).await?)
 }
 
 pub(crate) async fn post_act(
-    State(app): State<App>,
+    Shared(app): Shared<App>,
     Caller(actor): Caller,
-    Path((id, word)): Path<(String, String)>,
+    Path(id): Path<String>,
+    body: Bytes,
 ) -> Result<String, Problem> {
-    let wanted = match word.as_str() {
-        "ack" => Act::Acknowledge,
-        "resolve" => Act::Resolve,
-        _ => return Err(OpsError::Invalid("an incident can be acknowledged (ack) or resolved (resolve)".into()).into()),
-    };
-    Ok(act(&app.store, &*app.rng, &actor, &id, wanted).await?)
+    let wish: Wish = serde_json::from_slice(&body).map_err(|e| OpsError::Invalid(format!("the body is no wish: {e}")))?;
+    Ok(act(&app.store, &*app.rng, &actor, &id, wish).await?)
 }
 
-pub(crate) async fn post_token(State(app): State<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
+pub(crate) async fn post_declare(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
+    let wish: Declared = serde_json::from_slice(&body).map_err(|e| OpsError::Invalid(format!("the body declares nothing: {e}")))?;
+    Ok(declare(&app.store, &*app.rng, &actor, wish).await?)
+}
+
+fn files(body: &[u8]) -> Result<Files, OpsError> {
+    serde_json::from_slice(body).map_err(|e| OpsError::Invalid(format!("the body is no configuration: {e}")))
+}
+
+pub(crate) async fn post_plan(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
+    Ok(plan(&app.store, &*app.rng, &actor, files(&body)?).await?)
+}
+
+pub(crate) async fn post_apply(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
+    Ok(apply(&app.store, &*app.rng, &actor, files(&body)?).await?)
+}
+
+pub(crate) async fn get_export(Shared(app): Shared<App>, Caller(actor): Caller, RawQuery(query): RawQuery) -> Result<String, Problem> {
+    let source = query.as_deref().and_then(|query| query.strip_prefix("source="));
+    let source = source.map(|text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
+    Ok(export(&app.store, &actor, source.as_deref())?)
+}
+
+pub(crate) async fn post_token(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
     let wish: TokenWish = serde_json::from_slice(&body).map_err(|e| OpsError::Invalid(format!("the body is not JSON: {e}")))?;
     Ok(create_token(&app.store, &*app.rng, &actor, &wish).await?)
 }

@@ -29,9 +29,9 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) 
             (0, None)
         }
     };
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = app.health.findings().into_iter().map(|finding| format!("the auditor found: {finding}")).collect();
     if app.store.catalog().settings().operators.is_none() {
-        warnings.push("nobody is told of AllClear's own trouble: the setting \"operators\" is missing");
+        warnings.push("nobody is told of AllClear's own trouble: the setting \"operators\" is missing".to_owned());
     }
     let oldest_s = oldest.map(|due| app.store.now().since(due).as_secs());
     let body = json!({

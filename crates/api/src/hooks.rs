@@ -127,20 +127,21 @@ pub(crate) async fn twilio_sms(State(app): State<App>, Path(channel): Path<Strin
         Err(error) => return unavailable(&error),
     };
     let actor = Actor::responder(person, Via::Sms);
-    let done = incident::act_on_all(&app.store, &*app.rng, &actor, incidents, act).await;
+    let done = incident::act_on_all(&app.store, &*app.rng, &actor, incidents, act.clone()).await;
     crash::point("hook.after_commit");
     match done {
-        Ok(changed) => xml(&told(act, &changed)),
+        Ok(changed) => xml(&told(&act, &changed)),
         Err(error) => unavailable(&error),
     }
 }
 
-fn told(act: Act, changed: &[Incident]) -> String {
+fn told(act: &Act, changed: &[Incident]) -> String {
     let numbers = changed.iter().map(|incident| format!("#{}", incident.number)).collect::<Vec<_>>().join(", ");
     match (act, changed) {
         (_, []) => "Nothing changed: it was acknowledged or resolved already.".to_owned(),
         (Act::Acknowledge, _) => format!("Acknowledged {numbers}."),
         (Act::Resolve, _) => format!("Resolved {numbers}."),
+        (Act::ByHand(_), _) => format!("Changed {numbers}."),
     }
 }
 
@@ -172,7 +173,7 @@ pub(crate) async fn twilio_voice(
         Err(error) => return unavailable(&error),
     };
     let actor = Actor::responder(person, Via::Call);
-    let done = incident::act_on_all(&app.store, &*app.rng, &actor, incidents, act).await;
+    let done = incident::act_on_all(&app.store, &*app.rng, &actor, incidents, act.clone()).await;
     crash::point("hook.after_commit");
     let changed = match done {
         Ok(changed) => changed,
@@ -182,7 +183,7 @@ pub(crate) async fn twilio_voice(
         // What matters is done; only that the call was heard is not on record.
         tracing::warn!(%error, attempt, "a call's receipt could not be written down");
     }
-    twiml(twilio::goodbye(&format!("{} Goodbye.", told(act, &changed).replace('#', "incident "))))
+    twiml(twilio::goodbye(&format!("{} Goodbye.", told(&act, &changed).replace('#', "incident "))))
 }
 
 fn twiml(document: String) -> Response {

@@ -26,6 +26,9 @@ pub use state::{App, Ready};
 /// The largest body that a route reads: a callback or a bulk change is far smaller.
 const LARGEST_BODY: usize = 1 << 20;
 
+/// The largest configuration: more than 10,000 tests with their steps.
+const LARGEST_CONFIGURATION: usize = 128 << 20;
+
 /// Every route of the HTTP listener, for the router and for the test that walks them all.
 pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/healthz", access: Access::Public },
@@ -46,11 +49,19 @@ pub const ROUTES: &[Route] = &[
     Route { method: "PUT", path: "/pagerduty/incidents", access: Access::Needs(Permission::IncidentsWrite) },
     Route { method: "GET", path: "/pagerduty/incidents/{id}", access: Access::Needs(Permission::IncidentsRead) },
     Route { method: "PUT", path: "/pagerduty/incidents/{id}", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "POST", path: "/pagerduty/incidents", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "GET", path: "/pagerduty/incidents/{id}/notes", access: Access::Needs(Permission::IncidentsRead) },
+    Route { method: "POST", path: "/pagerduty/incidents/{id}/notes", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "POST", path: "/pagerduty/incidents/{id}/snooze", access: Access::Needs(Permission::IncidentsWrite) },
     Route { method: "GET", path: "/pagerduty/incidents/{id}/log_entries", access: Access::Needs(Permission::IncidentsRead) },
+    Route { method: "POST", path: "/config/v1/incidents", access: Access::Needs(Permission::IncidentsWrite) },
     Route { method: "GET", path: "/config/v1/incidents", access: Access::Needs(Permission::IncidentsRead) },
     Route { method: "GET", path: "/config/v1/show/{key}", access: Access::Needs(Permission::IncidentsRead) },
-    Route { method: "POST", path: "/config/v1/incidents/{id}/{act}", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "POST", path: "/config/v1/incidents/{id}", access: Access::Needs(Permission::IncidentsWrite) },
     Route { method: "GET", path: "/config/v1/integrations", access: Access::Needs(Permission::ConfigWrite) },
+    Route { method: "POST", path: "/config/v1/plan", access: Access::Needs(Permission::ConfigRead) },
+    Route { method: "POST", path: "/config/v1/apply", access: Access::Needs(Permission::ConfigWrite) },
+    Route { method: "GET", path: "/config/v1/export", access: Access::Needs(Permission::ConfigRead) },
     Route { method: "POST", path: "/config/v1/tokens", access: Access::Needs(Permission::TokensWrite) },
 ];
 
@@ -71,14 +82,22 @@ fn handler(route: &Route) -> MethodRouter<App> {
         ("POST", "/v2/change/enqueue") => post(events::change),
         ("POST", "/generic/2010-04-15/create_event.json") => post(events::v1),
         ("GET", "/pagerduty/incidents") => get(pagerduty::list),
+        ("POST", "/pagerduty/incidents") => post(pagerduty::create),
+        ("GET", "/pagerduty/incidents/{id}/notes") => get(pagerduty::notes),
+        ("POST", "/pagerduty/incidents/{id}/notes") => post(pagerduty::add_note),
+        ("POST", "/pagerduty/incidents/{id}/snooze") => post(pagerduty::snooze),
         ("PUT", "/pagerduty/incidents") => axum::routing::put(pagerduty::update_many),
         ("GET", "/pagerduty/incidents/{id}") => get(pagerduty::show),
         ("PUT", "/pagerduty/incidents/{id}") => axum::routing::put(pagerduty::update),
         ("GET", "/pagerduty/incidents/{id}/log_entries") => get(pagerduty::log_entries),
         ("GET", "/config/v1/incidents") => get(console::get_incidents),
         ("GET", "/config/v1/show/{key}") => get(console::get_show),
-        ("POST", "/config/v1/incidents/{id}/{act}") => post(console::post_act),
+        ("POST", "/config/v1/incidents/{id}") => post(console::post_act),
+        ("POST", "/config/v1/incidents") => post(console::post_declare),
         ("GET", "/config/v1/integrations") => get(console::get_integrations),
+        ("POST", "/config/v1/plan") => post(console::post_plan).layer(DefaultBodyLimit::max(LARGEST_CONFIGURATION)),
+        ("POST", "/config/v1/apply") => post(console::post_apply).layer(DefaultBodyLimit::max(LARGEST_CONFIGURATION)),
+        ("GET", "/config/v1/export") => get(console::get_export),
         ("POST", "/config/v1/tokens") => post(console::post_token),
         _ => MethodRouter::new(),
     }

@@ -22,6 +22,8 @@ pub(crate) async fn get_metrics(State(app): State<App>, Caller(actor): Caller) -
     now.values("documents", "Documents of the configuration, by kind", "kind", Kind::ALL.map(count));
     now.value("configuration_revision", "Revision of the configuration", catalog.rev());
     now.value("loop_panics", "Panics of loops since the start", i64::try_from(app.health.panics()).unwrap_or(i64::MAX));
+    let findings = i64::try_from(app.health.findings().len()).unwrap_or(i64::MAX);
+    now.value("audit_findings", "What the auditor found when it looked last; 0 is well", findings);
     now.value("ready", "1 while AllClear calls itself ready", i64::from(app.ready.get() && app.health.is_well()));
     let text = metrics().text(&now);
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())

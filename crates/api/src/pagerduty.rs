@@ -1,8 +1,10 @@
 //! Incidents and their log entries in PagerDuty's REST v2 shapes.
 
-use allclear_domain::incident::{Agent, Incident, LogKind, Paging, State as Standing, Via};
-use allclear_ops::incident::{self, Act};
+use allclear_domain::Span;
+use allclear_domain::incident::{Agent, Incident, LogKind, Paging, State as Standing, Urgency, Via};
+use allclear_ops::incident;
 use allclear_ops::view::{self, IncidentView, Names};
+use allclear_ops::wish::{self, Declared, Wish};
 use allclear_store::record::incident::LogEntry;
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
@@ -128,23 +130,130 @@ fn parse(bytes: &[u8]) -> Result<Value, Problem> {
         .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, 2002, "Arguments Caused Error").because(format!("the body is not JSON: {e}")))
 }
 
-/// A status that the incident already has is no error: the answer is the incident as it is.
+/// Does everything that a change asks for, in the order in which a person would. A status or an urgency that the incident
+/// already has is no error: the answer is the incident as it is.
 async fn apply(app: &App, actor: &allclear_ops::Actor, id: &str, change: &Value) -> Result<Incident, Problem> {
-    let found = view::find_to_act_on(&app.store, actor, id).await?;
-    let act = match change.get("status").and_then(Value::as_str) {
-        Some("acknowledged") => Act::Acknowledge,
-        Some("resolved") => Act::Resolve,
-        Some(_) | None => {
-            return Err(
-                Problem::new(StatusCode::BAD_REQUEST, 1003, "Invalid Status Provided").because("status can be acknowledged or resolved")
-            );
-        }
-    };
-    let same = matches!((act, &found.state), (Act::Acknowledge, Standing::Acknowledged(_)) | (Act::Resolve, Standing::Resolved(_)));
-    if same {
-        return Ok(found);
+    let mut found = view::find_to_act_on(&app.store, actor, id).await?;
+    let wishes = wishes(change)?;
+    if wishes.is_empty() {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided")
+            .because("nothing is asked for: status, urgency, escalation_level, assignments or resolution"));
     }
-    Ok(incident::act(&app.store, &*app.rng, actor, &found.id, act).await?)
+    for one in wishes {
+        let same = matches!((&one, &found.state), (Wish::Ack, Standing::Acknowledged(_)) | (Wish::Resolve, Standing::Resolved(_)))
+            || matches!(&one, Wish::Urgency { urgency } if *urgency == found.urgency);
+        if !same {
+            found = incident::act(&app.store, &*app.rng, actor, &found.id, one.act(&app.store)?).await?;
+        }
+    }
+    Ok(found)
+}
+
+fn wishes(change: &Value) -> Result<Vec<Wish>, Problem> {
+    let invalid = |why: &str| Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because(why);
+    let mut wishes = Vec::new();
+    if let Some(urgency) = change.get("urgency").filter(|urgency| !urgency.is_null()) {
+        wishes.push(Wish::Urgency { urgency: urgency_of(urgency)? });
+    }
+    if let Some(level) = change.get("escalation_level").filter(|level| !level.is_null()) {
+        let level = level.as_u64().and_then(|level| usize::try_from(level).ok()).ok_or_else(|| invalid("escalation_level is a number"))?;
+        wishes.push(Wish::Escalate { level: Some(level) });
+    }
+    if change.get("assignments").is_some_and(|assignments| !assignments.is_null()) {
+        wishes.push(Wish::Reassign { people: assignees(change) });
+    }
+    if let Some(text) = change.get("resolution").and_then(Value::as_str) {
+        wishes.push(Wish::Note { text: text.to_owned() });
+    }
+    match change.get("status").and_then(Value::as_str) {
+        Some("acknowledged") => wishes.push(Wish::Ack),
+        Some("resolved") => wishes.push(Wish::Resolve),
+        Some(_) => {
+            let problem = Problem::new(StatusCode::BAD_REQUEST, 1003, "Invalid Status Provided");
+            return Err(problem.because("status can be acknowledged or resolved"));
+        }
+        None => {}
+    }
+    Ok(wishes)
+}
+
+fn urgency_of(value: &Value) -> Result<Urgency, Problem> {
+    let read = serde_json::from_value(value.clone());
+    read.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because("urgency is high or low"))
+}
+
+fn assignees(change: &Value) -> Vec<String> {
+    let list = change["assignments"].as_array().into_iter().flatten();
+    list.filter_map(|assignment| assignment["assignee"]["id"].as_str()).map(str::to_owned).collect()
+}
+
+/// `POST /incidents`: 201.
+pub(crate) async fn create(State(app): State<App>, Caller(actor): Caller, bytes: Bytes) -> Result<(StatusCode, Json<Value>), Problem> {
+    let asked = parse(&bytes)?;
+    let asked = &asked["incident"];
+    let missing =
+        |name: &str| Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because(format!("{name} cannot be empty"));
+    let declared = Declared {
+        title: asked["title"].as_str().filter(|title| !title.trim().is_empty()).ok_or_else(|| missing("Title"))?.to_owned(),
+        service: asked["service"]["id"].as_str().ok_or_else(|| missing("Service"))?.to_owned(),
+        details: asked["body"]["details"].as_str().map(str::to_owned),
+        urgency: asked.get("urgency").filter(|urgency| !urgency.is_null()).map(urgency_of).transpose()?,
+        people: assignees(asked),
+        key: asked["incident_key"].as_str().map(str::to_owned),
+    };
+    let opened = wish::declare(&app.store, &*app.rng, &actor, declared).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "incident": body(&app, &Names::of(&app.store), &opened, None) }))))
+}
+
+/// `POST /incidents/{id}/snooze`: 201.
+pub(crate) async fn snooze(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let asked = parse(&bytes)?;
+    let seconds = asked["duration"]
+        .as_i64()
+        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because("duration is a number of seconds"))?;
+    let found = view::find_to_act_on(&app.store, &actor, &id).await?;
+    let snooze = Wish::Snooze { span: Span::from_secs(seconds.clamp(0, 1 << 32)) };
+    let changed = incident::act(&app.store, &*app.rng, &actor, &found.id, snooze.act(&app.store)?).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "incident": body(&app, &Names::of(&app.store), &changed, None) }))))
+}
+
+/// `GET /incidents/{id}/notes`: all of them, newest first.
+pub(crate) async fn notes(State(app): State<App>, Caller(actor): Caller, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let found = view::show_incident(&app.store, &actor, &id).await?;
+    let names = Names::of(&app.store);
+    let notes: Vec<Value> = found.log.iter().rev().filter_map(|entry| note_body(&app, &names, &found.incident, entry)).collect();
+    Ok(Json(json!({ "notes": notes })))
+}
+
+/// `POST /incidents/{id}/notes`: 200, as PagerDuty has it.
+pub(crate) async fn add_note(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let asked = parse(&bytes)?;
+    let text = asked["note"]["content"].as_str().unwrap_or_default().to_owned();
+    let found = view::find_to_act_on(&app.store, &actor, &id).await?;
+    incident::act(&app.store, &*app.rng, &actor, &found.id, Wish::Note { text }.act(&app.store)?).await?;
+    let written = view::show_incident(&app.store, &actor, found.id.as_str()).await?;
+    let names = Names::of(&app.store);
+    let note = written.log.iter().rev().find_map(|entry| note_body(&app, &names, &written.incident, entry));
+    Ok(Json(json!({ "note": note })))
+}
+
+fn note_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -> Option<Value> {
+    let LogKind::Noted { text } = &entry.draft.kind else { return None };
+    let at = entry.draft.at.to_rfc3339_seconds();
+    Some(json!({
+        "id": entry.id, "user": agent(app, names, incident, &entry.draft.agent),
+        "channel": { "summary": "The PagerDuty website or APIs" }, "content": text, "created_at": at, "updated_at": at,
+    }))
 }
 
 /// `GET /incidents/{id}/log_entries`
@@ -285,7 +394,19 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
             });
             "notify"
         }
-        LogKind::NobodyToNotify | LogKind::ComponentChanged { .. } | LogKind::ComponentProposed { .. } => "annotate",
+        LogKind::Reassigned { people } => {
+            extra = json!({ "assignees": users(people) });
+            "assign"
+        }
+        LogKind::Escalated => "escalate",
+        LogKind::Snoozed { until } => {
+            extra = json!({ "changed_actions": [{ "type": "unacknowledge", "at": until.to_rfc3339_seconds() }] });
+            "snooze"
+        }
+        LogKind::UrgencyChanged { .. } => "urgency_change",
+        LogKind::Noted { .. } | LogKind::NobodyToNotify | LogKind::ComponentChanged { .. } | LogKind::ComponentProposed { .. } => {
+            "annotate"
+        }
     };
     let url = app.channels.public_url();
     let summary = names.sentence(&entry.draft.kind);

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -119,6 +119,7 @@ impl Runtime {
 #[derive(Debug, Default)]
 pub struct Health {
     panics: AtomicU64,
+    findings: Mutex<Vec<String>>,
 }
 
 /// After this many panics AllClear no longer calls itself well: one may be bad luck, three are a fault.
@@ -133,6 +134,17 @@ impl Health {
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::SeqCst)
+    }
+
+    /// Keeps what the auditor found, in place of what it found before.
+    pub fn found(&self, findings: Vec<String>) {
+        *self.findings.lock().unwrap_or_else(PoisonError::into_inner) = findings;
+    }
+
+    /// What the auditor found when it looked last.
+    #[must_use]
+    pub fn findings(&self) -> Vec<String> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the loops are to be trusted.

@@ -93,6 +93,30 @@ impl Channels {
         masked(outcome, &self.secrets.values())
     }
 
+    /// Calls an address outside, which is a setting of ours or a secret: all is well here.
+    ///
+    /// # Errors
+    /// Why it did not arrive, in words without secrets.
+    pub async fn ping(&self, setting: &str) -> Result<(), String> {
+        let url = self.secrets.resolve(setting).map_err(|missing| format!("the secret {missing} is not set"))?;
+        let request = Request {
+            method: http::Method::GET,
+            url: url.expose().to_owned(),
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::new(),
+            timeout: CALL_TIMEOUT,
+            largest_body: LARGEST_ANSWER,
+            follow_redirects: false,
+        };
+        // The operator wrote the address; a watcher often stands in the same network.
+        let why = match self.client.send(request, &Guard::with_private()).await {
+            Ok(response) if response.status.is_success() => return Ok(()),
+            Ok(response) => format!("answered {}", response.status.as_u16()),
+            Err(error) => error.to_string(),
+        };
+        Err(mask(&why, &self.secrets.values()))
+    }
+
     async fn post(&self, request: Result<Request, String>, guard: &Guard, outcome: fn(&Response) -> Outcome) -> Outcome {
         let request = match request {
             Ok(request) => request,

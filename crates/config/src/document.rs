@@ -604,5 +604,6 @@ fn settings(fields: &Fields<'_>, sites: &mut Sites) -> Option<Settings> {
         Some(node) => Some(sites.service(fields.sink, node)?),
         None => None,
     };
-    Some(Settings { operators, extra: Map::new() })
+    let heartbeat = fields.optional("heartbeat", web_address)?;
+    Some(Settings { operators, heartbeat, extra: Map::new() })
 }

@@ -5,6 +5,7 @@
 mod decode;
 mod diagnostic;
 mod document;
+mod export;
 mod lint;
 mod test;
 mod tree;
@@ -15,6 +16,7 @@ use allclear_domain::catalog::{Document, Kind};
 
 use diagnostic::Sink;
 pub use diagnostic::{Diagnostic, Severity};
+pub use export::export;
 
 /// A document with where it is written.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,6 +2,7 @@
 //! work in the database: losing a wake-up costs latency, never work.
 
 mod assign;
+mod audit;
 mod dispatch;
 mod ingest;
 mod janitor;
@@ -49,10 +50,15 @@ pub struct Parts {
     pub on_publish: OnPublish,
     /// How long a lost wake-up may cost; [`LOOK_ANYWAY`] in the product.
     pub look_anyway: Duration,
+    /// How often the auditor looks; [`AUDIT_EVERY`] in the product.
+    pub audit_every: Duration,
 }
 
 /// How often every loop looks for work that no wake-up told it of.
 pub const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+
+/// How often the auditor looks, and the heartbeat goes out.
+pub const AUDIT_EVERY: Duration = Duration::from_secs(30);
 
 impl Parts {
     /// When to look for work at the latest.
@@ -93,6 +99,7 @@ impl Engine {
         ingest::start(&parts, &scheduler, receiver);
         publish::start(&parts);
         janitor::start(&parts);
+        audit::start(&parts);
         Ok(Self { parts, scheduler, dispatch, no_new_runs, no_new_claims })
     }
 

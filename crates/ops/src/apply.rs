@@ -114,7 +114,11 @@ fn write_deliveries(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), S
     for effect in &change.effects {
         match effect {
             Effect::CancelPages => {
-                let why = if change.next.is_open() { Unwanted::Acknowledged } else { Unwanted::Resolved };
+                let why = match &change.next.state {
+                    State::Triggered(_) => Unwanted::AnotherLevel,
+                    State::Acknowledged(_) => Unwanted::Acknowledged,
+                    State::Resolved(_) => Unwanted::Resolved,
+                };
                 outbox::cancel_pending(tx, &change.next.id, Purpose::Page.word(), why.words())?;
             }
             Effect::Page { person, why } => page(tx, ids, &change.next, person, *why, &mut paged)?,

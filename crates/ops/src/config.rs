@@ -79,6 +79,31 @@ pub async fn plan(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, doc
     store.read("plan configuration", move |tx| Ok(work_out(tx, &draw.ids(), &source, &documents)?.plan)).await
 }
 
+/// What a source owns, or everything: documents whose references are names, in the order in which they can be applied.
+///
+/// # Errors
+/// [`OpsError::Forbidden`].
+pub fn export(store: &Store, actor: &Actor, source: Option<&str>) -> Result<Vec<Document>, OpsError> {
+    actor.require(Permission::ConfigRead)?;
+    let catalog = store.catalog();
+    let mut documents = Vec::new();
+    for kind in Kind::ALL {
+        let mut of_kind: Vec<Document> = Vec::new();
+        for resource in catalog.of_kind(kind).filter(|r| source.is_none_or(|wanted| r.source.as_deref() == Some(wanted))) {
+            let mut document = resource.document.clone();
+            for (kind, reference) in document.references() {
+                if let Some(named) = catalog.get(kind, reference) {
+                    *reference = named.document.name();
+                }
+            }
+            of_kind.push(document);
+        }
+        of_kind.sort_by_key(Document::identity);
+        documents.extend(of_kind);
+    }
+    Ok(documents)
+}
+
 fn apply_within(
     tx: &mut Tx<'_>,
     ids: &Ids,

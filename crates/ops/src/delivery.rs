@@ -440,7 +440,8 @@ fn after_loss(tx: &mut Tx<'_>, stored: &Stored, incident: &Incident) -> Result<(
     };
     outbox::hurry(tx, &incident.id, &lost.recipient.key())?;
     let of_level = outbox::deliveries_of(tx, &incident.id)?;
-    let all_lost = of_level.iter().filter(|d| d.delivery.position == lost.position).all(|d| d.delivery.id == lost.id || d.status.is_lost());
+    let meant = |d: &&Stored| d.delivery.position == lost.position && d.status != Status::Cancelled;
+    let all_lost = of_level.iter().filter(meant).all(|d| d.delivery.id == lost.id || d.status.is_lost());
     if all_lost {
         unreachable_level(tx, incident, here.level, here.pass)?;
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use allclear_base::{Rng, crash, id};
 use allclear_domain::event::{Action, ChangeEvent, Content, Event};
-use allclear_domain::incident::{self, Agent, Refused, ResolveReason};
+use allclear_domain::incident::{self, Agent, ResolveReason};
 use allclear_domain::{IntegrationId, ServiceId};
 use allclear_store::record::alert::{self, Alert, Reported};
 use allclear_store::record::change;
@@ -121,7 +121,7 @@ fn acknowledge(tx: &mut Tx<'_>, open: &Alert, by: Agent) -> Result<Option<Pendin
     let context = context_of(tx, &found)?;
     match incident::transition(&found, &incident::Event::Acknowledge { by }, &context, tx.now()) {
         Ok(change) => Ok(Some(Pending::changed(change))),
-        Err(Refused::AlreadyResolved | Refused::AlreadyAcknowledged | Refused::Stale | Refused::StillFailing) => Ok(None),
+        Err(_) => Ok(None),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Acting on incidents: acknowledge, resolve, and opening one that concerns AllClear itself.
+//! Acting on incidents that are there, and deciding how one opens and ends.
 
 use allclear_base::Rng;
 use allclear_domain::catalog::{Catalog, Service};
 use allclear_domain::escalation::Level;
-use allclear_domain::incident::{self, Agent, Context, Event, Incident, Paging, Refused, ResolveReason, State};
+use allclear_domain::incident::{self, Agent, ByHand, Context, Event, Incident, Paging, ResolveReason, State, Urgency};
 use allclear_domain::{AlertId, IncidentId, RunId, ServiceId, TestId, Timestamp};
 use allclear_store::record::alert::{self, Alert, Reported};
 use allclear_store::record::incident as incidents;
@@ -15,15 +15,17 @@ use crate::draw::Ids;
 use crate::{Actor, Draw, OpsError, Permission};
 
 /// What a person may do to an incident.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Take it.
     Acknowledge,
     /// End it.
     Resolve,
+    /// Anything else that people do.
+    ByHand(ByHand),
 }
 
-/// Acknowledges or resolves an incident.
+/// Does something to an incident.
 ///
 /// # Errors
 /// [`OpsError::Refused`] where it changes nothing, with why; [`OpsError::Forbidden`]; [`OpsError::NotFound`].
@@ -31,7 +33,7 @@ pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, id: &IncidentId, a
     actor.require(Permission::IncidentsWrite)?;
     let (draw, agent, id) = (Draw::new(rng), actor.agent().clone(), id.clone());
     let write = Write::new("act on incident", Lane::Act).lock(Lock::Incident(id.clone()));
-    store.write(write, move |tx| act_within(tx, &draw.ids(), &agent, &id, act)).await
+    store.write(write, move |tx| act_within(tx, &draw.ids(), &agent, &id, &act)).await
 }
 
 /// Does the same to several incidents in one commit; one answer of a person acts on all that they were told of.
@@ -46,7 +48,7 @@ pub async fn act_on_all(store: &Store, rng: &dyn Rng, actor: &Actor, ids: Vec<In
     let work = move |tx: &mut Tx<'_>| {
         let (ids_drawn, mut pending) = (draw.ids(), Vec::new());
         for id in &ids {
-            match decide(tx, &agent, id, act) {
+            match decide(tx, &agent, id, &act) {
                 Ok(change) => pending.push(Pending::changed(change)),
                 Err(OpsError::Refused(_)) => {}
                 Err(other) => return Err(other),
@@ -57,17 +59,18 @@ pub async fn act_on_all(store: &Store, rng: &dyn Rng, actor: &Actor, ids: Vec<In
     store.write(write, work).await
 }
 
-fn act_within(tx: &mut Tx<'_>, ids: &Ids, agent: &Agent, id: &IncidentId, act: Act) -> Result<Incident, OpsError> {
+fn act_within(tx: &mut Tx<'_>, ids: &Ids, agent: &Agent, id: &IncidentId, act: &Act) -> Result<Incident, OpsError> {
     let change = decide(tx, agent, id, act)?;
     let changed = apply(tx, ids, vec![Pending::changed(change)])?;
     changed.into_iter().next().ok_or_else(|| OpsError::NotFound { what: "incident", id: id.0.clone() })
 }
 
-pub(crate) fn decide(tx: &mut Tx<'_>, agent: &Agent, id: &IncidentId, act: Act) -> Result<incident::Change, OpsError> {
+pub(crate) fn decide(tx: &mut Tx<'_>, agent: &Agent, id: &IncidentId, act: &Act) -> Result<incident::Change, OpsError> {
     let found = incidents::load_incident(tx, id)?;
     let event = match act {
         Act::Acknowledge => Event::Acknowledge { by: agent.clone() },
         Act::Resolve => Event::Resolve { by: agent.clone(), why: ResolveReason::ByHand },
+        Act::ByHand(what) => Event::ByHand { by: agent.clone(), what: what.clone() },
     };
     let context = context_of(tx, &found)?;
     Ok(incident::transition(&found, &event, &context, tx.now())?)
@@ -85,7 +88,7 @@ pub(crate) fn context_of(tx: &mut Tx<'_>, incident: &Incident) -> Result<Context
     Ok(context(&catalog, catalog.service(&incident.service), &incident.levels, still_fails, tx.now()))
 }
 
-fn context(catalog: &Catalog, service: Option<&Service>, levels: &[Level], test_still_fails: bool, at: Timestamp) -> Context {
+pub(crate) fn context(catalog: &Catalog, service: Option<&Service>, levels: &[Level], test_still_fails: bool, at: Timestamp) -> Context {
     Context {
         levels: catalog.people_of(levels, at),
         acknowledgement_timeout: service.and_then(|s| s.acknowledgement_timeout),
@@ -110,6 +113,11 @@ pub(crate) struct Opening {
 /// Decides on a new incident with its alert. Nothing where the service is gone or paused: while its cause lasts, the
 /// next trigger after the pause opens it.
 pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pending> {
+    opening_as(tx, ids, about, None)
+}
+
+/// The same with an urgency that is not the service's own.
+pub(crate) fn opening_as(tx: &mut Tx<'_>, ids: &Ids, about: Opening, urgency: Option<Urgency>) -> Option<Pending> {
     let (catalog, now) = (tx.catalog(), tx.now());
     let service = catalog.service(&about.service).filter(|service| !service.is_paused(now))?;
     let policy = catalog.policy(&service.escalation_policy);
@@ -120,7 +128,7 @@ pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pend
         number: 0,
         service: about.service.clone(),
         title: about.title,
-        urgency: service.urgency.of(about.event.as_ref().and_then(|event| event.severity)),
+        urgency: urgency.unwrap_or_else(|| service.urgency.of(about.event.as_ref().and_then(|event| event.severity))),
         opened_at: now,
         state: State::Triggered(Paging::Nobody { look_again_at: now }),
         levels: policy.map_or(vec![], |policy| policy.levels.clone()),
@@ -157,6 +165,6 @@ pub(crate) fn ending(tx: &mut Tx<'_>, id: &IncidentId, by: Agent, why: ResolveRe
     let context = context_of(tx, &found)?;
     match incident::transition(&found, &Event::Resolve { by, why }, &context, tx.now()) {
         Ok(change) => Ok(Some(Pending::changed(change))),
-        Err(Refused::AlreadyResolved | Refused::AlreadyAcknowledged | Refused::Stale | Refused::StillFailing) => Ok(None),
+        Err(_) => Ok(None),
     }
 }

@@ -5,6 +5,7 @@
 
 mod actor;
 mod apply;
+pub mod audit;
 pub mod config;
 pub mod delivery;
 mod draw;
@@ -20,6 +21,7 @@ pub mod status;
 pub mod timer;
 pub mod token;
 pub mod view;
+pub mod wish;
 
 pub use actor::{Actor, Permission};
 pub use draw::Draw;

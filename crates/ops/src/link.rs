@@ -54,7 +54,7 @@ pub async fn follow(store: &Store, rng: &dyn Rng, done: Done) -> Result<Option<I
             return Ok(None);
         }
         let agent = Agent::Linked { channel: done.channel.clone(), name: done.by.clone() };
-        match decide(tx, &agent, &id, done.act) {
+        match decide(tx, &agent, &id, &done.act) {
             Ok(change) => Ok(apply(tx, &draw.ids(), vec![Pending::changed(change)])?.into_iter().next()),
             Err(OpsError::Refused(_)) => Ok(None),
             Err(other) => Err(other),

@@ -45,7 +45,7 @@ pub async fn create(
         return Err(OpsError::Invalid(format!("a token needs at least one scope: {}", known())));
     }
     let person = match person {
-        Some(name) => Some(person_named(store, name)?),
+        Some(name) => Some(crate::wish::person_named(store, name)?),
         None => None,
     };
     let value = id::token(rng);
@@ -64,13 +64,6 @@ pub async fn create(
     };
     store.write(Write::new("create token", Lane::Events), work).await?;
     Ok(made)
-}
-
-fn person_named(store: &Store, name: &str) -> Result<PersonId, OpsError> {
-    let catalog = store.catalog();
-    let by_name = catalog.id_of(Kind::Person, name).map(PersonId::from);
-    let by_email = || person_with_email(&catalog, name);
-    by_name.or_else(by_email).ok_or_else(|| OpsError::NotFound { what: "person", id: name.to_owned() })
 }
 
 /// The person with this e-mail address, in any case.

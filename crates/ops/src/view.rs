@@ -253,6 +253,11 @@ impl Names {
             LogKind::Exhausted => "every level was paged and nobody acknowledged".to_owned(),
             LogKind::Acknowledged => "acknowledged".to_owned(),
             LogKind::Unacknowledged => "the acknowledgement timed out".to_owned(),
+            LogKind::Noted { text } => format!("note: {text}"),
+            LogKind::Reassigned { people: who } => format!("given to {}", people(who)),
+            LogKind::Escalated => "escalated".to_owned(),
+            LogKind::Snoozed { until } => format!("put off until {until}"),
+            LogKind::UrgencyChanged { to } => format!("the urgency is {} now", to.word()),
             LogKind::Resolved { why } => format!("resolved: {}", why.words()),
             LogKind::Notified { person, method, address, outcome } => {
                 let who = person.as_ref().map_or_else(|| "the room".to_owned(), |person| self.person(person));

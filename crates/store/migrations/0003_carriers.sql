@@ -7,6 +7,7 @@ CREATE INDEX delivery_claimable ON delivery (channel_id, provider, due_at) WHERE
 DROP INDEX delivery_by_address;
 CREATE INDEX delivery_by_address ON delivery (carrier_id, address, seq);
 CREATE INDEX delivery_by_carrier ON delivery (carrier_id, finished_at);
+CREATE INDEX delivery_parked ON delivery (finished_at) WHERE status = 'parked';
 
 ALTER TABLE attempt ADD COLUMN link_hash TEXT;
 CREATE UNIQUE INDEX attempt_by_link ON attempt (link_hash);

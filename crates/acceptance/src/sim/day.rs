@@ -11,9 +11,11 @@ use allclear_base::runtime::Health;
 use allclear_base::{Clock, Rng, Runtime, Secret, Secrets, SeededRng};
 use allclear_channels::Channels;
 use allclear_domain::catalog::Kind;
+use allclear_domain::incident::Urgency;
 use allclear_egress::Client;
 use allclear_engine::{Engine, Parts};
 use allclear_ops::Actor;
+use allclear_ops::wish::Wish;
 use allclear_probe::{DebtJournal, Runner};
 use allclear_stage::live::{LiveStreaming, Switch};
 use allclear_stage::mailbox::Mailbox;
@@ -194,6 +196,7 @@ impl Day {
             health: Arc::clone(&health),
             on_publish: Arc::new(move |published| shown.replace(published)),
             look_anyway: Duration::from_secs(300),
+            audit_every: Duration::from_secs(600),
         };
         let app = App {
             store: self.store.clone(),
@@ -292,6 +295,12 @@ impl Day {
         if shown.last().map(String::as_str) != Some("operational") {
             return Ok(Some(format!("in the end:\n  the real StatusPage shows {shown:?}")));
         }
+        let beats = self.players.hook.lock().unwrap_or_else(PoisonError::into_inner);
+        let last_ms = beats.received().iter().rev().find(|one| one.path == "/heartbeat").map_or(0, |one| one.at_ms);
+        drop(beats);
+        if i64::try_from(last_ms).unwrap_or(0) * 1_000 < self.clock.now_us() - 30 * MINUTE_US {
+            return Ok(Some("in the end:\n  the heartbeat stopped".to_owned()));
+        }
         if let Some(echoed) = self.echo() {
             return Ok(Some(format!("in the end:\n  {echoed}")));
         }
@@ -360,7 +369,7 @@ impl Day {
     fn event(&mut self) -> anyhow::Result<()> {
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
-        match self.rng.below(32) {
+        match self.rng.below(35) {
             0 => live(Switch::OutOfCapacity),
             1 => live(Switch::WrongJson),
             2 => live(Switch::Slow),
@@ -374,6 +383,7 @@ impl Day {
             23 => self.press_in_mail(),
             28 => self.control("pagerduty.sim", "/_stage/faults", &self.some_faults(), now_ms),
             29 => self.control("statuspage.sim", "/_stage/faults", &self.some_faults(), now_ms),
+            32 | 33 => self.by_hand()?,
             30 => {
                 let status = if self.rng.below(3) == 0 { "resolved" } else { "acknowledged" };
                 self.control("pagerduty.sim", "/_stage/act", &serde_json::json!({ "status": status, "user": "Ada" }), now_ms);
@@ -412,6 +422,29 @@ impl Day {
             }
         }
         self.faults += 1;
+        Ok(())
+    }
+
+    /// Somebody does something to an open incident, or declares one.
+    fn by_hand(&self) -> anyhow::Result<()> {
+        let store = self.store.clone();
+        let open = futures::executor::block_on(store.read("open", |tx| {
+            let mut open = incident::list_incidents(tx, Some("triggered"), i64::MAX, 20)?;
+            open.extend(incident::list_incidents(tx, Some("acknowledged"), i64::MAX, 20)?);
+            Ok::<_, StoreError>(open)
+        }))?;
+        let actor = Actor::local();
+        let Some(found) = open.get(usize::try_from(self.rng.below(20)).unwrap_or(0)) else { return Ok(()) };
+        let wish = match self.rng.below(6) {
+            0 => Wish::Note { text: "looking".into() },
+            1 => Wish::Reassign { people: vec!["Cleo".into()] },
+            2 => Wish::Escalate { level: None },
+            3 => Wish::Snooze { span: allclear_domain::Span::from_mins(1 + i64::try_from(self.rng.below(60))?) },
+            _ => Wish::Urgency { urgency: if self.rng.below(2) == 0 { Urgency::High } else { Urgency::Low } },
+        };
+        let act = wish.act(&store)?;
+        // The database may be failing on purpose, or the incident refuse; nothing must follow from that.
+        let _done = futures::executor::block_on(allclear_ops::incident::act(&store, &self.rng, &actor, &found.id, act));
         Ok(())
     }
 
@@ -470,7 +503,11 @@ impl Day {
         let work = async move {
             let mut wrong = if calm { invariants::check_calm(&store).await? } else { invariants::check_lately(&store).await? };
             wrong.extend(tool.lost(&store).await?);
-            Ok::<_, StoreError>(wrong)
+            if calm {
+                let findings = allclear_ops::audit::look(&store, store.now()).await?;
+                wrong.extend(findings.into_iter().filter(|finding| !finding.contains("given up")));
+            }
+            Ok::<_, anyhow::Error>(wrong)
         };
         let wrong = futures::executor::block_on(work)?;
         let at = allclear_domain::Timestamp(self.clock.now_us());

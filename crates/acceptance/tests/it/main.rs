@@ -3,12 +3,14 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on ends with its reason")]
 
 mod alertmanager;
+mod audit;
 mod binary;
 mod calls;
 mod configuration;
 mod doors;
 mod durable;
 mod events;
+mod files;
 mod hostile;
 mod links;
 mod mail;
@@ -17,4 +19,5 @@ mod postgresql;
 mod routes;
 mod second;
 mod secrets;
+mod verbs;
 mod webhooks;

@@ -348,6 +348,9 @@ pub struct Settings {
     /// The service that is told of AllClear's own trouble.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operators: Option<ServiceId>,
+    /// An address outside that hears every half minute that all is well here, and alarms when it does not; may be a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<String>,
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

@@ -98,6 +98,12 @@ pub enum NotifyReason {
     AcknowledgementTimedOut,
     /// Nobody was on call before, and now they are.
     NowOnCall,
+    /// Somebody gave it to them.
+    Reassigned,
+    /// Somebody escalated it.
+    EscalatedByHand,
+    /// Somebody made it louder.
+    Louder,
 }
 
 impl NotifyReason {
@@ -111,6 +117,9 @@ impl NotifyReason {
             Self::Repeated => "the escalation policy starts again",
             Self::AcknowledgementTimedOut => "the acknowledgement timed out",
             Self::NowOnCall => "nobody was on call before",
+            Self::Reassigned => "it was given to them",
+            Self::EscalatedByHand => "somebody escalated it",
+            Self::Louder => "its urgency was raised",
         }
     }
 }
@@ -141,6 +150,28 @@ pub enum LogKind {
     Acknowledged,
     /// An acknowledgement timed out.
     Unacknowledged,
+    /// Somebody wrote something down.
+    Noted {
+        /// What.
+        text: String,
+    },
+    /// Somebody gave it to other people.
+    Reassigned {
+        /// To whom.
+        people: Vec<PersonId>,
+    },
+    /// Somebody escalated it.
+    Escalated,
+    /// Somebody put it off.
+    Snoozed {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Somebody made it louder or quieter.
+    UrgencyChanged {
+        /// How loud it is now.
+        to: super::Urgency,
+    },
     /// It is over.
     Resolved {
         /// Why.

@@ -1,5 +1,6 @@
 //! The state machine of incidents: `(incident, event) → change` or a refusal with its reason.
 
+use super::hand;
 use super::{
     Acknowledged, Acknowledgement, Agent, AtLevel, Change, Context, Effect, Event, Incident, LogDraft, LogKind, NotifyReason, Paging,
     Refused, ResolveReason, ResolvedState, State, Timer, Urgency,
@@ -27,11 +28,14 @@ pub fn open(draft: Incident, why: String, agent: Agent, context: &Context, at: T
 /// # Errors
 /// [`Refused`] where the event changes nothing, with the reason.
 pub fn transition(incident: &Incident, event: &Event, context: &Context, at: Timestamp) -> Result<Change, Refused> {
+    if let Event::ByHand { by, what } = event {
+        return hand::by_hand(incident, by, what, context, at);
+    }
     match &incident.state {
         State::Triggered(paging) => from_triggered(incident, paging, event, context, at),
         State::Acknowledged(held) => from_acknowledged(incident, held, event, context, at),
         State::Resolved(_) => match event {
-            Event::Acknowledge { .. } | Event::Resolve { .. } => Err(Refused::AlreadyResolved),
+            Event::Acknowledge { .. } | Event::Resolve { .. } | Event::ByHand { .. } => Err(Refused::AlreadyResolved),
             Event::EscalationDue { .. }
             | Event::LevelUnreachable { .. }
             | Event::LookAgain
@@ -73,7 +77,7 @@ fn from_triggered(incident: &Incident, paging: &Paging, event: &Event, context: 
             Paging::Nobody { .. } => Ok(look_again(incident, context, at)),
             Paging::Level(_) => Err(Refused::Stale),
         },
-        Event::AcknowledgementTimedOut => Err(Refused::Stale),
+        Event::AcknowledgementTimedOut | Event::ByHand { .. } => Err(Refused::Stale),
     }
 }
 
@@ -84,7 +88,7 @@ fn from_acknowledged(incident: &Incident, held: &Acknowledged, event: &Event, co
         Event::Resolve { by, why } => Ok(resolve(incident, by.clone(), why.clone(), at)),
         Event::OpenTooLong => open_too_long(incident, context, at),
         Event::AcknowledgementTimedOut => Ok(unacknowledge(incident, held, context, at)),
-        Event::EscalationDue { .. } | Event::LevelUnreachable { .. } | Event::LookAgain => Err(Refused::Stale),
+        Event::EscalationDue { .. } | Event::LevelUnreachable { .. } | Event::LookAgain | Event::ByHand { .. } => Err(Refused::Stale),
     }
 }
 
@@ -103,7 +107,7 @@ fn at_level(paging: &Paging, level: usize, pass: u32) -> Result<&AtLevel, Refuse
     }
 }
 
-fn start(incident: &Incident) -> Change {
+pub(super) fn start(incident: &Incident) -> Change {
     let mut next = incident.clone();
     next.version += 1;
     Change { next, log: vec![], effects: vec![] }
@@ -123,7 +127,7 @@ fn acknowledge(incident: &Incident, paging: Paging, mut by: Vec<Acknowledgement>
     change
 }
 
-fn clear(timer: Timer) -> Effect {
+pub(super) const fn clear(timer: Timer) -> Effect {
     Effect::ClearTimer { kind: timer.kind() }
 }
 
@@ -201,13 +205,13 @@ fn unreachable_for_good(incident: &Incident, at: Timestamp) -> Change {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Position {
-    level: usize,
-    pass: u32,
+pub(super) struct Position {
+    pub(super) level: usize,
+    pub(super) pass: u32,
 }
 
 /// The next level with somebody on call, in this pass or the next; nothing when the policy is exhausted.
-fn next_position(here: &AtLevel, context: &Context, repeat: u32) -> Option<Position> {
+pub(super) fn next_position(here: &AtLevel, context: &Context, repeat: u32) -> Option<Position> {
     let has_somebody = |level: &usize| context.levels.get(*level).is_some_and(|l| !l.people.is_empty());
     let this_pass = (here.level + 1..context.levels.len()).find(has_somebody).map(|level| Position { level, pass: here.pass });
     let next_pass = || (0..context.levels.len()).find(has_somebody).map(|level| Position { level, pass: here.pass + 1 });
@@ -215,7 +219,7 @@ fn next_position(here: &AtLevel, context: &Context, repeat: u32) -> Option<Posit
 }
 
 /// Pages the level at `position`, or the next one that has somebody; alarms where none has.
-fn page_from(change: &mut Change, context: &Context, position: Position, why: NotifyReason, at: Timestamp) -> Paging {
+pub(super) fn page_from(change: &mut Change, context: &Context, position: Position, why: NotifyReason, at: Timestamp) -> Paging {
     let count = context.levels.len();
     let found = (position.level..count).chain(0..position.level.min(count)).find(|level| !context.levels[*level].people.is_empty());
     let Some(level) = found else {

@@ -8,6 +8,7 @@
 //! An open incident always has a next step: a timer, a page on its way, or the alert that resolves it. "Nobody to
 //! notify" is a state of its own that alarms and looks again, never silence.
 
+mod hand;
 mod log;
 mod machine;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use hand::{ByHand, give_to};
 pub use log::{Agent, LogDraft, LogKind, NotifyReason, Via};
 pub use machine::{acknowledge_by, open, transition};
 
@@ -224,6 +226,13 @@ pub enum Event {
     AcknowledgementTimedOut,
     /// It was open for as long as its service allows.
     OpenTooLong,
+    /// Somebody does something to it besides taking or ending it.
+    ByHand {
+        /// Who.
+        by: Agent,
+        /// What.
+        what: ByHand,
+    },
 }
 
 /// What a decision depends on besides the incident.
@@ -346,4 +355,10 @@ pub enum Refused {
     /// Its test still fails.
     #[error("its test still fails")]
     StillFailing,
+    /// It is that loud already.
+    #[error("the incident has this urgency already")]
+    SameUrgency,
+    /// There is no further level with somebody on call.
+    #[error("there is no such level with somebody on call")]
+    NobodyThere,
 }

@@ -146,6 +146,13 @@ fn the_transition_table_is_as_documented() {
             ("look again", Event::LookAgain),
             ("acknowledgement timed out", Event::AcknowledgementTimedOut),
             ("open too long", Event::OpenTooLong),
+            ("note", by_ada(ByHand::Note { text: "looking".into() })),
+            ("reassign", by_ada(ByHand::Reassign { people: vec!["Ben".into()] })),
+            ("escalate", by_ada(ByHand::Escalate { level: None })),
+            ("escalate to a level that is not there", by_ada(ByHand::Escalate { level: Some(7) })),
+            ("snooze", by_ada(ByHand::Snooze { until: minute(90) })),
+            ("set the same urgency", by_ada(ByHand::SetUrgency { urgency: Urgency::High })),
+            ("set another urgency", by_ada(ByHand::SetUrgency { urgency: Urgency::Low })),
         ]
     };
     let mut table = String::new();
@@ -158,8 +165,71 @@ fn the_transition_table_is_as_documented() {
     assert_eq!(table, include_str!("transitions.txt"));
 }
 
+fn by_ada(what: ByHand) -> Event {
+    Event::ByHand { by: ada(), what }
+}
+
+#[test]
+fn a_note_changes_nothing_but_the_timeline_also_once_it_is_over() {
+    let context = context(&[&["Ada"]]);
+    let incident = opened(Urgency::High, 0, &context).next;
+    let noted = transition(&incident, &by_ada(ByHand::Note { text: "the disk is full".into() }), &context, minute(1)).expect("a change");
+    assert_eq!((noted.next.state, noted.effects.len(), noted.log.len()), (incident.state, 0, 1));
+}
+
+#[test]
+fn who_it_is_given_to_is_paged_and_the_policy_goes_on_if_they_do_not_answer() {
+    let context = context(&[&["Ada"], &["Ben"]]);
+    let incident = opened(Urgency::High, 0, &context).next;
+    let taken = transition(&incident, &Event::Acknowledge { by: ada() }, &context, minute(1)).expect("a change").next;
+    let given = transition(&taken, &by_ada(ByHand::Reassign { people: vec!["Cleo".into()] }), &context, minute(2)).expect("a change");
+    assert_eq!(pages(&given), [("Cleo".into(), NotifyReason::Reassigned)]);
+    assert!(matches!(&given.next.state, State::Triggered(Paging::Level(here)) if here.escalates_at == Some(minute(7))));
+    let on = transition(&given.next, &Event::EscalationDue { level: 0, pass: 0 }, &context, minute(7)).expect("a change");
+    assert_eq!(pages(&on), [("Ben".into(), NotifyReason::Escalated)]);
+}
+
+#[test]
+fn escalating_by_hand_pages_the_next_level_at_once_though_somebody_had_it() {
+    let context = context(&[&["Ada"], &["Ben"]]);
+    let incident = opened(Urgency::High, 0, &context).next;
+    let taken = transition(&incident, &Event::Acknowledge { by: ada() }, &context, minute(1)).expect("a change").next;
+    let up = transition(&taken, &by_ada(ByHand::Escalate { level: None }), &context, minute(2)).expect("a change");
+    assert_eq!(pages(&up), [("Ben".into(), NotifyReason::EscalatedByHand)]);
+    assert_eq!(transition(&up.next, &by_ada(ByHand::Escalate { level: None }), &context, minute(3)), Err(Refused::NobodyThere));
+}
+
+#[test]
+fn a_snoozed_incident_is_quiet_until_then_and_pages_again() {
+    let context = context(&[&["Ada"]]);
+    let incident = opened(Urgency::High, 0, &context).next;
+    let quiet = transition(&incident, &by_ada(ByHand::Snooze { until: minute(60) }), &context, minute(1)).expect("a change");
+    assert!(quiet.effects.contains(&Effect::CancelPages));
+    let back = transition(&quiet.next, &Event::AcknowledgementTimedOut, &context, minute(60)).expect("a change");
+    assert_eq!(pages(&back), [("Ada".into(), NotifyReason::AcknowledgementTimedOut)]);
+}
+
+#[test]
+fn what_is_made_louder_is_paged_again_and_escalates_and_what_is_made_quieter_does_not() {
+    let context = context(&[&["Ada"], &["Ben"]]);
+    let low = opened(Urgency::Low, 0, &context).next;
+    let loud = transition(&low, &by_ada(ByHand::SetUrgency { urgency: Urgency::High }), &context, minute(1)).expect("a change");
+    assert_eq!(pages(&loud), [("Ada".into(), NotifyReason::Louder)]);
+    assert!(loud.effects.contains(&Effect::SetTimer { timer: Timer::Escalate { level: 0, pass: 0 }, at: minute(6) }));
+    let quiet = transition(&loud.next, &by_ada(ByHand::SetUrgency { urgency: Urgency::Low }), &context, minute(2)).expect("a change");
+    assert!(quiet.effects.contains(&Effect::ClearTimer { kind: "escalate" }) && pages(&quiet).is_empty());
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
+        prop_oneof![
+            Just(ByHand::Note { text: "n".into() }),
+            Just(ByHand::Reassign { people: vec!["Cleo".into()] }),
+            prop::option::of(0_usize..3).prop_map(|level| ByHand::Escalate { level }),
+            (1_i64..200).prop_map(|n| ByHand::Snooze { until: minute(n) }),
+            any::<bool>().prop_map(|high| ByHand::SetUrgency { urgency: if high { Urgency::High } else { Urgency::Low } }),
+        ]
+        .prop_map(by_ada),
         Just(Event::Acknowledge { by: ada() }),
         Just(Event::Acknowledge { by: Agent::Person { person: "Ben".into(), via: Via::Slack } }),
         (0_u8..8).prop_map(|n| if n == 0 { Event::Resolve { by: ada(), why: ResolveReason::ByHand } } else { Event::LookAgain }),

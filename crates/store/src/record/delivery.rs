@@ -432,6 +432,15 @@ pub fn backlog(tx: &mut Tx<'_>) -> Result<(i64, Option<Timestamp>), StoreError> 
     row.map_or(Ok((0, None)), |row| Ok((row.int(0)?, row.int_or_null(1)?.map(Timestamp))))
 }
 
+/// How many deliveries were given up since an instant.
+///
+/// # Errors
+/// Errors of the store.
+pub fn parked_since(tx: &mut Tx<'_>, since: Timestamp) -> Result<i64, StoreError> {
+    let row = tx.query_opt("SELECT count(*) FROM delivery WHERE status = 'parked' AND finished_at >= $1", params![since])?;
+    row.map_or(Ok(0), |row| row.int(0))
+}
+
 /// An attempt with what it carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempted {

@@ -1,0 +1,138 @@
+//! What responders do to an incident, on the command line and in PagerDuty's shapes.
+
+use std::time::Duration;
+
+use allclear_acceptance::binary::{request, wait};
+use serde_json::{Value, json};
+
+use super::binary::{Ground, log_of};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A world whose policy waits long enough for a test to look at each step.
+fn ground() -> Ground {
+    let ground = Ground::with_one_test();
+    let file = ground.folder.path().join("config/world.yaml");
+    let world = std::fs::read_to_string(&file).expect("the world");
+    let slow =
+        world.replace("escalate_after: 2s", "escalate_after: 10m").replace("acknowledgement_timeout: 3s", "acknowledgement_timeout: 1h");
+    std::fs::write(file, slow).expect("written");
+    ground
+}
+
+fn text_to(ground: &Ground, number: &str, part: &str) -> bool {
+    let texts = [ground.world.phone.player().texts(), ground.world.second_phone.player().texts()].concat();
+    texts.iter().any(|text| text.to == number && text.body.contains(part))
+}
+
+#[test]
+fn an_incident_is_declared_noted_given_away_put_off_and_ended_on_the_command_line() {
+    let ground = ground();
+    let mut process = ground.start();
+    let declared =
+        ground.say(&["declare", "The encoder is too hot", "--service", "Streams", "--details", "81 degrees", "--urgency", "low"]);
+    assert_eq!(declared, "#1 The encoder is too hot is triggered, assigned to Ada.\n");
+    assert!(wait(PATIENCE, || text_to(&ground, "+4520000001", "The encoder is too hot")), "{}", log_of(&process));
+    assert_eq!(ground.say(&["note", "1", "the fan is dead"]), "#1 The encoder is too hot: noted.\n");
+    assert_eq!(ground.say(&["urgency", "1", "high"]), "#1 The encoder is too hot is triggered, assigned to Ada.\n");
+    assert_eq!(ground.say(&["reassign", "1", "ben@synq.example"]), "#1 The encoder is too hot is triggered, assigned to Ben.\n");
+    assert!(wait(PATIENCE, || text_to(&ground, "+4520000002", "The encoder is too hot")), "{}", log_of(&process));
+    assert!(ground.say(&["snooze", "1", "2h"]).starts_with("#1 The encoder is too hot is acknowledged until "));
+    assert_eq!(ground.say(&["escalate", "1", "--level", "1"]), "#1 The encoder is too hot is triggered, assigned to Ada.\n");
+    assert!(ground.say(&["resolve", "1"]).contains("resolved"));
+    let story = ground.say(&["show", "1"]);
+    for part in
+        ["note: the fan is dead", "the urgency is high now", "given to Ben", "put off until", "escalated", "81 degrees", "[command line]"]
+    {
+        assert!(story.contains(part), "{part:?} is missing in:\n{story}");
+    }
+    for (words, part) in [
+        (&["snooze", "1", "2h"][..], "already resolved"),
+        (&["reassign", "1", "Nobody"], "there is no person"),
+        (&["note", "1", "  "], "a note needs a text"),
+        (&["snooze", "1", "8d"], "7 days"),
+        (&["declare", "x", "--service", "Nothing"], "there is no service"),
+    ] {
+        let said = ground.say(words);
+        assert!(said.contains(part), "{words:?} said {said}");
+    }
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn no_test_and_no_other_event_ends_what_a_person_declared() {
+    let ground = ground();
+    let mut process = ground.start();
+    ground.say(&["declare", "The encoder is too hot", "--service", "Streams", "--to", "Ben"]);
+    let passed = || ground.say(&["show", "Live Stream"]).contains("operational -> degraded_performance");
+    assert!(wait(PATIENCE, passed), "a rule ties the service to the component");
+    assert!(wait(PATIENCE, || text_to(&ground, "+4520000002", "The encoder is too hot")), "{}", log_of(&process));
+    assert!(!text_to(&ground, "+4520000001", "The encoder is too hot"), "it was given to Ben alone");
+    assert!(ground.say(&["incidents"]).contains("triggered"));
+    ground.say(&["resolve", "1"]);
+    assert!(wait(PATIENCE, || ground.say(&["show", "Live Stream"]).contains("): Operational")), "{}", ground.say(&["show", "Live Stream"]));
+    process.terminate().expect("a clean stop");
+}
+
+struct Client<'a> {
+    ground: &'a Ground,
+    token: String,
+}
+
+impl Client<'_> {
+    fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let head = format!("{method} /pagerduty{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.ground.addr);
+        let who = format!("authorization: Token token={}\r\nfrom: ada@synq.example\r\ncontent-type: application/json\r\n", self.token);
+        let (status, text) =
+            request(self.ground.addr, &format!("{head}{who}content-length: {}\r\n\r\n{body}", body.len())).expect("an answer");
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+}
+
+#[test]
+fn the_same_in_pagerdutys_shapes_and_with_its_odd_codes() {
+    let ground = ground();
+    let mut process = ground.start();
+    let token = ground.say(&["token", "create", "t", "--scope", "incidents:read", "--scope", "incidents:write"]).trim().to_owned();
+    let client = Client { ground: &ground, token };
+    let service = service_id(&ground);
+    let wish = json!({ "incident": { "type": "incident", "title": "Too hot", "service": { "id": service, "type": "service_reference" },
+        "urgency": "high", "incident_key": "heat", "body": { "type": "incident_body", "details": "81 degrees" } } });
+    let (status, made) = client.call("POST", "/incidents", &wish);
+    assert_eq!((status, made["incident"]["status"].as_str(), made["incident"]["urgency"].as_str()), (201, Some("triggered"), Some("high")));
+    assert_eq!(client.call("POST", "/incidents", &wish).0, 400, "its key is open already");
+    let id = made["incident"]["id"].as_str().expect("an id");
+
+    let (status, note) = client.call("POST", &format!("/incidents/{id}/notes"), &json!({ "note": { "content": "the fan is dead" } }));
+    assert_eq!(
+        (status, note["note"]["content"].as_str(), note["note"]["user"]["summary"].as_str()),
+        (200, Some("the fan is dead"), Some("Ada"))
+    );
+    assert_eq!(client.call("GET", &format!("/incidents/{id}/notes"), &Value::Null).1["notes"].as_array().map(Vec::len), Some(1));
+    let (status, put_off) = client.call("POST", &format!("/incidents/{id}/snooze"), &json!({ "duration": 3600 }));
+    assert_eq!((status, put_off["incident"]["pending_actions"][0]["type"].as_str()), (201, Some("unacknowledge")));
+    for duration in [json!(0), json!(604_801), json!("1h")] {
+        assert_eq!(client.call("POST", &format!("/incidents/{id}/snooze"), &json!({ "duration": duration })).0, 400, "{duration}");
+    }
+    let up = json!({ "incident": { "type": "incident_reference", "escalation_level": 2 } });
+    let (status, escalated) = client.call("PUT", &format!("/incidents/{id}"), &up);
+    assert_eq!((status, escalated["incident"]["assignments"][0]["assignee"]["summary"].as_str()), (200, Some("Ben")));
+    let far = json!({ "incident": { "type": "incident_reference", "escalation_level": 9 } });
+    assert_eq!(client.call("PUT", &format!("/incidents/{id}"), &far).0, 400);
+    let end = json!({ "incidents": [{ "id": id, "type": "incident_reference", "status": "resolved", "resolution": "a new fan" }] });
+    let (status, ended) = client.call("PUT", "/incidents", &end);
+    assert_eq!((status, ended["incidents"][0]["status"].as_str()), (200, Some("resolved")));
+    let (_, log) = client.call("GET", &format!("/incidents/{id}/log_entries?limit=100"), &Value::Null);
+    let kinds: Vec<&str> = log["log_entries"].as_array().into_iter().flatten().filter_map(|entry| entry["type"].as_str()).collect();
+    for kind in ["trigger_log_entry", "annotate_log_entry", "snooze_log_entry", "escalate_log_entry", "resolve_log_entry"] {
+        assert!(kinds.contains(&kind), "{kind} is missing in {kinds:?}");
+    }
+    process.terminate().expect("a clean stop");
+}
+
+fn service_id(ground: &Ground) -> String {
+    let file = rusqlite::Connection::open(ground.data().join("allclear.db")).expect("a database");
+    let query = "SELECT id FROM resource WHERE kind = 'service' AND identity = 'Streams'";
+    file.query_row(query, [], |row| row.get(0)).expect("a service")
+}

@@ -1,0 +1,52 @@
+//! Has the auditor look, tells of what stays, and lets the outside know for as long as all is well: a heartbeat that stops is
+//! the alarm that still works when AllClear does not.
+
+use std::sync::Arc;
+
+use allclear_domain::Timestamp;
+use allclear_ops::audit;
+
+use crate::Parts;
+
+pub(crate) fn start(parts: &Parts) {
+    let parts = parts.clone();
+    parts.rest.clone().supervise("auditor", Arc::clone(&parts.health), move || run_for_ever(parts.clone()));
+}
+
+async fn run_for_ever(parts: Parts) {
+    let mut before = false;
+    loop {
+        parts.rest.sleep(parts.audit_every).await;
+        let findings = look(&parts).await;
+        for finding in &findings {
+            tracing::error!(finding, "the auditor found something");
+        }
+        // Once may be a moment; twice is a state.
+        let stays = before && !findings.is_empty();
+        if (stays || findings.is_empty())
+            && let Err(error) = audit::report(&parts.store, &*parts.rest.rng, &findings).await
+        {
+            tracing::warn!(%error, "the operators could not be told yet");
+        }
+        before = !findings.is_empty();
+        let heartbeat = parts.store.catalog().settings().heartbeat.filter(|_| findings.is_empty());
+        parts.health.found(findings);
+        if let Some(url) = heartbeat
+            && let Err(why) = parts.channels.ping(&url).await
+        {
+            tracing::warn!(why, "the heartbeat did not arrive");
+        }
+    }
+}
+
+async fn look(parts: &Parts) -> Vec<String> {
+    let wall = Timestamp(parts.rest.clock.now_us());
+    let mut findings = match audit::look(&parts.store, wall).await {
+        Ok(findings) => findings,
+        Err(error) => vec![format!("the database does not answer: {error}")],
+    };
+    if !parts.health.is_well() {
+        findings.push(format!("{} panics of loops since the start", parts.health.panics()));
+    }
+    findings
+}

@@ -1,0 +1,177 @@
+//! What people ask for as it arrives, with names in place of ids: read, bounded, and turned into what is to be done.
+
+use allclear_base::Rng;
+use allclear_domain::catalog::Kind;
+use allclear_domain::incident::{self, ByHand, Context, Incident, Urgency};
+use allclear_domain::{PersonId, ServiceId, Span};
+use allclear_store::record::alert;
+use allclear_store::{Lane, Lock, Store, Tx, Write};
+use serde::{Deserialize, Serialize};
+
+use crate::apply::apply;
+use crate::incident::{Act, Opening, context, opening_as};
+use crate::{Actor, Draw, OpsError, Permission};
+
+/// The longest note.
+pub const LONGEST_NOTE: usize = 25_000;
+
+/// The longest time that an incident can be put off: a week, as in `PagerDuty`.
+pub const LONGEST_SNOOZE: Span = Span::from_secs(604_800);
+
+/// The most people that an incident can be given to at once.
+pub const MOST_ASSIGNED: usize = 50;
+
+/// A wish of a person as it arrives, with names in place of ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "snake_case")]
+pub enum Wish {
+    /// Take it.
+    Ack,
+    /// End it.
+    Resolve,
+    /// Write something into the timeline.
+    Note {
+        /// What.
+        text: String,
+    },
+    /// Give it to these people, by name, e-mail address or id.
+    Reassign {
+        /// To whom.
+        people: Vec<String>,
+    },
+    /// Page the next level now, or this one, counted from 1.
+    Escalate {
+        /// Which.
+        level: Option<usize>,
+    },
+    /// Keep quiet for so long.
+    Snooze {
+        /// How long.
+        span: Span,
+    },
+    /// Make it louder or quieter.
+    Urgency {
+        /// How loud.
+        urgency: Urgency,
+    },
+}
+
+impl Wish {
+    /// What is to be done.
+    ///
+    /// # Errors
+    /// [`OpsError::Invalid`] where it is out of bounds; [`OpsError::NotFound`] for a person that nobody knows.
+    pub fn act(self, store: &Store) -> Result<Act, OpsError> {
+        let invalid = |why: &str| Err(OpsError::Invalid(why.to_owned()));
+        Ok(Act::ByHand(match self {
+            Self::Ack => return Ok(Act::Acknowledge),
+            Self::Resolve => return Ok(Act::Resolve),
+            Self::Note { text } if text.trim().is_empty() => return invalid("a note needs a text"),
+            Self::Note { text } if text.chars().count() > LONGEST_NOTE => return invalid("the note is longer than 25000 characters"),
+            Self::Note { text } => ByHand::Note { text: text.replace('\0', "\u{fffd}") },
+            Self::Reassign { people } if people.is_empty() || people.len() > MOST_ASSIGNED => {
+                return invalid("an incident is given to 1 to 50 people");
+            }
+            Self::Reassign { people } => {
+                let people: Result<Vec<_>, _> = people.iter().map(|name| person_named(store, name)).collect();
+                ByHand::Reassign { people: people? }
+            }
+            Self::Escalate { level: Some(0) } => return invalid("levels are counted from 1"),
+            Self::Escalate { level } => ByHand::Escalate { level: level.map(|level| level - 1) },
+            Self::Snooze { span } if span.as_secs() < 1 || span > LONGEST_SNOOZE => {
+                return invalid("an incident is put off for 1 second to 7 days");
+            }
+            Self::Snooze { span } => ByHand::Snooze { until: store.now().plus(span) },
+            Self::Urgency { urgency } => ByHand::SetUrgency { urgency },
+        }))
+    }
+}
+
+/// A person by name, e-mail address or id.
+///
+/// # Errors
+/// [`OpsError::NotFound`].
+pub fn person_named(store: &Store, name: &str) -> Result<PersonId, OpsError> {
+    let catalog = store.catalog();
+    let by_name = catalog.id_of(Kind::Person, name).map(PersonId::from);
+    let by_id = || catalog.person(&name.into()).map(|_| PersonId::from(name));
+    let by_email = || crate::token::person_with_email(&catalog, name);
+    by_name.or_else(by_id).or_else(by_email).ok_or_else(|| OpsError::NotFound { what: "person", id: name.to_owned() })
+}
+
+/// An incident that a person declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// What is wrong, in one line.
+    pub title: String,
+    /// The service, by name or id.
+    pub service: String,
+    /// More about it.
+    #[serde(default)]
+    pub details: Option<String>,
+    /// How loud; the service's own urgency when absent.
+    #[serde(default)]
+    pub urgency: Option<Urgency>,
+    /// To whom it is given in place of the escalation policy; by name, e-mail address or id.
+    #[serde(default)]
+    pub people: Vec<String>,
+    /// What tells it from others: while one with this key is open there is no second. Drawn when absent.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// The longest title that somebody can give.
+pub const LONGEST_TITLE: usize = 1_024;
+
+/// Opens an incident because a person says so. No test and no event ends it: that is theirs.
+///
+/// # Errors
+/// [`OpsError::Invalid`] for a title that is empty or too long, a service that rests, or a key that is open;
+/// [`OpsError::NotFound`] for a service or person that nobody knows.
+pub async fn declare(store: &Store, rng: &dyn Rng, actor: &Actor, wish: Declared) -> Result<Incident, OpsError> {
+    actor.require(Permission::IncidentsWrite)?;
+    let title = wish.title.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    if title.is_empty() || title.chars().count() > LONGEST_TITLE {
+        return Err(OpsError::Invalid(format!("an incident needs a title of at most {LONGEST_TITLE} characters")));
+    }
+    let catalog = store.catalog();
+    let by_id = || catalog.service(&wish.service.as_str().into()).map(|_| ServiceId::from(wish.service.as_str()));
+    let service = catalog.id_of(Kind::Service, &wish.service).map(ServiceId::from).or_else(by_id);
+    let service = service.ok_or_else(|| OpsError::NotFound { what: "service", id: wish.service.clone() })?;
+    let people: Result<Vec<PersonId>, OpsError> = wish.people.iter().map(|name| person_named(store, name)).collect();
+    let (people, agent, draw) = (people?, actor.agent().clone(), Draw::new(rng));
+    let write = Write::new("declare incident", Lane::Act).lock(Lock::Service(service.clone()));
+    let work = move |tx: &mut Tx<'_>| {
+        let ids = draw.ids();
+        let key = format!("declared:{}", wish.key.clone().unwrap_or_else(|| ids.uuid4()));
+        if alert::open_alert(tx, &key)?.is_some() {
+            return Err(OpsError::Invalid("an incident with this key is open already".into()));
+        }
+        let about = Opening {
+            service: service.clone(),
+            dedup_key: key,
+            test: None,
+            title: title.clone(),
+            why: wish.details.clone().unwrap_or_else(|| title.clone()).replace('\0', "\u{fffd}"),
+            agent: agent.clone(),
+            run: None,
+            event: None,
+        };
+        let Some(mut pending) = opening_as(tx, &ids, about, wish.urgency) else {
+            return Err(OpsError::Invalid("the service rests: nothing opens on it until its pause is over".into()));
+        };
+        if !people.is_empty() {
+            let context = context_of_new(tx, &pending.change.next);
+            pending.change = incident::give_to(pending.change, &agent, &people, &context, tx.now());
+        }
+        let opened = apply(tx, &ids, vec![pending])?;
+        opened.into_iter().next().ok_or_else(|| OpsError::NotFound { what: "incident", id: String::new() })
+    };
+    store.write(write, work).await
+}
+
+/// What a decision depends on for an incident that is not written yet.
+fn context_of_new(tx: &Tx<'_>, incident: &Incident) -> Context {
+    let catalog = tx.catalog();
+    context(&catalog, catalog.service(&incident.service), &incident.levels, true, tx.now())
+}
