@@ -100,8 +100,13 @@ fn postgres() -> anyhow::Result<()> {
 
 fn bench(more: &[String]) -> anyhow::Result<()> {
     packages::ensure("prometheus-blackbox-exporter", "prometheus-blackbox-exporter")?;
+    packages::ensure("prometheus-alertmanager", "prometheus-alertmanager")?;
+    let server = postgres::Server::start()?;
     run(Command::new("cargo").args(["build", "--release", "-p", "allclear", "-p", "allclear-acceptance"]))?;
-    run(Command::new("cargo").args(["run", "--release", "--quiet", "-p", "allclear-acceptance", "--", "bench"]).args(more))
+    run(Command::new("cargo")
+        .args(["run", "--release", "--quiet", "-p", "allclear-acceptance", "--", "bench"])
+        .args(more)
+        .env("ALLCLEAR_TEST_POSTGRES", server.url()))
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {

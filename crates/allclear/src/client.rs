@@ -80,7 +80,11 @@ fn read(args: &FilesArgs) -> anyhow::Result<Option<Files>> {
     if !loaded.is_usable() {
         return Ok(None);
     }
-    let source = args.source.clone().unwrap_or_else(|| server::source_name(&args.path));
+    let source = match &args.source {
+        Some(source) => source.clone(),
+        None if args.path.is_dir() => server::source_name(&args.path),
+        None => bail!("name the source of a single file with --source: what the source owns and the file lacks is removed"),
+    };
     Ok(Some(Files::new(source, &loaded.into_documents())?))
 }
 

@@ -347,7 +347,14 @@ impl Files {
 
     fn read(self) -> Result<(String, Vec<Document>), OpsError> {
         let read = |(kind, body)| Document::from_json(kind, body).map_err(|e| OpsError::Invalid(format!("{e}: {}", e.source)));
-        Ok((self.source, self.documents.into_iter().map(read).collect::<Result<_, OpsError>>()?))
+        let documents = self.documents.into_iter().map(read).collect::<Result<Vec<_>, OpsError>>()?;
+        // Whoever sent it, it is checked as a file is.
+        let text = allclear_config::export(&documents).map_err(|e| OpsError::Invalid(e.to_string()))?;
+        let checked = allclear_config::load_str("configuration", &text, &|_, _| true);
+        match checked.diagnostics.iter().find(|one| one.severity == allclear_config::Severity::Error) {
+            Some(error) => Err(OpsError::Invalid(error.to_string())),
+            None => Ok((self.source, checked.into_documents())),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) async fn pagerduty(State(app): State<App>, Path(channel): Path<String
         pagerduty_channel::Happened::Acknowledged => Act::Acknowledge,
         pagerduty_channel::Happened::Resolved => Act::Resolve,
     };
-    let done = link::Done { channel, act, key: told.key, incident: told.incident, by: told.by, at: told.at };
+    let done = link::Done { channel, act, key: told.key, incident: told.incident, by: told.by, by_person: told.by_person, at: told.at };
     match link::follow(&app.store, &*app.rng, done).await {
         Ok(_) => StatusCode::ACCEPTED.into_response(),
         Err(error) => unavailable(&error),

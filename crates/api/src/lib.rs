@@ -127,7 +127,9 @@ pub fn local_router(app: App) -> Router {
 /// Carries a change out on the pager's thread: what readers ask for does not hold it up, and it runs to its end though
 /// the caller goes away.
 async fn on_the_pager(State(app): State<App>, request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
+    // A configuration may be large, and reading it must hold nobody's acknowledgement up.
+    let is_configuration = ["/config/v1/plan", "/config/v1/apply"].contains(&request.uri().path());
+    if request.method().is_safe() || is_configuration {
         return next.run(request).await;
     }
     let (reply, answer) = tokio::sync::oneshot::channel();

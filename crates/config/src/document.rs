@@ -137,8 +137,9 @@ fn smtp(sink: &Sink, node: &Node) -> Option<SmtpAccount> {
 /// `AllClear <allclear@example.com>` or the bare address.
 fn sender(sink: &Sink, node: &Node) -> Option<String> {
     let text = decode::name(sink, node)?;
-    let address = text.split_once('<').map_or(Some(text.as_str()), |(_, rest)| rest.strip_suffix('>'));
-    if !address.is_some_and(is_mail_address) {
+    let (name, address) = text.split_once('<').map_or(("", Some(text.as_str())), |(name, rest)| (name, rest.strip_suffix('>')));
+    let is_plain = name.chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_' | '\''));
+    if !is_plain || !address.is_some_and(is_mail_address) {
         let help = "write allclear@example.com or \"AllClear <allclear@example.com>\"".to_owned();
         sink.error(node.pos, format!("{text:?} is not a sender"), Some(help));
         return None;
@@ -304,7 +305,11 @@ fn email(sink: &Sink, node: &Node) -> Option<String> {
 
 pub(crate) fn is_mail_address(text: &str) -> bool {
     let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b',' | b'"'));
-    plain && text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.') && !host.contains('@'))
+    let has_dots_apart = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && !part.contains("..");
+    plain
+        && text
+            .split_once('@')
+            .is_some_and(|(user, host)| has_dots_apart(user) && has_dots_apart(host) && host.contains('.') && !host.contains('@'))
 }
 
 fn contact_method(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<ContactMethod> {

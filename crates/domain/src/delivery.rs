@@ -188,6 +188,9 @@ pub struct Delivery {
     pub why: Option<NotifyReason>,
     /// The level and pass whose page it is, for a page.
     pub position: Option<(usize, u32)>,
+    /// What tells the incident from others where it is linked to: messages about it keep their order over several incidents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
     /// The incident's status when this was written, where a program reads it; people are told how it stands now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stood: Option<String>,
@@ -201,6 +204,9 @@ impl Delivery {
     /// The lane in which it waits its turn.
     #[must_use]
     pub fn lane(&self) -> String {
+        if let Some(thread) = &self.thread {
+            return format!("{}|{}|{thread}", self.channel, self.address);
+        }
         match (&self.recipient, self.by) {
             // What a component shows is one thing, whatever incident changed it.
             (Recipient::Mirror { .. }, _) => format!("{}|{}", self.recipient.key(), self.channel),
@@ -395,6 +401,9 @@ pub const MOST_ATTEMPTS: u32 = 12;
 /// The most times that a page of unknown fate is sent again: at most one extra page per lost answer.
 const MOST_REPEATS_OF_UNKNOWN: u32 = 3;
 
+/// How often two channels are asked for a message that they refuse, together.
+const MOST_REFUSALS_BY_TWO: u32 = 4;
+
 /// The longest pause between two attempts.
 const LONGEST_BACKOFF: Span = Span::from_mins(5);
 
@@ -423,9 +432,18 @@ pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way,
     let Way { idempotent, has_second } = way;
     let attempts = delivery.attempts;
     let other_untried = has_second && attempts <= 1;
+    // Who drops repeats may be asked as often as who refused.
+    let outcome = match outcome {
+        Outcome::Unknown { why } if idempotent => Outcome::Retry { why, after: None },
+        Outcome::Accepted { .. } | Outcome::Retry { .. } | Outcome::Permanent { .. } | Outcome::Unknown { .. } => outcome,
+    };
     match outcome {
         Outcome::Accepted { .. } => Settled::Finished { status: Status::Accepted, why: None },
         Outcome::Permanent { why } | Outcome::Retry { why, .. } if other_untried => Settled::Again { at, why, possible_repeat: false },
+        // The one that refused may be the one that is broken: each way gets a second try.
+        Outcome::Permanent { why } if has_second && attempts < MOST_REFUSALS_BY_TWO => {
+            Settled::Again { at: at.plus(backoff(attempts)), why, possible_repeat: false }
+        }
         Outcome::Permanent { why } => Settled::Finished { status: Status::Failed, why: Some(why) },
         Outcome::Retry { why, .. } if attempts >= MOST_ATTEMPTS => Settled::Finished { status: Status::Parked, why: Some(why) },
         Outcome::Retry { why, after } => {
@@ -434,9 +452,9 @@ pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way,
         }
         Outcome::Unknown { why } => {
             let pages = delivery.purpose == Purpose::Page && urgency == Urgency::High;
-            let may_repeat = idempotent || delivery.purpose == Purpose::State || pages;
+            let may_repeat = delivery.purpose == Purpose::State || pages;
             if may_repeat && attempts < MOST_REPEATS_OF_UNKNOWN {
-                Settled::Again { at: at.plus(backoff(attempts)), why, possible_repeat: !idempotent }
+                Settled::Again { at: at.plus(backoff(attempts)), why, possible_repeat: true }
             } else {
                 Settled::Finished { status: Status::Unknown, why: Some(why) }
             }
@@ -498,6 +516,7 @@ mod tests {
             purpose,
             why: None,
             position: None,
+            thread: None,
             stood: None,
             due_at: Timestamp(0),
             attempts,
@@ -548,13 +567,25 @@ mod tests {
     }
 
     #[test]
-    fn what_the_first_channel_refuses_goes_to_the_second_at_once_and_to_nobody_else() {
+    fn what_the_first_channel_refuses_goes_to_the_second_at_once_and_each_is_asked_twice() {
         let refused = || Outcome::Permanent { why: "account suspended".into() };
         let way = Way { idempotent: false, has_second: true };
         let first = settle(&delivery(Purpose::Page, 1), Urgency::High, refused(), way, Timestamp(7));
         assert!(matches!(first, Settled::Again { at: Timestamp(7), possible_repeat: false, .. }), "{first:?}");
         let second = settle(&delivery(Purpose::Page, 2), Urgency::High, refused(), way, Timestamp(7));
-        assert!(matches!(second, Settled::Finished { status: Status::Failed, .. }), "{second:?}");
+        assert!(matches!(second, Settled::Again { at: Timestamp(2_000_007), .. }), "the second may be the broken one: {second:?}");
+        let fourth = settle(&delivery(Purpose::Page, 4), Urgency::High, refused(), way, Timestamp(7));
+        assert!(matches!(fourth, Settled::Finished { status: Status::Failed, .. }), "{fourth:?}");
+    }
+
+    #[test]
+    fn who_drops_repeats_is_asked_again_as_long_as_who_refuses() {
+        let way = Way { idempotent: true, has_second: false };
+        let lost = || Outcome::Unknown { why: "time-out".into() };
+        let fifth = settle(&delivery(Purpose::Mirror, 5), Urgency::Low, lost(), way, Timestamp(0));
+        assert!(matches!(fifth, Settled::Again { possible_repeat: false, .. }), "{fifth:?}");
+        let last = settle(&delivery(Purpose::Mirror, MOST_ATTEMPTS), Urgency::Low, lost(), way, Timestamp(0));
+        assert!(matches!(last, Settled::Finished { status: Status::Parked, .. }), "{last:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use allclear_domain::Timestamp;
-use allclear_ops::audit;
+use allclear_ops::audit::{self, Finding};
 
 use crate::Parts;
 
@@ -19,18 +19,19 @@ async fn run_for_ever(parts: Parts) {
         parts.rest.sleep(parts.audit_every).await;
         let findings = look(&parts).await;
         for finding in &findings {
-            tracing::error!(finding, "the auditor found something");
+            tracing::error!(finding = finding.text, "the auditor found something");
         }
         // Once may be a moment; twice is a state.
         let stays = before && !findings.is_empty();
+        let (texts, is_well) = (findings.iter().map(|one| one.text.clone()).collect::<Vec<_>>(), findings.iter().all(|one| !one.is_ours));
         if (stays || findings.is_empty())
-            && let Err(error) = audit::report(&parts.store, &*parts.rest.rng, &findings).await
+            && let Err(error) = audit::report(&parts.store, &*parts.rest.rng, &texts).await
         {
             tracing::warn!(%error, "the operators could not be told yet");
         }
         before = !findings.is_empty();
-        let heartbeat = parts.store.catalog().settings().heartbeat.filter(|_| findings.is_empty());
-        parts.health.found(findings);
+        let heartbeat = parts.store.catalog().settings().heartbeat.filter(|_| is_well);
+        parts.health.found(texts);
         if let Some(url) = heartbeat
             && let Err(why) = parts.channels.ping(&url).await
         {
@@ -39,14 +40,14 @@ async fn run_for_ever(parts: Parts) {
     }
 }
 
-async fn look(parts: &Parts) -> Vec<String> {
+async fn look(parts: &Parts) -> Vec<Finding> {
     let wall = Timestamp(parts.rest.clock.now_us());
     let mut findings = match audit::look(&parts.store, wall).await {
         Ok(findings) => findings,
-        Err(error) => vec![format!("the database does not answer: {error}")],
+        Err(error) => vec![Finding::ours(format!("the database does not answer: {error}"))],
     };
     if !parts.health.is_well() {
-        findings.push(format!("{} panics of loops since the start", parts.health.panics()));
+        findings.push(Finding::ours(format!("{} panics of loops since the start", parts.health.panics())));
     }
     findings
 }

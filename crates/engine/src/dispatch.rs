@@ -108,9 +108,10 @@ impl Fleet {
             let breaker = sender.breaker(|breaker| *breaker);
             let free = SLOTS.saturating_sub(sender.busy.load(Ordering::SeqCst));
             capacity.slots.insert(carrier.clone(), breaker.allows(free, Timestamp(now)));
-            if let Some(at) = breaker.next_try() {
+            // One whose next try is due gets it: that is how it is found to be back.
+            if let Some(at) = breaker.next_try().filter(|at| at.0 > now) {
                 capacity.unwell.insert(carrier.clone());
-                again_at = again_at.min(if at.0 > now { at.0 } else { i64::MAX });
+                again_at = again_at.min(at.0);
             }
         }
         (capacity, again_at)

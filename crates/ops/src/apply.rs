@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 
+use allclear_domain::catalog::Account;
 use allclear_domain::delivery::{self, Delivery, Means, Purpose, Recipient, Unwanted};
 use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State};
 use allclear_domain::{ChannelId, ComponentId, DeliveryId, IncidentId, PersonId};
@@ -175,6 +176,7 @@ fn page(
             purpose: Purpose::Page,
             why: Some(why),
             position: position(incident),
+            thread: None,
             stood: None,
             due_at: planned.at,
             attempts: 0,
@@ -216,6 +218,7 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
             purpose: Purpose::AllClear,
             why: None,
             position: None,
+            thread: None,
             stood: None,
             due_at: now,
             attempts: 0,
@@ -232,6 +235,7 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
     let incident = &change.next;
     let Some(service) = catalog.service(&incident.service) else { return Ok(()) };
     let is_new = change.log.iter().any(|entry| matches!(entry.kind, LogKind::Triggered { .. }));
+    let key = alert::alerts_of(tx, &incident.id)?.into_iter().next().map(|alert| alert.dedup_key);
     for room in &service.rooms {
         let Some(channel) = catalog.channel(&room.channel) else { continue };
         if !channel.account.takes_incidents() || came_from(change, &room.channel) {
@@ -256,6 +260,7 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
                 purpose: *purpose,
                 why: None,
                 position: None,
+                thread: matches!(channel.account, Account::Pagerduty(_)).then(|| key.clone()).flatten(),
                 stood: channel.account.is_for_programs().then(|| incident.state.word().to_owned()),
                 due_at: now,
                 attempts: 0,
@@ -286,6 +291,7 @@ pub(crate) fn tell_mirror(tx: &mut Tx<'_>, ids: &Ids, incident: &IncidentId, id:
         purpose: Purpose::Mirror,
         why: None,
         position: None,
+        thread: None,
         stood: None,
         due_at: now,
         attempts: 0,

@@ -18,8 +18,9 @@ const KEY: &str = "auditor";
 /// How long a timer may be due: it fires within milliseconds, and a second later where a wake-up was lost.
 const TIMER_PATIENCE: Span = Span::from_secs(60);
 
-/// How long a message may be due: what a provider refuses is put off, so that only what nobody looks at stays due.
-const MESSAGE_PATIENCE: Span = Span::from_mins(5);
+/// How long a message may be due: longer than a burst takes at one message a second and address, and than most outages of a
+/// provider, behind whose first message others wait.
+const MESSAGE_PATIENCE: Span = Span::from_mins(15);
 
 /// How far our time may run ahead of the machine's before somebody should know.
 const CLOCK_PATIENCE: Span = Span::from_mins(5);
@@ -30,35 +31,55 @@ const PARKED_SHOWN: Span = Span::from_mins(60);
 /// Open incidents that are looked at, newest first, of each status.
 const MOST_INCIDENTS: u32 = 500;
 
-/// Looks; one sentence for each thing that is not as it should be. `wall` is what the machine's clock says.
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// In a sentence.
+    pub text: String,
+    /// Whether AllClear itself is to blame, as far as it can know; a provider's trouble is not the end of AllClear.
+    pub is_ours: bool,
+}
+
+impl Finding {
+    /// One that is ours.
+    #[must_use]
+    pub const fn ours(text: String) -> Self {
+        Self { text, is_ours: true }
+    }
+}
+
+/// Looks; one finding for each thing that is not as it should be. `wall` is what the machine's clock says.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn look(store: &Store, wall: Timestamp) -> Result<Vec<String>, OpsError> {
+pub async fn look(store: &Store, wall: Timestamp) -> Result<Vec<Finding>, OpsError> {
     store.read("audit", move |tx| Ok::<_, OpsError>(look_within(tx, wall)?)).await
 }
 
-fn look_within(tx: &mut Tx<'_>, wall: Timestamp) -> Result<Vec<String>, StoreError> {
+fn look_within(tx: &mut Tx<'_>, wall: Timestamp) -> Result<Vec<Finding>, StoreError> {
     let (now, mut findings) = (tx.now(), Vec::new());
     if let Some(due) = timer::next_due(tx)?.filter(|due| due.plus(TIMER_PATIENCE) < now) {
-        findings.push(format!("a timer has been due for {}", now.since(due)));
+        findings.push(Finding::ours(format!("a timer has been due for {}", now.since(due))));
     }
     let (waiting, oldest) = outbox::backlog(tx)?;
     if let Some(due) = oldest.filter(|due| due.plus(MESSAGE_PATIENCE) < now) {
-        findings.push(format!("the oldest of {waiting} waiting messages has been due for {}", now.since(due)));
+        let text = format!("the oldest of {waiting} waiting messages has been due for {}", now.since(due));
+        findings.push(Finding { text, is_ours: false });
     }
     let parked = outbox::parked_since(tx, now.minus(PARKED_SHOWN))?;
     if parked > 0 {
-        findings.push(format!("{parked} messages of the last hour were given up after their last attempt"));
+        let text = format!("{parked} messages of the last hour were given up after their last attempt");
+        findings.push(Finding { text, is_ours: false });
     }
     if now > wall.plus(CLOCK_PATIENCE) {
-        findings.push(format!("the machine's clock is {} behind", now.since(wall)));
+        findings.push(Finding::ours(format!("the machine's clock is {} behind", now.since(wall))));
     }
     for status in ["triggered", "acknowledged"] {
         for open in incidents::list_incidents(tx, Some(status), i64::MAX, MOST_INCIDENTS)? {
             let waits = !timer::timers_of(tx, &incident_subject(&open))?.is_empty();
             if !waits && alert::alerts_of(tx, &open.id)?.iter().all(|one| one.resolved_at.is_some()) {
-                findings.push(format!("incident #{} is open and nothing will ever happen to it", open.number));
+                let text = format!("incident #{} is open and nothing will ever happen to it", open.number);
+                findings.push(Finding::ours(text));
             }
         }
     }

@@ -11,7 +11,7 @@ use allclear_domain::delivery::{
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State};
 use allclear_domain::status::ComponentStatus;
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span, Timestamp};
-use allclear_store::record::delivery::{self as outbox, Stored};
+use allclear_store::record::delivery::{self as outbox, Linked, Stored};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::{alert, component};
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
@@ -142,7 +142,11 @@ impl Ways {
 
     fn choose(&self, stored: &Stored, incident: &Incident) -> &Carrier {
         let is_well = |carrier: &Carrier| !self.unwell.contains(carrier);
-        delivery::carrier_of(&self.first, self.second.as_ref(), incident.number, stored.delivery.attempts, is_well)
+        let last = stored
+            .carrier
+            .as_ref()
+            .and_then(|last| [Some(&self.first), self.second.as_ref()].into_iter().flatten().find(|one| one.channel == *last));
+        delivery::carrier_of(&self.first, self.second.as_ref(), incident.number, last, is_well)
     }
 }
 
@@ -243,7 +247,13 @@ fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &s
     // Only a mail has neither keys nor buttons to answer with.
     let links = carrier.class == "email" && first.delivery.purpose == Purpose::Page;
     let link = links.then(|| seed.derive(&["link", attempt]));
-    outbox::insert_attempt(tx, attempt, link.as_deref().map(hash).as_deref())?;
+    let about = match (&link, &first.delivery.recipient) {
+        (Some(link), Recipient::Person { person }) => {
+            Some(Linked { hash: hash(link), person: person.clone(), incidents: claimed.iter().map(|(_, i)| i.id.clone()).collect() })
+        }
+        _ => None,
+    };
+    outbox::insert_attempt(tx, attempt, about.as_ref())?;
     let root = root_of(tx, &first.delivery, &carrier, incident)?;
     let (address, recipient) = (first.delivery.address.clone(), first.delivery.recipient.clone());
     let by = first.delivery.by;
@@ -440,7 +450,8 @@ fn after_loss(tx: &mut Tx<'_>, stored: &Stored, incident: &Incident) -> Result<(
     };
     outbox::hurry(tx, &incident.id, &lost.recipient.key())?;
     let of_level = outbox::deliveries_of(tx, &incident.id)?;
-    let meant = |d: &&Stored| d.delivery.position == lost.position && d.status != Status::Cancelled;
+    let is_for_them = |d: &Stored| matches!(&d.delivery.recipient, Recipient::Person { person } if here.assigned.contains(person));
+    let meant = |d: &&Stored| d.delivery.position == lost.position && d.status != Status::Cancelled && is_for_them(d);
     let all_lost = of_level.iter().filter(meant).all(|d| d.delivery.id == lost.id || d.status.is_lost());
     if all_lost {
         unreachable_level(tx, incident, here.level, here.pass)?;
@@ -544,8 +555,7 @@ pub struct Answerable {
 pub async fn answerable(store: &Store, link: &str) -> Result<Option<Answerable>, OpsError> {
     let hash = hash(link);
     let work = move |tx: &mut Tx<'_>| {
-        let Some(attempt) = outbox::attempt_of_link(tx, &hash)? else { return Ok(None) };
-        let Some((person, ids)) = told_by(tx, &attempt)? else { return Ok(None) };
+        let Some(Linked { person, incidents: ids, .. }) = outbox::find_link(tx, &hash)? else { return Ok(None) };
         let Some(name) = tx.catalog().person(&person).map(|found| found.name.clone()) else { return Ok(None) };
         let mut about = Vec::with_capacity(ids.len());
         for id in ids {

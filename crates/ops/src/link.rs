@@ -24,11 +24,14 @@ pub struct Done {
     pub incident: Option<IncidentId>,
     /// Who did it, as they are called there.
     pub by: String,
+    /// Whether that was a person.
+    pub by_person: bool,
     /// When.
     pub at: Timestamp,
 }
 
-/// How far the clocks of the two services may be apart.
+/// How far the clocks of the two services may be apart, for what a person did there. What no person did may be the echo of an
+/// end that we told of just before the next incident opened: it gets no grace.
 const SKEW: Span = Span::from_mins(1);
 
 /// Does the same here; the incident if that changed it. What was done before the incident opened concerns an earlier one
@@ -50,7 +53,8 @@ pub async fn follow(store: &Store, rng: &dyn Rng, done: Done) -> Result<Option<I
         let Some(found) = incidents::find_incident(tx, &id)? else { return Ok(None) };
         let catalog = tx.catalog();
         let linked = catalog.service(&found.service).is_some_and(|service| service.rooms.iter().any(|room| room.channel == done.channel));
-        if !linked || done.at.plus(SKEW) < found.opened_at {
+        let skew = if done.by_person { SKEW } else { Span::ZERO };
+        if !linked || done.at.plus(skew) < found.opened_at {
             return Ok(None);
         }
         let agent = Agent::Linked { channel: done.channel.clone(), name: done.by.clone() };

@@ -69,13 +69,8 @@ impl Wish {
             Self::Note { text } if text.trim().is_empty() => return invalid("a note needs a text"),
             Self::Note { text } if text.chars().count() > LONGEST_NOTE => return invalid("the note is longer than 25000 characters"),
             Self::Note { text } => ByHand::Note { text: text.replace('\0', "\u{fffd}") },
-            Self::Reassign { people } if people.is_empty() || people.len() > MOST_ASSIGNED => {
-                return invalid("an incident is given to 1 to 50 people");
-            }
-            Self::Reassign { people } => {
-                let people: Result<Vec<_>, _> = people.iter().map(|name| person_named(store, name)).collect();
-                ByHand::Reassign { people: people? }
-            }
+            Self::Reassign { people } if people.is_empty() => return invalid("an incident is given to somebody"),
+            Self::Reassign { people } => ByHand::Reassign { people: people_named(store, &people)? },
             Self::Escalate { level: Some(0) } => return invalid("levels are counted from 1"),
             Self::Escalate { level } => ByHand::Escalate { level: level.map(|level| level - 1) },
             Self::Snooze { span } if span.as_secs() < 1 || span > LONGEST_SNOOZE => {
@@ -98,6 +93,24 @@ pub fn person_named(store: &Store, name: &str) -> Result<PersonId, OpsError> {
     let by_email = || crate::token::person_with_email(&catalog, name);
     by_name.or_else(by_id).or_else(by_email).ok_or_else(|| OpsError::NotFound { what: "person", id: name.to_owned() })
 }
+
+/// The same for several, each once.
+fn people_named(store: &Store, names: &[String]) -> Result<Vec<PersonId>, OpsError> {
+    if names.len() > MOST_ASSIGNED {
+        return Err(OpsError::Invalid(format!("an incident is given to at most {MOST_ASSIGNED} people")));
+    }
+    let mut people = Vec::with_capacity(names.len());
+    for name in names {
+        let person = person_named(store, name)?;
+        if !people.contains(&person) {
+            people.push(person);
+        }
+    }
+    Ok(people)
+}
+
+/// The longest key of a declared incident; `PagerDuty`'s bound.
+const LONGEST_KEY: usize = 255;
 
 /// An incident that a person declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,8 +151,14 @@ pub async fn declare(store: &Store, rng: &dyn Rng, actor: &Actor, wish: Declared
     let by_id = || catalog.service(&wish.service.as_str().into()).map(|_| ServiceId::from(wish.service.as_str()));
     let service = catalog.id_of(Kind::Service, &wish.service).map(ServiceId::from).or_else(by_id);
     let service = service.ok_or_else(|| OpsError::NotFound { what: "service", id: wish.service.clone() })?;
-    let people: Result<Vec<PersonId>, OpsError> = wish.people.iter().map(|name| person_named(store, name)).collect();
-    let (people, agent, draw) = (people?, actor.agent().clone(), Draw::new(rng));
+    if wish.details.as_ref().is_some_and(|details| details.chars().count() > LONGEST_NOTE) {
+        return Err(OpsError::Invalid(format!("the details are longer than {LONGEST_NOTE} characters")));
+    }
+    if wish.key.as_ref().is_some_and(|key| key.chars().count() > LONGEST_KEY || key.contains('\0')) {
+        return Err(OpsError::Invalid(format!("a key has at most {LONGEST_KEY} characters, and no NUL")));
+    }
+    let people = people_named(store, &wish.people)?;
+    let (agent, draw) = (actor.agent().clone(), Draw::new(rng));
     let write = Write::new("declare incident", Lane::Act).lock(Lock::Service(service.clone()));
     let work = move |tx: &mut Tx<'_>| {
         let ids = draw.ids();

@@ -10,4 +10,5 @@ CREATE INDEX delivery_by_carrier ON delivery (carrier_id, finished_at);
 CREATE INDEX delivery_parked ON delivery (finished_at) WHERE status = 'parked';
 
 ALTER TABLE attempt ADD COLUMN link_hash TEXT;
+ALTER TABLE attempt ADD COLUMN link TEXT;
 CREATE UNIQUE INDEX attempt_by_link ON attempt (link_hash);

@@ -505,7 +505,7 @@ impl Day {
             wrong.extend(tool.lost(&store).await?);
             if calm {
                 let findings = allclear_ops::audit::look(&store, store.now()).await?;
-                wrong.extend(findings.into_iter().filter(|finding| !finding.contains("given up")));
+                wrong.extend(findings.into_iter().filter(|finding| finding.is_ours).map(|finding| finding.text));
             }
             Ok::<_, anyhow::Error>(wrong)
         };

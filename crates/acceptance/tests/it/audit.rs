@@ -33,7 +33,7 @@ async fn server() -> Api {
 }
 
 async fn look(api: &Api) -> Vec<String> {
-    audit::look(&api.store, api.store.now()).await.expect("a look")
+    audit::look(&api.store, api.store.now()).await.expect("a look").into_iter().map(|one| one.text).collect()
 }
 
 async fn open_titles(api: &Api) -> Vec<String> {
@@ -83,5 +83,5 @@ async fn an_open_incident_to_which_nothing_will_happen_is_found() {
 async fn a_clock_that_is_behind_is_found() {
     let api = server().await;
     let findings = audit::look(&api.store, api.store.now().minus(Span::from_mins(10))).await.expect("a look");
-    assert!(findings.len() == 1 && findings[0].starts_with("the machine's clock is "), "{findings:?}");
+    assert!(findings.len() == 1 && findings[0].text.starts_with("the machine's clock is "), "{findings:?}");
 }

@@ -77,6 +77,20 @@ fn a_link_that_is_cut_off_or_made_up_shows_nothing_and_changes_nothing() {
 }
 
 #[test]
+fn the_link_of_a_mail_whose_answer_was_lost_is_good_after_the_mail_went_again() {
+    let ground = Ground::with_one_test();
+    let mut process = ground.start();
+    ground.world.mail.player().faults().drop_answers = 1;
+    ground.world.live.player().turn(Switch::WrongJson);
+    let pages = || mails(&ground).into_iter().filter(|mail| mail.text.contains("/answer/")).collect::<Vec<_>>();
+    assert!(wait(PATIENCE, || pages().len() > 1), "{}", log_of(&process));
+    assert!(pages()[1].subject.contains("possible repeat"), "{}", pages()[1].subject);
+    let (status, seen) = get(ground.addr, &link(&ground)).expect("an answer");
+    assert!(status == 200 && seen.contains("AllClear for Ada"), "{status} {seen}");
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
 fn a_mail_server_that_refuses_later_and_loses_answers_gets_no_more_than_it_must() {
     let ground = Ground::with_one_test();
     let mut process = ground.start();

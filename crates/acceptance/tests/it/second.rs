@@ -28,6 +28,25 @@ fn a_page_that_the_first_company_refuses_goes_by_the_second_at_once() {
 }
 
 #[test]
+fn a_company_that_works_again_is_found_to_and_used_again() {
+    let ground = Ground::with_one_test();
+    let mut process = ground.start();
+    // Enough to open its breaker.
+    ground.world.phone.player().faults().refuse = 5;
+    let told = |number: i32| [false, true].map(|second| texts(&ground, second, &format!("[#{number}]")) > 0);
+    let mut number = 0;
+    while texts(&ground, false, "ALERT") == 0 && number < 20 {
+        number += 1;
+        let event = serde_json::json!({ "routing_key": key(&ground), "event_action": "trigger", "dedup_key": number.to_string(),
+            "payload": { "summary": format!("trouble {number}"), "source": "test", "severity": "error" } });
+        assert_eq!(ground.post("/v2/enqueue", &event), 202);
+        assert!(wait(PATIENCE, || told(number).contains(&true)), "{}", log_of(&process));
+    }
+    assert!(texts(&ground, false, "ALERT") > 0, "{number} incidents and the first company was never asked again");
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
 fn every_fourth_incident_is_told_by_the_second_company() {
     let ground = Ground::with_one_test();
     let mut process = ground.start();

@@ -13,8 +13,6 @@ use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 
-pub use payload::is_address;
-
 use crate::{CALL_TIMEOUT, Envelope, answer};
 
 /// Sends a mail: one connection, no retry.
@@ -92,7 +90,7 @@ async fn talk(
             wire::after_greeting(client.start_tls(ready, &account.host, authority).await?)
         }
     };
-    let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(wire::Stream(stream)), &hello).await?;
+    let mut connection = AsyncSmtpConnection::connect_with_transport(Box::new(wire::Stream::new(stream)), &hello).await?;
     if let Some(credentials) = credentials {
         connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
     }

@@ -75,7 +75,20 @@ pub(super) fn after_greeting(stream: Box<dyn Io>) -> Box<dyn Io> {
 }
 
 /// A stream in lettre's form.
-pub(super) struct Stream(pub(super) Box<dyn Io>);
+pub(super) struct Stream {
+    io: Box<dyn Io>,
+    /// Bytes that may still come.
+    left: usize,
+}
+
+/// What a server may say in all: a hundred times what a talk needs.
+const MOST_BYTES: usize = 256 * 1024;
+
+impl Stream {
+    pub(super) fn new(io: Box<dyn Io>) -> Self {
+        Self { io, left: MOST_BYTES }
+    }
+}
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -91,21 +104,28 @@ impl AsyncTokioStream for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        let came = buf.filled().len() - before;
+        if came > self.left {
+            return Poll::Ready(Err(io::Error::other("the mail server says more than it is asked")));
+        }
+        self.left -= came;
+        read
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Told {
     pub incident: Option<IncidentId>,
     /// Who did it.
     pub by: String,
+    /// Whether that was a person: what was not may be the echo of what we sent.
+    pub by_person: bool,
     /// When it happened there.
     pub at: Timestamp,
 }
@@ -64,7 +66,7 @@ pub fn parse(body: &[u8]) -> Option<Told> {
     let by = if name.is_empty() { "PagerDuty".to_owned() } else { format!("{name} in PagerDuty") };
     let at = event.get("occurred_at")?.as_str()?.parse::<Timestamp>().ok()?;
     let incident = key.strip_prefix(BY_INCIDENT).map(IncidentId::from);
-    Some(Told { what, key, incident, by, at })
+    Some(Told { what, key, incident, by, by_person: by_user, at })
 }
 
 #[cfg(test)]

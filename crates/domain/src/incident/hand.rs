@@ -179,9 +179,10 @@ fn set_urgency(incident: &Incident, by: &Agent, urgency: Urgency, state: &State,
             Some(at) => change.effects.push(Effect::SetTimer { timer: Timer::Escalate { level, pass }, at }),
             None => change.effects.push(clear(Timer::Escalate { level, pass })),
         }
+        // What still waits was planned by the rules for the other urgency.
+        change.effects.push(Effect::CancelPages);
         if urgency == Urgency::High {
             let why = NotifyReason::Louder;
-            change.effects.push(Effect::CancelPages);
             change.effects.extend(here.assigned.iter().map(|person| Effect::Page { person: person.clone(), why }));
         }
         change.next.state = State::Triggered(Paging::Level(AtLevel { escalates_at, ..here.clone() }));

@@ -56,7 +56,7 @@ pub fn acknowledge_by(incident: &Incident) -> Option<&Acknowledgement> {
 
 fn from_triggered(incident: &Incident, paging: &Paging, event: &Event, context: &Context, at: Timestamp) -> Result<Change, Refused> {
     match event {
-        Event::Acknowledge { by } => Ok(acknowledge(incident, paging.clone(), vec![], by, context, at)),
+        Event::Acknowledge { by } => Ok(acknowledge(incident, paging.clone(), None, by, context, at)),
         Event::Resolve { by, why } => Ok(resolve(incident, by.clone(), why.clone(), at)),
         Event::OpenTooLong => open_too_long(incident, context, at),
         Event::EscalationDue { level, pass } => {
@@ -84,7 +84,7 @@ fn from_triggered(incident: &Incident, paging: &Paging, event: &Event, context: 
 fn from_acknowledged(incident: &Incident, held: &Acknowledged, event: &Event, context: &Context, at: Timestamp) -> Result<Change, Refused> {
     match event {
         Event::Acknowledge { by } if held.by.iter().any(|earlier| same_agent(&earlier.by, by)) => Err(Refused::AlreadyAcknowledged),
-        Event::Acknowledge { by } => Ok(acknowledge(incident, held.paging.clone(), held.by.clone(), by, context, at)),
+        Event::Acknowledge { by } => Ok(acknowledge(incident, held.paging.clone(), Some(held), by, context, at)),
         Event::Resolve { by, why } => Ok(resolve(incident, by.clone(), why.clone(), at)),
         Event::OpenTooLong => open_too_long(incident, context, at),
         Event::AcknowledgementTimedOut => Ok(unacknowledge(incident, held, context, at)),
@@ -113,10 +113,13 @@ pub(super) fn start(incident: &Incident) -> Change {
     Change { next, log: vec![], effects: vec![] }
 }
 
-fn acknowledge(incident: &Incident, paging: Paging, mut by: Vec<Acknowledgement>, who: &Agent, context: &Context, at: Timestamp) -> Change {
+/// `held` is how it was acknowledged before, if it was: one more acknowledgement never shortens a snooze.
+fn acknowledge(incident: &Incident, paging: Paging, held: Option<&Acknowledged>, who: &Agent, context: &Context, at: Timestamp) -> Change {
     let mut change = start(incident);
+    let mut by = held.map_or_else(Vec::new, |held| held.by.clone());
     by.push(Acknowledgement { by: who.clone(), at });
-    let times_out_at = context.acknowledgement_timeout.map(|after| at.plus(after));
+    let anew = context.acknowledgement_timeout.map(|after| at.plus(after));
+    let times_out_at = anew.max(held.and_then(|held| held.times_out_at));
     change.log.push(LogDraft { at, agent: who.clone(), kind: LogKind::Acknowledged });
     change.effects.extend([Effect::CancelPages, clear(Timer::Escalate { level: 0, pass: 0 }), clear(Timer::LookAgain)]);
     if let Some(at) = times_out_at {

@@ -205,6 +205,9 @@ fn a_snoozed_incident_is_quiet_until_then_and_pages_again() {
     let incident = opened(Urgency::High, 0, &context).next;
     let quiet = transition(&incident, &by_ada(ByHand::Snooze { until: minute(60) }), &context, minute(1)).expect("a change");
     assert!(quiet.effects.contains(&Effect::CancelPages));
+    let ben = Agent::Person { person: "Ben".into(), via: Via::Slack };
+    let both = transition(&quiet.next, &Event::Acknowledge { by: ben }, &context, minute(2)).expect("a change");
+    assert!(both.effects.contains(&Effect::SetTimer { timer: Timer::AcknowledgementTimeout, at: minute(60) }), "not cut to 30 minutes");
     let back = transition(&quiet.next, &Event::AcknowledgementTimedOut, &context, minute(60)).expect("a change");
     assert_eq!(pages(&back), [("Ada".into(), NotifyReason::AcknowledgementTimedOut)]);
 }

@@ -4,7 +4,8 @@
 //! number: whoever finishes it must still hold that number.
 
 use allclear_domain::delivery::{Delivery, Status};
-use allclear_domain::{ChannelId, DeliveryId, IncidentId, Span, Timestamp};
+use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::value::{Row, params, to_json};
 use crate::{Lock, Signal, StoreError, Tx};
@@ -173,24 +174,36 @@ pub fn claim(tx: &mut Tx<'_>, stored: &Stored, carrier: &ChannelId, bundle: &str
     Ok(claimed == 1)
 }
 
-/// Records that an attempt begins. In the same commit as its claims. `link_hash` is the hash of the link that its message
-/// carries, if it carries one.
+/// A link in a message: whose it is, and what it answers. It stays good when the message is sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// The hash of its credential.
+    pub hash: String,
+    /// Whose it is.
+    pub person: PersonId,
+    /// What it answers.
+    pub incidents: Vec<IncidentId>,
+}
+
+/// Records that an attempt begins. In the same commit as its claims. `link` is what its message carries, if it carries one.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn insert_attempt(tx: &mut Tx<'_>, bundle: &str, link_hash: Option<&str>) -> Result<(), StoreError> {
+pub fn insert_attempt(tx: &mut Tx<'_>, bundle: &str, link: Option<&Linked>) -> Result<(), StoreError> {
     let now = tx.now();
-    tx.execute("INSERT INTO attempt (bundle_id, intent_at, link_hash) VALUES ($1, $2, $3)", params![bundle, now, link_hash])?;
+    let (hash, about) = (link.map(|link| link.hash.as_str()), link.map(to_json).transpose()?);
+    let insert = "INSERT INTO attempt (bundle_id, intent_at, link_hash, link) VALUES ($1, $2, $3, $4)";
+    tx.execute(insert, params![bundle, now, hash, about])?;
     Ok(())
 }
 
-/// The attempt whose message carries a link.
+/// The link with this hash.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn attempt_of_link(tx: &mut Tx<'_>, link_hash: &str) -> Result<Option<String>, StoreError> {
-    let row = tx.query_opt("SELECT bundle_id FROM attempt WHERE link_hash = $1", params![link_hash])?;
-    row.map(|row| Ok(row.text(0)?.to_owned())).transpose()
+pub fn find_link(tx: &mut Tx<'_>, hash: &str) -> Result<Option<Linked>, StoreError> {
+    let row = tx.query_opt("SELECT link FROM attempt WHERE link_hash = $1", params![hash])?;
+    row.map(|row| row.json(0)).transpose()
 }
 
 /// Records how an attempt ended.

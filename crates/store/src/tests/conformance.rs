@@ -47,6 +47,7 @@ fn a_delivery(id: &str, incident: &str, purpose: Purpose) -> Delivery {
         purpose,
         why: None,
         position: Some((0, 0)),
+        thread: None,
         stood: None,
         due_at: Timestamp(NOON),
         attempts: 0,
@@ -211,7 +212,8 @@ on_both! {
         assert_eq!(first.iter().map(|d| d.delivery.id.as_str()).collect::<Vec<_>>(), ["d1"]);
         let one = first[0].clone();
         let claim = move |tx: &mut Tx<'_>| {
-            delivery::insert_attempt(tx, "b1", Some("h1")).ok();
+            let link = delivery::Linked { hash: "h1".into(), person: "Ada".into(), incidents: vec!["Q1".into()] };
+            delivery::insert_attempt(tx, "b1", Some(&link)).ok();
             delivery::claim(tx, &one, &"C".into(), "b1", tx.now().plus(Span::from_secs(30)))
         };
         assert_eq!(wait(db.store.write(lock(), claim.clone())).ok(), Some(true));
@@ -229,8 +231,8 @@ on_both! {
             delivery::accepted_between(tx, &"C".into(), class, (Timestamp(0), Timestamp(i64::MAX)), 4)
         })).expect("read");
         assert_eq!((carried("sms"), carried("voice")), (vec![Status::Accepted], vec![]));
-        let linked = |hash| wait(db.store.read("r", move |tx| delivery::attempt_of_link(tx, hash))).expect("read");
-        assert_eq!((linked("h1").as_deref(), linked("h2")), (Some("b1"), None));
+        let linked = |hash| wait(db.store.read("r", move |tx| delivery::find_link(tx, hash))).expect("read");
+        assert_eq!((linked("h1").map(|link| link.person), linked("h2")), (Some("Ada".into()), None));
         assert_eq!(wait(db.store.write(write(), |tx| delivery::receipt(tx, &"d1".into(), Status::Delivered, None))).ok(), Some(true));
         assert_eq!(wait(db.store.write(write(), |tx| delivery::receipt(tx, &"d1".into(), Status::Delivered, None))).ok(), Some(false));
         assert_eq!(wait(db.store.write(lock(), |tx| delivery::cancel_pending(tx, &"Q1".into(), "all_clear", "w"))).ok(), Some(1));
