@@ -271,9 +271,11 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Whether a change was made in the service that a channel leads to: it knows already, and an echo would come back.
+/// Whether a change was made in the service that a channel leads to: it knows already, and an echo would come back. An end is
+/// told all the same: a trigger that was on its way when it ended there has opened it again, and to end what has ended is
+/// nothing.
 fn came_from(change: &Change, channel: &ChannelId) -> bool {
-    change.log.iter().any(|entry| matches!(&entry.agent, Agent::Linked { channel: from, .. } if from == channel))
+    change.next.is_open() && change.log.iter().any(|entry| matches!(&entry.agent, Agent::Linked { channel: from, .. } if from == channel))
 }
 
 /// Lets another page show what a component shows, if it has a mirror. Needs the incident's lock.
