@@ -143,6 +143,11 @@ impl Channels {
     }
 }
 
+/// The request that carries a message: a POST that follows no redirect, bounded in time and answer.
+fn post(url: String, headers: http::HeaderMap, body: bytes::Bytes) -> Request {
+    Request { method: http::Method::POST, url, headers, body, timeout: CALL_TIMEOUT, largest_body: LARGEST_ANSWER, follow_redirects: false }
+}
+
 fn guard_of(channel: &Channel) -> Guard {
     Guard::allowing(channel.allow.iter().filter_map(|range| range.parse().ok()).collect())
 }

@@ -11,7 +11,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::json;
 
-use crate::{CALL_TIMEOUT, Envelope, LARGEST_ANSWER, answer};
+use crate::{Envelope, answer};
 
 /// The request that sets a component's status.
 ///
@@ -26,15 +26,9 @@ pub(crate) fn request(account: &StatuspageAccount, envelope: &Envelope<'_>, secr
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    Ok(Request {
-        method: Method::PATCH,
-        url: format!("{}/v1/pages/{}/components/{component}", account.api.trim_end_matches('/'), account.page),
-        headers,
-        body: Bytes::from(json!({ "component": { "status": status } }).to_string()),
-        timeout: CALL_TIMEOUT,
-        largest_body: LARGEST_ANSWER,
-        follow_redirects: false,
-    })
+    let url = format!("{}/v1/pages/{}/components/{component}", account.api.trim_end_matches('/'), account.page);
+    let body = Bytes::from(json!({ "component": { "status": status } }).to_string());
+    Ok(Request { method: Method::PATCH, ..crate::post(url, headers, body) })
 }
 
 /// What an answer means.

@@ -11,11 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::{CALL_TIMEOUT, Envelope, LARGEST_ANSWER, answer};
+use crate::{Envelope, answer};
 
 /// The request for a message.
 ///
@@ -34,15 +34,7 @@ pub(crate) fn request(account: &WebhookAccount, envelope: &Envelope<'_>, secrets
             headers.insert(name, value);
         }
     }
-    Ok(Request {
-        method: Method::POST,
-        url: url.expose().to_owned(),
-        headers,
-        body: Bytes::from(body),
-        timeout: CALL_TIMEOUT,
-        largest_body: LARGEST_ANSWER,
-        follow_redirects: false,
-    })
+    Ok(crate::post(url.expose().to_owned(), headers, Bytes::from(body)))
 }
 
 /// `v1,` and base64 of HMAC-SHA256 over id, time and body. The key is what follows `whsec_` in base64, or the secret itself.

@@ -64,7 +64,7 @@ pub(crate) fn away() -> Response {
     let mut response = notice(
         StatusCode::SERVICE_UNAVAILABLE,
         "Not now",
-        "AllClear cannot reach its database. Nothing was changed; try again in a moment.",
+        "AllClear got no answer from its database. Open this page again in a moment: it says how things stand.",
     );
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response

@@ -11,12 +11,12 @@ use allclear_domain::incident::Urgency;
 use allclear_egress::{Request, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 pub use inbound::{Happened, Told, parse, verify};
 
-use crate::{CALL_TIMEOUT, Envelope, LARGEST_ANSWER, answer};
+use crate::{Envelope, answer};
 
 /// The longest dedup key that PagerDuty takes.
 const LONGEST_KEY: usize = 255;
@@ -36,15 +36,7 @@ pub(crate) fn request(account: &PagerdutyAccount, envelope: &Envelope<'_>, secre
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = envelope.message.incidents.first().map_or(Value::Null, |incident| event(incident, routing_key.expose()));
-    Ok(Request {
-        method: Method::POST,
-        url: format!("{}/v2/enqueue", account.api.trim_end_matches('/')),
-        headers,
-        body: Bytes::from(body.to_string()),
-        timeout: CALL_TIMEOUT,
-        largest_body: LARGEST_ANSWER,
-        follow_redirects: false,
-    })
+    Ok(crate::post(format!("{}/v2/enqueue", account.api.trim_end_matches('/')), headers, Bytes::from(body.to_string())))
 }
 
 /// The same key for every failure of a test in an environment.

@@ -14,12 +14,12 @@ use allclear_domain::catalog::SlackAccount;
 use allclear_egress::Request;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 
 pub use inbound::{Press, Pressed, parse, verify};
 pub(crate) use outcome::outcome;
 
-use crate::{CALL_TIMEOUT, Envelope, LARGEST_ANSWER};
+use crate::Envelope;
 
 /// The request for a message.
 ///
@@ -34,13 +34,5 @@ pub(crate) fn request(account: &SlackAccount, envelope: &Envelope<'_>, secrets: 
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    Ok(Request {
-        method: Method::POST,
-        url: format!("{}/{method}", account.api.trim_end_matches('/')),
-        headers,
-        body: Bytes::from(body.to_string()),
-        timeout: CALL_TIMEOUT,
-        largest_body: LARGEST_ANSWER,
-        follow_redirects: false,
-    })
+    Ok(crate::post(format!("{}/{method}", account.api.trim_end_matches('/')), headers, Bytes::from(body.to_string())))
 }

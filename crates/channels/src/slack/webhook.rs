@@ -6,10 +6,10 @@ use allclear_domain::delivery::Outcome;
 use allclear_egress::{Request, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 
 use super::payload;
-use crate::{CALL_TIMEOUT, Envelope, LARGEST_ANSWER, answer};
+use crate::{Envelope, answer};
 
 /// The request for a message.
 ///
@@ -19,15 +19,7 @@ pub(crate) fn request(account: &SlackWebhookAccount, envelope: &Envelope<'_>, se
     let url = secrets.resolve(&account.url)?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    Ok(Request {
-        method: Method::POST,
-        url: url.expose().to_owned(),
-        headers,
-        body: Bytes::from(payload::plain(envelope.message).to_string()),
-        timeout: CALL_TIMEOUT,
-        largest_body: LARGEST_ANSWER,
-        follow_redirects: false,
-    })
+    Ok(crate::post(url.expose().to_owned(), headers, Bytes::from(payload::plain(envelope.message).to_string())))
 }
 
 /// What an answer means: 200 with the word `ok`; refusals come as 4xx with a word.

@@ -15,14 +15,14 @@ use allclear_egress::Request;
 use base64::Engine;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use inbound::{Answer, answer_of, form, receipt, reply_xml, verify};
 pub(crate) use outcome::outcome;
 pub use voice::{again, goodbye};
 
-use crate::{CALL_TIMEOUT, Envelope, LARGEST_ANSWER};
+use crate::Envelope;
 
 /// How long a telephone rings: less than most mailboxes take to answer.
 const RINGS_S: &str = "25";
@@ -51,13 +51,9 @@ pub(crate) fn request(account: &TwilioAccount, envelope: &Envelope<'_>, secrets:
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    Ok(Request {
-        method: Method::POST,
-        url: format!("{}/2010-04-15/Accounts/{}/{resource}.json", account.api.trim_end_matches('/'), account.account_sid),
+    Ok(crate::post(
+        format!("{}/2010-04-15/Accounts/{}/{resource}.json", account.api.trim_end_matches('/'), account.account_sid),
         headers,
-        body: Bytes::from(body),
-        timeout: CALL_TIMEOUT,
-        largest_body: LARGEST_ANSWER,
-        follow_redirects: false,
-    })
+        Bytes::from(body),
+    ))
 }
