@@ -5,6 +5,7 @@
 
 mod packages;
 mod postgres;
+mod python;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -58,13 +59,15 @@ fn test() -> anyhow::Result<()> {
     println!("a cluster of our own listens on {}", server.url());
     packages::ensure("strace", "strace")?;
     packages::ensure("prometheus-alertmanager", "prometheus-alertmanager")?;
+    let python = python::with_pagerduty()?;
     step("build");
     run(Command::new("cargo").args(["build", "--workspace", "--all-targets"]))?;
     step("tests");
     run(Command::new("cargo")
         .args(["test", "--workspace"])
         .env("ALLCLEAR_TEST_POSTGRES", server.url())
-        .env("ALLCLEAR_TEST_POSTGRES_CA", server.authority()))?;
+        .env("ALLCLEAR_TEST_POSTGRES_CA", server.authority())
+        .env("ALLCLEAR_TEST_PYTHON", &python))?;
     step("the story, from outside");
     run(Command::new("cargo").args(["run", "--quiet", "-p", "allclear", "--", "demo", "--script"]))?;
     step("short crash run");
@@ -92,7 +95,12 @@ fn interleave(more: &[String]) -> anyhow::Result<()> {
 /// A cluster to test against by hand, for as long as somebody wants it.
 fn postgres() -> anyhow::Result<()> {
     let server = postgres::Server::start()?;
-    println!("export ALLCLEAR_TEST_POSTGRES={} ALLCLEAR_TEST_POSTGRES_CA={}", server.url(), server.authority().display());
+    let (url, authority, python) = (server.url(), server.authority(), python::with_pagerduty()?);
+    println!(
+        "export ALLCLEAR_TEST_POSTGRES={url} ALLCLEAR_TEST_POSTGRES_CA={} ALLCLEAR_TEST_PYTHON={}",
+        authority.display(),
+        python.display()
+    );
     println!("press Enter to end it");
     std::io::stdin().read_line(&mut String::new())?;
     Ok(())

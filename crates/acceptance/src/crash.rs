@@ -182,6 +182,7 @@ impl Harness {
                 &serde_json::json!({ "to": "+4520000002", "digits": if self.rng.below(2) == 0 { "4" } else { "" } }),
             ),
             8 => self.press_in_mail(),
+            9 => drop(self.beat(self.rng.below(3) > 0)),
             _ => {}
         }
     }
@@ -196,6 +197,12 @@ impl Harness {
 
     fn tool(&self) -> MutexGuard<'_, Tool> {
         self.tool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tool says that it lives, or that it failed; whether it was heard.
+    fn beat(&self, well: bool) -> bool {
+        let path = self.tool().heartbeat(well);
+        crate::binary::get(self.addr, &path).is_some_and(|(status, _)| status == 200)
     }
 
     /// Sends an event; whether it was taken.
@@ -213,6 +220,9 @@ impl Harness {
                 bail!("the end of {:?} was not taken", report.dedup_key);
             }
             self.tool().taken(&report);
+        }
+        if !self.beat(true) {
+            bail!("the heartbeat was not heard");
         }
         let (sent, answered) = self.tool().counts();
         println!("{answered} of {sent} triggers were answered");

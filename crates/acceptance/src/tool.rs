@@ -10,6 +10,7 @@ use allclear_store::{Store, StoreError, Tx};
 pub struct Tool {
     integration: String,
     key: String,
+    heartbeat: String,
     sent: usize,
     /// By dedup key: whether its end was taken as well. An answer that was lost leaves it open.
     taken: BTreeMap<String, bool>,
@@ -36,7 +37,15 @@ impl Tool {
         if let Some(ours) = all.into_iter().next() {
             (self.integration, self.key) = (ours.id.0, ours.key);
         }
+        let beats = futures::executor::block_on(allclear_ops::heartbeat::list(store, &allclear_ops::Actor::local()))?;
+        self.heartbeat = beats.into_iter().next().map_or_else(String::new, |beat| beat.heartbeat.key);
         Ok(())
+    }
+
+    /// The path that says that the tool itself lives, or that it failed.
+    #[must_use]
+    pub fn heartbeat(&self, well: bool) -> String {
+        format!("/ping/{}{}", self.heartbeat, if well { "" } else { "/fail" })
     }
 
     /// The next report: something new, or where `end` says so, the end of something that is known to be open.

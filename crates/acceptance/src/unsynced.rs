@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use allclear_api::{App, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
-use allclear_base::{OsRng, Runtime, Secrets, SystemClock};
+use allclear_base::{OsRng, Runtime, Secrets, SystemClock, Vault};
 use allclear_channels::Channels;
 use allclear_egress::{Client, TcpConnect};
 use allclear_store::evidence::Evidence;
 use allclear_store::{Backend, Options, Store};
+use anyhow::Context;
 
 /// Where.
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         rng: Arc::new(OsRng),
         pager: Runtime { clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng), spawner: Arc::new(TokioSpawn) },
         channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
+        vault: Arc::new(Vault::new(&[7; 32], Arc::default()).context("no vault")?),
         pages: PublicPages::new("http://allclear.test"),
         health: Arc::new(Health::default()),
         ready: Ready::default(),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use allclear_domain::Span;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::tls::Tls;
+
 /// API tests, on-call paging and a public status page in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "allclear", version, about, disable_help_subcommand = true)]
@@ -56,6 +58,10 @@ pub(crate) enum Command {
     Snooze(SnoozeArgs),
     /// Make an incident louder or quieter.
     Urgency(UrgencyArgs),
+    /// Say how much an incident matters: P1 to P5, or none.
+    Priority(PriorityArgs),
+    /// Let other incidents go on as one.
+    Merge(MergeArgs),
     /// Open an incident by hand.
     Declare(DeclareArgs),
     /// Show what applying files would change.
@@ -65,9 +71,19 @@ pub(crate) enum Command {
     /// Write the configuration as a file.
     Export(ExportArgs),
     /// Show the keys by which monitoring tools send events.
-    Integrations(DataArgs),
+    Integrations(Reach),
+    /// Show the addresses that heartbeats call, and when they last did.
+    Heartbeats(Reach),
+    /// Keep secrets on the server, sealed.
+    Secret(SecretArgs),
     /// Manage API tokens.
     Token(TokenArgs),
+    /// Write the JSON Schema of the files, for editors.
+    Schema,
+    /// Write a verified copy of the embedded database, also while the server runs.
+    Backup(BackupArgs),
+    /// Put a copy in the database's place. Messages that are too old by then are listed, not sent.
+    Restore(BackupArgs),
 }
 
 /// Where the data is.
@@ -79,6 +95,19 @@ pub(crate) struct DataArgs {
     /// A PostgreSQL database in place of the embedded one.
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
+}
+
+/// Which AllClear is asked: the one with this data folder, or a server elsewhere.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Reach {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// A server elsewhere, asked over HTTPS with the token in ALLCLEAR_TOKEN.
+    #[arg(long, value_name = "URL", conflicts_with = "database")]
+    pub(crate) server: Option<String>,
+    /// Certificates in PEM form that are trusted besides the system's, for a server with a local authority.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) authority: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -94,6 +123,9 @@ pub(crate) struct UpArgs {
     /// The address at which others reach AllClear; callbacks go there.
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    /// Speak TLS: a certificate with its key in PEM form, or `local` for one of an authority made on first use.
+    #[arg(long, value_name = "CERT,KEY|local")]
+    pub(crate) tls: Option<Tls>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -138,7 +170,7 @@ pub(crate) struct IncidentsArgs {
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
-    pub(crate) place: DataArgs,
+    pub(crate) place: Reach,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -147,7 +179,7 @@ pub(crate) struct KeyArgs {
     #[arg(value_name = "WHICH")]
     pub(crate) key: String,
     #[command(flatten)]
-    pub(crate) place: DataArgs,
+    pub(crate) place: Reach,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -217,7 +249,7 @@ pub(crate) struct DeclareArgs {
     #[arg(long = "to", value_name = "PERSON")]
     pub(crate) people: Vec<String>,
     #[command(flatten)]
-    pub(crate) place: DataArgs,
+    pub(crate) place: Reach,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -228,7 +260,7 @@ pub(crate) struct FilesArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,
     #[command(flatten)]
-    pub(crate) place: DataArgs,
+    pub(crate) place: Reach,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -237,7 +269,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,
     #[command(flatten)]
-    pub(crate) place: DataArgs,
+    pub(crate) place: Reach,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -259,6 +291,64 @@ pub(crate) enum TokenCommand {
         #[arg(long, value_name = "PERSON")]
         person: Option<String>,
         #[command(flatten)]
-        place: DataArgs,
+        place: Reach,
     },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PriorityArgs {
+    #[command(flatten)]
+    pub(crate) which: KeyArgs,
+    /// P1, P2, P3, P4, P5 or none.
+    #[arg(value_name = "PRIORITY")]
+    pub(crate) priority: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MergeArgs {
+    /// The incident that goes on: its number or id.
+    #[arg(value_name = "INTO")]
+    pub(crate) into: String,
+    /// The incidents that go on as it.
+    #[arg(required = true, value_name = "OTHER")]
+    pub(crate) others: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: Reach,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SecretArgs {
+    #[command(subcommand)]
+    pub(crate) command: SecretCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Keep a secret; its value is read from the standard input.
+    Set {
+        /// Its name: files write {{secret.NAME}}.
+        name: String,
+        #[command(flatten)]
+        place: Reach,
+    },
+    /// List the secrets by name.
+    List {
+        #[command(flatten)]
+        place: Reach,
+    },
+    /// Forget a secret.
+    Remove {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        place: Reach,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BackupArgs {
+    /// The copy.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: DataArgs,
 }

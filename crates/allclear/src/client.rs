@@ -1,12 +1,14 @@
-//! Commands that talk to the running server over the socket in its data folder; with no server running they open
-//! the database themselves.
+//! Commands that talk to the running server over the socket in its data folder, or to one elsewhere; with no server running
+//! they open the database themselves.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use allclear_api::console::{self, Files, TokenWish};
-use allclear_base::OsRng;
-use allclear_domain::incident::Urgency;
+use allclear_base::{Clock, OsRng, Secret, SystemClock};
+use allclear_domain::incident::{Priority, Urgency};
+use allclear_egress::{Client, Guard, Target, TcpConnect};
 use allclear_ops::wish::{Declared, Wish};
 use allclear_ops::{Actor, OpsError};
 use allclear_store::Store;
@@ -18,7 +20,10 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::UnixStream;
 
-use crate::cli::{DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, TokenArgs, TokenCommand, UrgencyArgs};
+use crate::cli::{
+    DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, MergeArgs, PriorityArgs, Reach, SecretArgs,
+    SecretCommand, TokenArgs, TokenCommand, UrgencyArgs,
+};
 use crate::{UNUSABLE, check, server};
 
 /// What is asked for, in both forms.
@@ -32,6 +37,11 @@ enum Ask {
     Export { source: Option<String> },
     Token(TokenWish),
     Integrations,
+    Heartbeats,
+    Merge { into: String, others: Vec<String> },
+    Secrets,
+    SetSecret { name: String, value: Secret },
+    RemoveSecret { name: String },
 }
 
 pub(crate) fn incidents(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
@@ -59,10 +69,43 @@ pub(crate) fn set_urgency(args: &UrgencyArgs) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn declare(args: &DeclareArgs) -> anyhow::Result<ExitCode> {
     let DeclareArgs { title, service, details, urgency: loudness, people, place } = args.clone();
-    ask(&place, Ask::Declare(Declared { title, service, details, urgency: loudness.map(urgency), people, key: None }))
+    let urgency = loudness.map(urgency);
+    ask(&place, Ask::Declare(Declared { title, service, details, urgency, people, priority: None, taken: false, key: None }))
 }
 
-pub(crate) fn integrations(place: &DataArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn set_priority(args: &PriorityArgs) -> anyhow::Result<ExitCode> {
+    let priority = match args.priority.as_str() {
+        "none" => None,
+        word => Some(Priority::from_word(word).with_context(|| format!("{word:?} is no priority: write P1, P2, P3, P4, P5 or none"))?),
+    };
+    act(&args.which, Wish::Priority { priority })
+}
+
+pub(crate) fn merge(args: &MergeArgs) -> anyhow::Result<ExitCode> {
+    ask(&args.place, Ask::Merge { into: args.into.clone(), others: args.others.clone() })
+}
+
+pub(crate) fn heartbeats(place: &Reach) -> anyhow::Result<ExitCode> {
+    ask(place, Ask::Heartbeats)
+}
+
+pub(crate) fn secret(args: &SecretArgs) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        SecretCommand::List { place } => ask(place, Ask::Secrets),
+        SecretCommand::Remove { name, place } => ask(place, Ask::RemoveSecret { name: name.clone() }),
+        SecretCommand::Set { name, place } => {
+            // Never an argument: every user of the machine can see those.
+            if std::io::stdin().is_terminal() {
+                eprintln!("The value of {name}, then Enter and Ctrl-D:");
+            }
+            let value = std::io::read_to_string(std::io::stdin()).context("the value cannot be read")?;
+            let value = Secret::new(value.strip_suffix('\n').unwrap_or(&value));
+            ask(place, Ask::SetSecret { name: name.clone(), value })
+        }
+    }
+}
+
+pub(crate) fn integrations(place: &Reach) -> anyhow::Result<ExitCode> {
     ask(place, Ask::Integrations)
 }
 
@@ -100,26 +143,59 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     ask(&args.place, Ask::Export { source: args.source.clone() })
 }
 
-fn ask(place: &DataArgs, ask: Ask) -> anyhow::Result<ExitCode> {
+fn ask(place: &Reach, ask: Ask) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let text = match &place.server {
+        Some(server) => runtime.block_on(ask_elsewhere(server, place, &ask))?,
+        None => runtime.block_on(ask_here(&place.data, ask))?,
+    };
+    print!("{text}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask_here(place: &DataArgs, ask: Ask) -> anyhow::Result<String> {
     if place.database.is_none() && !place.data.exists() {
         bail!("there is no data folder {}; name it with --data", place.data.display());
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let socket = server::socket_path(&place.data);
-    let text = runtime.block_on(async {
-        match UnixStream::connect(&socket).await {
-            Ok(stream) => ask_server(stream, &ask).await,
-            Err(_) => {
-                // Nobody listens: the database is free, or somebody has it who does not listen.
-                let store = server::open_store(place)?;
-                let answer = ask_database(&store, place, ask).await;
-                store.close();
-                answer
-            }
+    match UnixStream::connect(server::socket_path(&place.data)).await {
+        Ok(stream) => ask_server(TokioIo::new(stream), "localhost", None, &ask).await,
+        Err(_) => {
+            // Nobody listens: the database is free, or somebody has it who does not listen.
+            let store = server::open_store(place)?;
+            let answer = ask_database(&store, place, ask).await;
+            store.close();
+            answer
         }
-    })?;
-    print!("{text}");
-    Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Asks a server elsewhere. Without TLS a token goes to nobody but this machine.
+#[expect(clippy::disallowed_methods, reason = "the environment is read in the binary")]
+async fn ask_elsewhere(server: &str, place: &Reach, ask: &Ask) -> anyhow::Result<String> {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+    let token = std::env::var("ALLCLEAR_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = token.context("set ALLCLEAR_TOKEN to a token of that server: `allclear token create` makes one")?;
+    let url: http::Uri = server.parse().with_context(|| format!("{server:?} is not an address"))?;
+    let (secure, host) = match (url.scheme_str(), url.host()) {
+        (Some("https"), Some(host)) => (true, host),
+        (Some("http"), Some(host)) if host == "localhost" || host.starts_with("127.") || host == "[::1]" => (false, host),
+        _ => bail!("write --server https://HOST[:PORT]; plain http reaches this machine alone"),
+    };
+    let host = host.trim_matches(['[', ']']);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock))), clock);
+    let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let target = Target { host: host.to_owned(), port, tls: false };
+    let mut io = client.open(&target, &Guard::with_private(), PATIENCE).await.with_context(|| format!("cannot reach {server}"))?;
+    if secure {
+        let authority = match &place.authority {
+            Some(file) => Some(std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?),
+            None => None,
+        };
+        let secured = client.start_tls(io, host, authority.as_deref()).await;
+        io = secured.with_context(|| format!("no TLS with {server}; name its authority with --authority"))?;
+    }
+    ask_server(TokioIo::new(io), url.authority().map_or(host, |authority| authority.as_str()), Some(&token), ask).await
 }
 
 async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Result<String> {
@@ -134,11 +210,21 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
         Ask::Apply(files) => console::apply(store, &*rng, &actor, files).await,
         Ask::Export { source } => console::export(store, &actor, source.as_deref()),
         Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
+        Ask::Heartbeats => console::heartbeats(store, &actor, None).await,
+        Ask::Merge { into, others } => console::merge(store, &*rng, &actor, &into, &others).await,
+        Ask::Secrets => console::secrets(store, &server::vault(&place.data, Arc::default())?, &actor).await,
+        Ask::SetSecret { name, value } => {
+            console::set_secret(store, &*rng, &server::vault(&place.data, Arc::default())?, &actor, &name, value.expose()).await
+        }
+        Ask::RemoveSecret { name } => console::remove_secret(store, &server::vault(&place.data, Arc::default())?, &actor, &name).await,
     };
     Ok(answer?)
 }
 
-async fn ask_server(stream: UnixStream, ask: &Ask) -> anyhow::Result<String> {
+async fn ask_server<I>(io: I, host: &str, token: Option<&str>, ask: &Ask) -> anyhow::Result<String>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+{
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let (method, path, body) = match ask {
         Ask::Incidents { all } => ("GET", format!("/config/v1/incidents{}", if *all { "?all=true" } else { "" }), Bytes::new()),
@@ -152,10 +238,20 @@ async fn ask_server(stream: UnixStream, ask: &Ask) -> anyhow::Result<String> {
             ("GET", format!("/config/v1/export{query}"), Bytes::new())
         }
         Ask::Integrations => ("GET", "/config/v1/integrations".to_owned(), Bytes::new()),
+        Ask::Heartbeats => ("GET", "/config/v1/heartbeats".to_owned(), Bytes::new()),
+        Ask::Merge { into, others } => ("POST", format!("/config/v1/merge/{}", encode(into)), Bytes::from(serde_json::to_vec(others)?)),
+        Ask::Secrets => ("GET", "/config/v1/secrets".to_owned(), Bytes::new()),
+        Ask::SetSecret { name, value } => ("PUT", format!("/config/v1/secrets/{}", encode(name)), Bytes::from(value.expose().to_owned())),
+        Ask::RemoveSecret { name } => ("DELETE", format!("/config/v1/secrets/{}", encode(name)), Bytes::new()),
         Ask::Token(wish) => ("POST", "/config/v1/tokens".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
     };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = hyper::Request::builder().method(method).uri(path).header("host", "localhost").body(Full::new(body))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    let request = hyper::Request::builder().method(method).uri(path).header("host", host);
+    let request = match token {
+        Some(token) => request.header("authorization", format!("Bearer {token}")),
+        None => request,
+    };
+    let request = request.body(Full::new(body))?;
     let sending = std::pin::pin!(async {
         let response = sender.send_request(request).await?;
         let status = response.status();

@@ -10,8 +10,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
+
+use crate::tls::Certificate;
 
 /// Connections at the same time; more wait in the system's queue.
 const MOST_CONNECTIONS: usize = 4_096;
@@ -23,7 +25,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LARGEST_HEAD: usize = 32 * 1024;
 
 /// Serves until `stop` is turned, then lets each connection finish its request.
-pub(crate) async fn serve_tcp(listener: Arc<TcpListener>, router: Router, runtime: Runtime, stop: Switch) {
+pub(crate) async fn serve_tcp(
+    listener: Arc<TcpListener>,
+    certificate: Option<Certificate>,
+    router: Router,
+    runtime: Runtime,
+    stop: Switch,
+) {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = std::pin::pin!(accept(&permits, listener.accept()));
@@ -34,7 +42,10 @@ pub(crate) async fn serve_tcp(listener: Arc<TcpListener>, router: Router, runtim
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "a connection without TCP_NODELAY");
                 }
-                start(stream, &router, &runtime, &stop, permit);
+                match &certificate {
+                    Some(certificate) => start_tls(stream, certificate, &router, &runtime, &stop, permit),
+                    None => start(stream, &router, &runtime, &stop, permit),
+                }
             }
             futures::future::Either::Left((None, _)) => runtime.sleep(Duration::from_millis(50)).await,
             futures::future::Either::Right(_) => return,
@@ -54,6 +65,21 @@ pub(crate) async fn serve_unix(listener: UnixListener, router: Router, runtime: 
             futures::future::Either::Right(_) => return,
         }
     }
+}
+
+/// The same behind TLS. A client that does not finish its handshake holds its place for as long as one without a head.
+fn start_tls(stream: TcpStream, certificate: &Certificate, router: &Router, runtime: &Runtime, stop: &Switch, permit: Permit) {
+    let (acceptor, router, stop) = (certificate.acceptor(), router.clone(), stop.clone());
+    let inner = runtime.clone();
+    runtime.spawn(async move {
+        let shaken = std::pin::pin!(acceptor.accept(stream));
+        let late = std::pin::pin!(inner.sleep(HEAD_TIMEOUT));
+        match futures::future::select(shaken, late).await {
+            futures::future::Either::Left((Ok(stream), _)) => start(stream, &router, &inner, &stop, permit),
+            futures::future::Either::Left((Err(error), _)) => tracing::debug!(%error, "a TLS handshake failed"),
+            futures::future::Either::Right(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    });
 }
 
 type Permit = tokio::sync::OwnedSemaphorePermit;

@@ -1,5 +1,6 @@
 //! The binary: reads the environment and the command line, wires the rooms together, runs one command.
 
+mod backup;
 mod check;
 mod cli;
 mod client;
@@ -8,6 +9,7 @@ mod http;
 mod run;
 mod secrets;
 mod server;
+mod tls;
 mod welcome;
 
 use std::io::IsTerminal;
@@ -41,12 +43,22 @@ fn main() -> ExitCode {
         Command::Escalate(args) => client::act(&args.which, Wish::Escalate { level: args.level }),
         Command::Snooze(args) => client::act(&args.which, Wish::Snooze { span: args.span }),
         Command::Urgency(args) => client::set_urgency(&args),
+        Command::Priority(args) => client::set_priority(&args),
+        Command::Merge(args) => client::merge(&args),
         Command::Declare(args) => client::declare(&args),
         Command::Plan(args) => client::plan(&args),
         Command::Apply(args) => client::apply(&args),
         Command::Export(args) => client::export(&args),
         Command::Integrations(place) => client::integrations(&place),
+        Command::Heartbeats(place) => client::heartbeats(&place),
+        Command::Secret(args) => client::secret(&args),
         Command::Token(args) => client::token(&args),
+        Command::Schema => {
+            println!("{}", allclear_config::SCHEMA.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Backup(args) => backup::backup(&args),
+        Command::Restore(args) => backup::restore(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("allclear: {error:#}");

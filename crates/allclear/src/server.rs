@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use allclear_api::{App, PublicPages, Ready};
 use allclear_base::runtime::{HandleSpawn, Health, Switch};
-use allclear_base::{Clock, OsRng, Runtime, Secrets, SystemClock, crash};
+use allclear_base::{Clock, OsRng, Runtime, Secrets, SystemClock, Vault, crash};
 use allclear_channels::Channels;
 use allclear_domain::catalog::Document;
 use allclear_domain::status::published::PublishedPage;
@@ -27,6 +27,7 @@ use anyhow::{Context, bail};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::cli::{DataArgs, UpArgs};
+use crate::tls::{Certificate, Names, Tls};
 use crate::{UNUSABLE, check, http, secrets, welcome};
 
 /// What a server is started with.
@@ -34,7 +35,8 @@ pub(crate) struct Settings {
     pub(crate) place: DataArgs,
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<String>,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) tls: Option<Tls>,
 }
 
 /// A running server.
@@ -42,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
     pub(crate) store: Store,
     pub(crate) runtime: Runtime,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) locked_secrets: Vec<String>,
     engine: Engine,
     ready: Ready,
     no_http: Switch,
@@ -77,6 +81,12 @@ fn open_store_by(place: &DataArgs, clock: Arc<SystemClock>) -> Result<Store, Sto
     Store::open(&Options { backend: backend(place), clock, rng: Arc::new(OsRng) })
 }
 
+/// What opens the stored secrets: a key file in the data folder, which no backup holds.
+pub(crate) fn vault(data: &Path, secrets: Arc<Secrets>) -> anyhow::Result<Vault> {
+    let file = data.join("secret.key");
+    Vault::open_file(&file, &OsRng, secrets).with_context(|| format!("the key file {} cannot be used", file.display()))
+}
+
 /// Where the command line finds the running server.
 pub(crate) fn socket_path(data: &Path) -> PathBuf {
     data.join("allclear.sock")
@@ -98,20 +108,41 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         place: args.place.clone(),
         listen: args.listen,
         public_url: args.public_url.clone(),
-        secrets: secrets::from_environment(),
+        secrets: Arc::new(secrets::from_environment()),
+        tls: args.tls.clone(),
     };
+    raise_file_limit();
     let rest = rest_runtime()?;
     rest.block_on(async {
-        let known = settings.secrets.clone();
+        let known = Arc::clone(&settings.secrets);
         let server = Server::start(settings, documents).await?;
-        let own = format!("http://{}", server.addr);
+        let own = format!("{}://{}", if server.certificate.is_some() { "https" } else { "http" }, server.addr);
         for line in welcome::lines(&server.store.catalog(), &known, &own, args.public_url.as_deref()) {
             println!("{line}");
+        }
+        if let Some(authority) = server.certificate.as_ref().and_then(Certificate::authority) {
+            println!("  clients must trust {}", authority.display());
+        }
+        for name in &server.locked_secrets {
+            println!("  missing: the stored secret {name} was sealed with another key file; put that back, or set the secret anew");
         }
         serve_until_told(&server, args.config.as_deref()).await?;
         server.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Sockets of hanging runs and of clients count as open files; the usual soft limit is 1,024, and what may be had beyond it
+/// costs nothing.
+fn raise_file_limit() {
+    const WANTED: u64 = 32_768;
+    match rlimit::increase_nofile_limit(WANTED) {
+        Ok(limit) if limit < WANTED => {
+            tracing::warn!(limit, wanted = WANTED, "few files can be open: many hanging runs would be inconclusive")
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// The runtime for everything but paging. The pager and the writer of the database have threads of their own: where there
@@ -145,6 +176,9 @@ async fn serve_until_told(server: &Server, config: Option<&Path>) -> anyhow::Res
 
 /// Applies the files as they are now. Files with a mistake change nothing.
 async fn reload(server: &Server, config: Option<&Path>) {
+    if let Some(Err(error)) = server.certificate.as_ref().map(|certificate| certificate.renew(server.store.now())) {
+        tracing::error!(error = format!("{error:#}"), "the certificate cannot be read anew; the old one stays");
+    }
     let Some(path) = config else {
         tracing::warn!("there are no files to read anew: it was started without --config");
         return;
@@ -206,8 +240,16 @@ impl Server {
             None => bind(settings.listen).await?,
         };
         let addr = listener.local_addr()?;
-        let public_url = settings.public_url.unwrap_or_else(|| format!("http://{addr}"));
-        let secrets = Arc::new(settings.secrets);
+        let names = Names { listen: addr, public_url: settings.public_url.clone() };
+        let certificate = settings.tls.map(|tls| Certificate::open(tls, folder, names, store.now())).transpose()?;
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let public_url = settings.public_url.unwrap_or_else(|| format!("{scheme}://{addr}"));
+        let secrets = settings.secrets;
+        let vault = Arc::new(vault(folder, Arc::clone(&secrets))?);
+        let locked_secrets = allclear_ops::secret::load(&store, &vault).await?;
+        if !locked_secrets.is_empty() {
+            tracing::error!(names = locked_secrets.join(", "), "stored secrets cannot be opened with this key file");
+        }
         let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), Arc::clone(&clock) as _);
         let channels = Channels::new(client.clone(), Arc::clone(&secrets), &public_url);
         let journal = DebtJournal::open(&folder.join("probe")).context("cannot open the journal of what tests owe")?;
@@ -242,6 +284,7 @@ impl Server {
             rng: Arc::new(OsRng),
             pager: pager_runtime.clone(),
             channels,
+            vault,
             pages,
             health,
             ready: ready.clone(),
@@ -251,13 +294,19 @@ impl Server {
         let socket = socket_path(folder);
         let local = bind_socket(&socket)?;
         let people = allclear_web::router(allclear_web::Web { store: store.clone(), rng: Arc::new(OsRng) });
-        runtime.spawn(http::serve_tcp(listener, allclear_api::router(app.clone(), people), runtime.clone(), no_http.clone()));
+        runtime.spawn(http::serve_tcp(
+            listener,
+            certificate.clone(),
+            allclear_api::router(app.clone(), people),
+            runtime.clone(),
+            no_http.clone(),
+        ));
         runtime.spawn(http::serve_unix(local, allclear_api::local_router(app), runtime.clone(), no_http.clone()));
         phase("start: probe");
         engine.start_probe().await?;
         ready.set(true);
         phase("start: ready");
-        Ok(Self { addr, store, runtime, engine, ready, no_http, socket, pager })
+        Ok(Self { addr, store, runtime, certificate, locked_secrets, engine, ready, no_http, socket, pager })
     }
 
     /// Stops everything in order.
@@ -336,8 +385,11 @@ async fn serve_until_open<F: Future<Output = anyhow::Result<Result<Store, StoreE
     println!("{why}\nThe public pages are served as they were last known, at http://{}; waiting for the database.", listener.local_addr()?);
     let pages = PublicPages::new(settings.public_url.as_deref().unwrap_or_default());
     pages.replace(&kept);
+    let names = Names { listen: listener.local_addr()?, public_url: settings.public_url.clone() };
+    let now = allclear_domain::Timestamp(runtime.clock.now_us());
+    let certificate = settings.tls.clone().map(|tls| Certificate::open(tls, &settings.place.data, names, now)).transpose()?;
     let open = Switch::default();
-    runtime.spawn(http::serve_tcp(Arc::clone(&listener), allclear_api::waiting_router(pages), runtime.clone(), open.clone()));
+    runtime.spawn(http::serve_tcp(Arc::clone(&listener), certificate, allclear_api::waiting_router(pages), runtime.clone(), open.clone()));
     loop {
         runtime.sleep(PACE).await;
         match attempt().await? {

@@ -91,10 +91,16 @@ impl From<OpsError> for Problem {
                 use allclear_domain::incident::Refused;
                 let (code, message) = match refused {
                     Refused::AlreadyResolved => (1001, "Incident Already Resolved"),
+                    Refused::AlreadyMerged => (1019, "Incident Already Merged"),
                     Refused::AlreadyAcknowledged => (1002, "Incident Already Acknowledged"),
                     Refused::Stale | Refused::StillFailing | Refused::SameUrgency | Refused::NobodyThere => (2015, "Invalid operation"),
                 };
                 Self::new(StatusCode::BAD_REQUEST, code, message).because(refused.to_string())
+            }
+            OpsError::TooMany => {
+                let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, 2020, "Rate Limit Exceeded");
+                problem.retry_after_s = Some(60);
+                problem
             }
             OpsError::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because(why),
             OpsError::Store(error) if error.is_transient() => {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use allclear_base::Rng;
+use allclear_base::{Rng, Vault};
 use allclear_domain::apitest::report::{AssertionReport, RunReport, StepReport, Teardown, Verdict};
 use allclear_domain::catalog::{Document, Kind};
 use allclear_domain::incident::{Incident, Paging, State};
@@ -12,7 +12,7 @@ use allclear_ops::config::{Action, Plan};
 use allclear_ops::incident;
 use allclear_ops::view::{self, IncidentView, Names};
 use allclear_ops::wish::{self, Declared, Wish};
-use allclear_ops::{Actor, OpsError, config, delivery, event, token};
+use allclear_ops::{self as ops, Actor, OpsError, config, delivery, event, token};
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
 use axum::extract::{Path, RawQuery, State as Shared};
@@ -412,6 +412,77 @@ pub async fn create_token(store: &Store, rng: &dyn Rng, actor: &Actor, wish: &To
     Ok(format!("{}\n", made.value))
 }
 
+/// Lets other incidents go on as one, and says which.
+///
+/// # Errors
+/// As `ops::merge::merge`.
+pub async fn merge(store: &Store, rng: &dyn Rng, actor: &Actor, into: &str, others: &[String]) -> Result<String, OpsError> {
+    let target = view::find_to_act_on(store, actor, into).await?;
+    let mut sources = Vec::with_capacity(others.len());
+    for other in others {
+        sources.push(view::find_to_act_on(store, actor, other).await?.id);
+    }
+    let merged = ops::merge::merge(store, rng, actor, &target.id, &sources).await?;
+    Ok(format!("#{} {} took in {} and is {}.\n", merged.number, merged.title, others.join(", "), merged.state.word()))
+}
+
+/// Every heartbeat with the address that it calls, and when it last did.
+///
+/// # Errors
+/// As `ops::heartbeat::list`.
+pub async fn heartbeats(store: &Store, actor: &Actor, public_url: Option<&str>) -> Result<String, OpsError> {
+    let all = ops::heartbeat::list(store, actor).await?;
+    if all.is_empty() {
+        return Ok("No heartbeats. Add a document with `kind: heartbeat`.\n".to_owned());
+    }
+    let (names, now, url) = (Names::of(store), store.now(), public_url.unwrap_or_default());
+    let mut text = String::new();
+    for one in all {
+        let beat = &one.heartbeat;
+        let last = match (beat.last_ping_at, &beat.last_ping) {
+            (Some(at), Some(said)) => format!("{said} {} ago", ago(now, at)),
+            _ => "never called".to_owned(),
+        };
+        put(&mut text, format_args!("{url}/ping/{}  {} on {}: {last}", beat.key, one.name, names.service(&one.service)));
+    }
+    Ok(text)
+}
+
+/// The stored secrets by name.
+///
+/// # Errors
+/// As `ops::secret::list`.
+pub async fn secrets(store: &Store, vault: &Vault, actor: &Actor) -> Result<String, OpsError> {
+    let all = ops::secret::list(store, vault, actor).await?;
+    if all.is_empty() {
+        return Ok("No secrets are stored.\n".to_owned());
+    }
+    let mut text = String::new();
+    for one in all {
+        let state = if one.opens { "" } else { "  cannot be opened: it was sealed with another key file" };
+        put(&mut text, format_args!("{}  changed {} ago{state}", one.name, ago(store.now(), one.changed_at)));
+    }
+    Ok(text)
+}
+
+/// Keeps a secret.
+///
+/// # Errors
+/// As `ops::secret::put`.
+pub async fn set_secret(store: &Store, rng: &dyn Rng, vault: &Vault, actor: &Actor, name: &str, value: &str) -> Result<String, OpsError> {
+    ops::secret::put(store, rng, vault, actor, name, value).await?;
+    Ok(format!("The secret {name} is kept; files name it {{{{secret.{name}}}}}.\n"))
+}
+
+/// Forgets a secret.
+///
+/// # Errors
+/// As `ops::secret::remove`.
+pub async fn remove_secret(store: &Store, vault: &Vault, actor: &Actor, name: &str) -> Result<String, OpsError> {
+    ops::secret::remove(store, vault, actor, name).await?;
+    Ok(format!("The secret {name} is forgotten.\n"))
+}
+
 /// Every integration with its key and the addresses that it sends to.
 ///
 /// # Errors
@@ -436,6 +507,42 @@ pub async fn integrations(store: &Store, actor: &Actor, public_url: Option<&str>
 
 pub(crate) async fn get_integrations(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {
     Ok(integrations(&app.store, &actor, Some(app.channels.public_url())).await?)
+}
+
+pub(crate) async fn get_heartbeats(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {
+    Ok(heartbeats(&app.store, &actor, Some(app.channels.public_url())).await?)
+}
+
+pub(crate) async fn post_merge(
+    Shared(app): Shared<App>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<String, Problem> {
+    let others: Vec<String> =
+        serde_json::from_slice(&body).map_err(|e| OpsError::Invalid(format!("the body is no list of incidents: {e}")))?;
+    if others.len() > ops::merge::MOST_MERGED {
+        return Err(OpsError::Invalid(format!("at most {} incidents are merged at once", ops::merge::MOST_MERGED)).into());
+    }
+    Ok(merge(&app.store, &*app.rng, &actor, &id, &others).await?)
+}
+
+pub(crate) async fn get_secrets(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {
+    Ok(secrets(&app.store, &app.vault, &actor).await?)
+}
+
+pub(crate) async fn put_secret(
+    Shared(app): Shared<App>,
+    Caller(actor): Caller,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<String, Problem> {
+    let value = std::str::from_utf8(&body).map_err(|_| OpsError::Invalid("a secret is a text in UTF-8".into()))?;
+    Ok(set_secret(&app.store, &*app.rng, &app.vault, &actor, &name, value).await?)
+}
+
+pub(crate) async fn delete_secret(Shared(app): Shared<App>, Caller(actor): Caller, Path(name): Path<String>) -> Result<String, Problem> {
+    Ok(remove_secret(&app.store, &app.vault, &actor, &name).await?)
 }
 
 pub(crate) async fn get_incidents(Shared(app): Shared<App>, Caller(actor): Caller, RawQuery(query): RawQuery) -> Result<String, Problem> {

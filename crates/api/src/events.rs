@@ -91,6 +91,15 @@ fn failed(error: &OpsError, overload: StatusCode, unknown_key: &str) -> Response
         let body = refusal("invalid event", "Event object is invalid", &[unknown_key.to_owned()]);
         return (StatusCode::BAD_REQUEST, Json(body)).into_response();
     }
+    if matches!(error, OpsError::TooMany) {
+        let message = "Requests for this service are arriving too quickly.  Please retry later.";
+        let body = refusal(
+            "throttle exceeded",
+            message,
+            &["this integration sends more events a minute than it may; nothing of this event was stored".to_owned()],
+        );
+        return (overload, [(RETRY_AFTER, "30")], Json(body)).into_response();
+    }
     let busy = matches!(error, OpsError::Store(error) if error.is_overload());
     if busy {
         let message = "Requests for this service are arriving too quickly.  Please retry later.";

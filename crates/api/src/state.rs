@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use allclear_base::runtime::Health;
-use allclear_base::{Rng, Runtime};
+use allclear_base::{Rng, Runtime, Vault};
 use allclear_channels::Channels;
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
@@ -25,6 +25,8 @@ pub struct App {
     pub pager: Runtime,
     /// For verifying callbacks.
     pub channels: Channels,
+    /// What opens the stored secrets.
+    pub vault: Arc<Vault>,
     /// The public pages.
     pub pages: PublicPages,
     /// How the loops fare.

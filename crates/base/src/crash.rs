@@ -32,6 +32,7 @@ pub const POINTS: &[&str] = &[
     "start.after_catalog",
     "apply.after_commit",
     "event.after_commit",
+    "heartbeat.after_commit",
 ];
 
 static ARMED: AtomicBool = AtomicBool::new(false);

@@ -10,8 +10,10 @@ pub mod metrics;
 pub mod rng;
 pub mod runtime;
 pub mod secret;
+pub mod vault;
 
 pub use clock::{Clock, SystemClock};
 pub use rng::{OsRng, Rng, SeededRng};
 pub use runtime::{Runtime, Spawn};
 pub use secret::{Secret, Secrets};
+pub use vault::Vault;

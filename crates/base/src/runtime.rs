@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -120,6 +120,7 @@ impl Runtime {
 pub struct Health {
     panics: AtomicU64,
     findings: Mutex<Vec<String>>,
+    deaf_until_us: AtomicI64,
 }
 
 /// After this many panics AllClear no longer calls itself well: one may be bad luck, three are a fault.
@@ -134,6 +135,17 @@ impl Health {
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::SeqCst)
+    }
+
+    /// What called at `at_us` could not be heard: before the start, or because the database did not answer.
+    pub fn was_deaf(&self, at_us: i64) {
+        self.deaf_until_us.fetch_max(at_us, Ordering::SeqCst);
+    }
+
+    /// When something that called could last not be heard.
+    #[must_use]
+    pub fn deaf_until_us(&self) -> i64 {
+        self.deaf_until_us.load(Ordering::SeqCst)
     }
 
     /// Keeps what the auditor found, in place of what it found before.

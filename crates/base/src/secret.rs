@@ -1,6 +1,8 @@
 //! Values that must never be shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A value that prints as `***`. Only [`Secret::expose`] gives it away.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -32,26 +34,40 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Secrets by name, as configured for this process.
-#[derive(Debug, Clone, Default)]
-pub struct Secrets(std::collections::BTreeMap<String, Secret>);
+type Named = BTreeMap<String, Secret>;
+
+/// Secrets by name: those that this process was given, and those that are stored. What was given comes first.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    given: Named,
+    stored: RwLock<Arc<Named>>,
+}
 
 impl Secrets {
     /// The secrets with these names.
     pub fn new(named: impl IntoIterator<Item = (String, Secret)>) -> Self {
-        Self(named.into_iter().collect())
+        Self { given: named.into_iter().collect(), stored: RwLock::default() }
+    }
+
+    /// Puts these in place of all that were stored.
+    pub fn replace_stored(&self, named: impl IntoIterator<Item = (String, Secret)>) {
+        *self.stored.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(named.into_iter().collect());
+    }
+
+    fn stored(&self) -> Arc<Named> {
+        Arc::clone(&self.stored.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A secret by its name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
+    pub fn get(&self, name: &str) -> Option<Secret> {
+        self.given.get(name).cloned().or_else(|| self.stored().get(name).cloned())
     }
 
     /// Every value, for masking.
     #[must_use]
     pub fn values(&self) -> Vec<Secret> {
-        self.0.values().cloned().collect()
+        self.given.values().chain(self.stored().values()).cloned().collect()
     }
 
     /// The value that a setting stands for: `{{secret.NAME}}` names one, anything else is itself.
@@ -61,7 +77,7 @@ impl Secrets {
     pub fn resolve(&self, setting: &str) -> Result<Secret, String> {
         let name = setting.trim().strip_prefix("{{").and_then(|s| s.strip_suffix("}}")).and_then(|s| s.trim().strip_prefix("secret."));
         match name {
-            Some(name) => self.get(name).cloned().ok_or_else(|| name.to_owned()),
+            Some(name) => self.get(name).ok_or_else(|| name.to_owned()),
             None => Ok(Secret::new(setting)),
         }
     }
@@ -105,6 +121,16 @@ mod tests {
         fn no_setting_makes_the_reader_panic(setting in "\\PC{0,30}|\\{\\{ ?(secret\\.)?[A-Z]{0,5} ?\\}{0,2}") {
             let _resolved = Secrets::default().resolve(&setting);
         }
+    }
+
+    #[test]
+    fn what_was_given_comes_before_what_is_stored() {
+        let secrets = Secrets::new([("A".to_owned(), Secret::new("given"))]);
+        secrets.replace_stored([("A".to_owned(), Secret::new("stored")), ("B".to_owned(), Secret::new("kept"))]);
+        assert_eq!(secrets.get("A"), Some(Secret::new("given")));
+        assert_eq!(secrets.get("B"), Some(Secret::new("kept")));
+        secrets.replace_stored([]);
+        assert_eq!(secrets.get("B"), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use allclear_domain::catalog::{
-    Account, Channel, Document, Integration, Kind, Location, MOST_INTEGRATIONS, PagerdutyAccount, Room, Service, Settings, SlackAccount,
-    SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount, WebhookAccount,
+    Account, Channel, Document, Heartbeat, Integration, Kind, Location, MOST_INTEGRATIONS, MaintenanceWindow, PagerdutyAccount, Room,
+    Service, Settings, SlackAccount, SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount, WebhookAccount,
 };
 use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person};
 use allclear_domain::escalation::{Level, MOST_REPEATS, Policy, Target};
@@ -59,6 +59,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("page", Kind::Page),
     ("component", Kind::Component),
     ("rule", Kind::Rule),
+    ("maintenance_window", Kind::MaintenanceWindow),
+    ("heartbeat", Kind::Heartbeat),
     ("location", Kind::Location),
     ("settings", Kind::Settings),
 ];
@@ -84,6 +86,8 @@ pub(crate) fn decode(node: &Node, sink: &Sink) -> Option<Read> {
         Kind::Page => page(&fields).map(Document::Page),
         Kind::Component => component(&fields, &mut sites).map(Document::Component),
         Kind::Rule => rule(&fields, &mut sites).map(Document::Rule),
+        Kind::MaintenanceWindow => maintenance_window(&fields, &mut sites).map(Document::MaintenanceWindow),
+        Kind::Heartbeat => heartbeat(&fields, &mut sites).map(Document::Heartbeat),
         Kind::Location => location(&fields).map(Document::Location),
         Kind::Settings => settings(&fields, &mut sites).map(Document::Settings),
     };
@@ -268,6 +272,8 @@ fn cidr(sink: &Sink, node: &Node) -> Option<String> {
 fn person(fields: &Fields<'_>, sites: &mut Sites) -> Option<Person> {
     let name = fields.required("name", decode::name);
     let email = fields.optional("email", email);
+    let zone = fields.optional("time_zone", time_zone);
+    let job_title = fields.optional("job_title", decode::name);
     let mut contact_methods = Vec::new();
     for node in items(fields.node("contact_methods")) {
         contact_methods.extend(contact_method(fields.sink, node, sites));
@@ -283,7 +289,15 @@ fn person(fields: &Fields<'_>, sites: &mut Sites) -> Option<Person> {
             }
         }
     }
-    Some(Person { name: name?, email: email?, contact_methods, notification_rules, extra: Map::new() })
+    Some(Person {
+        name: name?,
+        email: email?,
+        time_zone: zone?,
+        job_title: job_title?,
+        contact_methods,
+        notification_rules,
+        extra: Map::new(),
+    })
 }
 
 fn items(node: Option<&Node>) -> Vec<&Node> {
@@ -303,7 +317,9 @@ fn email(sink: &Sink, node: &Node) -> Option<String> {
     Some(text)
 }
 
-pub(crate) fn is_mail_address(text: &str) -> bool {
+/// Whether a text can be the address of a mailbox.
+#[must_use]
+pub fn is_mail_address(text: &str) -> bool {
     let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b',' | b'"'));
     let has_dots_apart = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.') && !part.contains("..");
     plain
@@ -347,6 +363,7 @@ fn notification_rule(sink: &Sink, node: &Node) -> Option<NotificationRule> {
 
 fn schedule(fields: &Fields<'_>, sites: &mut Sites) -> Option<Schedule> {
     let name = fields.required("name", decode::name);
+    let description = fields.optional("description", decode::text);
     let time_zone = fields.or("time_zone", time_zone, "Etc/UTC".to_owned());
     let people =
         items(fields.node("people")).into_iter().filter_map(|node| sites.name(fields.sink, Kind::Person, node)).collect::<Vec<_>>();
@@ -359,7 +376,8 @@ fn schedule(fields: &Fields<'_>, sites: &mut Sites) -> Option<Schedule> {
     if people.is_empty() {
         fields.required("people", decode::name)?;
     }
-    Some(Schedule { name: name?, time_zone: time_zone?, people, start: start?, turn: turn?, overrides, extra: Map::new() })
+    let (name, description) = (name?, description?);
+    Some(Schedule { name, description, time_zone: time_zone?, people, start: start?, turn: turn?, overrides, extra: Map::new() })
 }
 
 fn schedule_override(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Override> {
@@ -405,6 +423,7 @@ fn turn(sink: &Sink, node: &Node) -> Option<Span> {
 
 fn policy(fields: &Fields<'_>, sites: &mut Sites) -> Option<Policy> {
     let name = fields.required("name", decode::name);
+    let description = fields.optional("description", decode::text);
     let mut levels = Vec::new();
     for node in items(fields.node("levels")) {
         levels.extend(level(fields.sink, node, sites));
@@ -413,7 +432,8 @@ fn policy(fields: &Fields<'_>, sites: &mut Sites) -> Option<Policy> {
     if fields.node("levels").is_none() {
         fields.required("levels", decode::text);
     }
-    Some(Policy { name: name?, levels, repeat: u32::try_from(repeat?).unwrap_or(0), extra: Map::new() })
+    let (name, description) = (name?, description?);
+    Some(Policy { name, description, levels, repeat: u32::try_from(repeat?).unwrap_or(0), extra: Map::new() })
 }
 
 fn level(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Level> {
@@ -486,13 +506,15 @@ fn service(fields: &Fields<'_>, sites: &mut Sites) -> Option<Service> {
 /// A name, or a map with one.
 fn integration(sink: &Sink, node: &Node) -> Option<Integration> {
     if matches!(node.value, Value::Scalar { .. }) {
-        return decode::name(sink, node).map(|name| Integration { name, environments: vec![], extra: Map::new() });
+        return decode::name(sink, node).map(|name| Integration { name, environments: vec![], most_per_minute: None, extra: Map::new() });
     }
     let fields = Fields::of(sink, node, "an integration")?;
     let name = fields.required("name", decode::name);
     let environments = fields.list("environments", decode::name);
+    let most = fields.optional("most_per_minute", decode::number::<1, 1_000_000>);
     fields.finish();
-    Some(Integration { name: name?, environments, extra: Map::new() })
+    let most_per_minute = most?.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+    Some(Integration { name: name?, environments, most_per_minute, extra: Map::new() })
 }
 
 fn urgency_rule(sink: &Sink, node: &Node) -> Option<UrgencyRule> {
@@ -586,6 +608,41 @@ fn incident_template(sink: &Sink, node: &Node) -> Option<IncidentTemplate> {
     let resolved = fields.or("resolved", decode::text, IncidentTemplate::RESOLVED.to_owned());
     fields.finish();
     Some(IncidentTemplate { name: name?, investigating: investigating?, identified: identified?, resolved: resolved? })
+}
+
+fn maintenance_window(fields: &Fields<'_>, sites: &mut Sites) -> Option<MaintenanceWindow> {
+    let name = fields.required("name", decode::name);
+    let services: Vec<ServiceId> = items(fields.node("services")).into_iter().filter_map(|node| sites.service(fields.sink, node)).collect();
+    let from = fields.required("from", decode::instant);
+    let until = fields.required("until", decode::instant);
+    if services.is_empty() {
+        fields.required("services", decode::name)?;
+    }
+    let (from, until) = (from?, until?);
+    if let Some(node) = fields.node("until").filter(|_| until <= from) {
+        fields.sink.error(node.pos, "a maintenance window must end after its start", None);
+        return None;
+    }
+    Some(MaintenanceWindow { name: name?, services, from, until, extra: Map::new() })
+}
+
+fn heartbeat(fields: &Fields<'_>, sites: &mut Sites) -> Option<Heartbeat> {
+    let name = fields.required("name", decode::name);
+    let service = sites.field(fields, Kind::Service, "service");
+    let every = fields.required("every", period);
+    let grace = fields.or("grace", decode::span, Span::from_mins(1));
+    let paused_until = fields.optional("paused_until", decode::instant);
+    Some(Heartbeat { name: name?, service: service?, every: every?, grace: grace?, paused_until: paused_until?, extra: Map::new() })
+}
+
+/// How often something calls: a minute to a year, as Healthchecks bounds it.
+fn period(sink: &Sink, node: &Node) -> Option<Span> {
+    let span = decode::span(sink, node)?;
+    if span < Span::from_mins(1) || span > Span::from_mins(365 * 24 * 60) {
+        sink.error(node.pos, "a heartbeat comes at least once a year and at most once a minute", Some("write 5m, 1h or 1d".into()));
+        return None;
+    }
+    Some(span)
 }
 
 fn location(fields: &Fields<'_>) -> Option<Location> {

@@ -23,10 +23,12 @@ pub fn export<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Result<S
             whole.extend(body.into_iter().filter(|(_, value)| !is_nothing(value)));
         }
         // Stored as a number, written as people write it.
-        if let Some(until) = whole.get_mut("paused_until")
-            && let Some(at) = until.as_i64()
-        {
-            *until = Timestamp(at).to_string().into();
+        for field in ["paused_until", "from", "until"] {
+            if let Some(instant) = whole.get_mut(field)
+                && let Some(at) = instant.as_i64()
+            {
+                *instant = Timestamp(at).to_string().into();
+            }
         }
         map(&mut text, &whole, 0);
     }

@@ -7,6 +7,7 @@ mod diagnostic;
 mod document;
 mod export;
 mod lint;
+mod schema;
 mod test;
 mod tree;
 
@@ -16,7 +17,9 @@ use allclear_domain::catalog::{Document, Kind};
 
 use diagnostic::Sink;
 pub use diagnostic::{Diagnostic, Severity};
+pub use document::is_mail_address;
 pub use export::export;
+pub use schema::SCHEMA;
 
 /// A document with where it is written.
 #[derive(Debug, Clone, PartialEq)]

@@ -25,6 +25,12 @@ pub struct Person {
     /// Their e-mail address, by which the API knows them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// Their IANA time zone; the server's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// What they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_title: Option<String>,
     /// How they can be reached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contact_methods: Vec<ContactMethod>,
@@ -531,6 +537,8 @@ mod tests {
             after: after.parse().expect("a span"),
         };
         Person {
+            time_zone: None,
+            job_title: None,
             name: "Ada".into(),
             email: None,
             contact_methods: vec![method("sms"), method("slack")],

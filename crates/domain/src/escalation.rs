@@ -10,6 +10,9 @@ use crate::{PersonId, ScheduleId, Span};
 pub struct Policy {
     /// Its name.
     pub name: String,
+    /// A sentence about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// The levels, first to last; at least one.
     pub levels: Vec<Level>,
     /// How many more times to go through all levels when nobody acknowledged.

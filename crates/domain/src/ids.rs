@@ -66,6 +66,8 @@ id! {
     DeliveryId,
     /// An integration: what a monitoring tool sends its events by.
     IntegrationId,
+    /// A heartbeat: something outside that says regularly that it lives.
+    HeartbeatId,
     /// Where tests run from.
     LocationName,
 }

@@ -16,7 +16,7 @@ pub mod status;
 pub mod time;
 
 pub use ids::{
-    AlertId, ChannelId, ComponentId, DeliveryId, IncidentId, IntegrationId, LocationName, PageId, PersonId, PolicyId, RuleId, RunId,
-    ScheduleId, ServiceId, TestId,
+    AlertId, ChannelId, ComponentId, DeliveryId, HeartbeatId, IncidentId, IntegrationId, LocationName, PageId, PersonId, PolicyId, RuleId,
+    RunId, ScheduleId, ServiceId, TestId,
 };
 pub use time::{Span, Timestamp};

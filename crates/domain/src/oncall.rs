@@ -16,6 +16,9 @@ use crate::{PersonId, Span, Timestamp};
 pub struct Schedule {
     /// Its name.
     pub name: String,
+    /// A sentence about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// The IANA name of the zone that hand-offs are meant in.
     pub time_zone: String,
     /// The people in the order of their turns; at least one.
@@ -31,6 +34,9 @@ pub struct Schedule {
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
+
+/// The most turns that are told at once: a turn of a minute over a week.
+pub const MOST_TURNS: usize = 10_080;
 
 /// Somebody stands in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,6 +107,35 @@ impl Schedule {
             }
         }
         self.turn_of_layer(&zone, at)
+    }
+
+    /// The turns that touch a span of time, each cut to where somebody else takes over, in order. At most [`MOST_TURNS`].
+    ///
+    /// # Errors
+    /// [`BadSchedule`] where the schedule itself cannot be computed.
+    pub fn turns(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Turn>, BadSchedule> {
+        let zone = zone(&self.time_zone)?;
+        let mut starts = Vec::with_capacity(self.overrides.len() + 1);
+        for exception in &self.overrides {
+            starts.push(instant(&zone, civil(&exception.from)?));
+        }
+        // Before the first hand-off nobody has a turn.
+        starts.push(instant(&zone, civil(&self.start)?));
+        let mut turns: Vec<Turn> = Vec::new();
+        let mut at = from;
+        while at < to && turns.len() < MOST_TURNS {
+            let next_start = starts.iter().filter(|start| **start > at).min().copied().unwrap_or(to);
+            let found = self.on_call(at)?;
+            let end = found.as_ref().map_or(next_start, |turn| turn.to.min(next_start)).min(to);
+            if let Some(turn) = found {
+                match turns.last_mut() {
+                    Some(last) if last.person == turn.person && last.to == at => last.to = end,
+                    _ => turns.push(Turn { person: turn.person, from: at, to: end }),
+                }
+            }
+            at = end;
+        }
+        Ok(turns)
     }
 
     fn turn_of_layer(&self, zone: &TimeZone, at: Timestamp) -> Result<Option<Turn>, BadSchedule> {
@@ -176,6 +211,7 @@ mod tests {
     fn schedule(turn: &str) -> Schedule {
         Schedule {
             name: "Streaming".into(),
+            description: None,
             time_zone: "Europe/Copenhagen".into(),
             people: vec!["Ada".into(), "Ben".into(), "Cleo".into()],
             start: "2026-03-23T09:00".into(),
@@ -231,6 +267,16 @@ mod tests {
         }
         assert_eq!(who(&schedule, "2026-03-24T12:00:00Z").as_deref(), Some("Cleo"));
         assert_eq!(who(&schedule, "2026-03-24T23:00:00Z").as_deref(), Some("Ada"));
+    }
+
+    #[test]
+    fn the_turns_of_two_weeks_are_cut_by_an_override_and_touch() {
+        let mut schedule = schedule("1w");
+        schedule.overrides.push(Override { person: "Ben".into(), from: "2026-04-07T00:00".into(), to: "2026-04-08T00:00".into() });
+        let turns = schedule.turns(at("2026-04-06T07:00:00Z"), at("2026-04-20T07:00:00Z")).expect("turns");
+        let told: Vec<String> = turns.iter().map(|turn| format!("{} {}..{}", turn.person, turn.from, turn.to)).collect();
+        assert_eq!(turns.len(), 4, "{told:?}");
+        assert_eq!(turns.iter().map(|turn| turn.person.as_str()).collect::<Vec<_>>(), ["Cleo", "Ben", "Cleo", "Ada"], "{told:?}");
     }
 
     #[test]

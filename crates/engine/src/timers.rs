@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use allclear_base::runtime::Switch;
+use allclear_domain::Timestamp;
 use allclear_ops::{delivery, timer};
 
 use crate::Parts;
@@ -18,6 +19,8 @@ pub(crate) fn start(parts: &Parts, stop: &Switch) {
 async fn run(parts: Parts, stop: Switch) {
     let clock = Arc::clone(&parts.pager.clock);
     let mut orphans_at = 0;
+    // Nobody was heard before the start.
+    parts.health.was_deaf(parts.store.now().0);
     while !stop.is_turned() {
         let now = clock.now_us();
         if now >= orphans_at {
@@ -26,7 +29,7 @@ async fn run(parts: Parts, stop: Switch) {
                 tracing::warn!(%error, "attempts without an owner could not be settled");
             }
         }
-        match timer::fire_due(&parts.store, &*parts.pager.rng).await {
+        match timer::fire_due(&parts.store, &*parts.pager.rng, Timestamp(parts.health.deaf_until_us())).await {
             Ok(0) => {
                 let next = timer::next_due(&parts.store).await.ok().flatten().map_or(i64::MAX, |due| due.0);
                 parts.store.wakes().timers.wait_until(&*clock, next.min(parts.look_anyway_at(now))).await;

@@ -235,7 +235,7 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
     let incident = &change.next;
     let Some(service) = catalog.service(&incident.service) else { return Ok(()) };
     let is_new = change.log.iter().any(|entry| matches!(entry.kind, LogKind::Triggered { .. }));
-    let key = alert::alerts_of(tx, &incident.id)?.into_iter().next().map(|alert| alert.dedup_key);
+    let key = key_of(tx, incident)?;
     for room in &service.rooms {
         let Some(channel) = catalog.channel(&room.channel) else { continue };
         if !channel.account.takes_incidents() || came_from(change, &room.channel) {
@@ -269,6 +269,15 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
         }
     }
     Ok(())
+}
+
+/// What other services know an incident by.
+pub(crate) fn key_of(tx: &mut Tx<'_>, incident: &Incident) -> Result<Option<String>, StoreError> {
+    match &incident.key {
+        Some(key) => Ok(Some(key.clone())),
+        // It was opened by a program that did not write its key down.
+        None => Ok(alert::alerts_of(tx, &incident.id)?.into_iter().next().map(|alert| alert.dedup_key)),
+    }
 }
 
 /// Whether a change was made in the service that a channel leads to: it knows already, and an echo would come back. An end is

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use allclear_base::{Rng, crash};
 use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
 use allclear_domain::incident::Incident;
-use allclear_domain::{ComponentId, IncidentId, PageId, ServiceId, TestId};
+use allclear_domain::{ComponentId, HeartbeatId, IncidentId, PageId, ServiceId, TestId};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::{component, resource};
 use allclear_store::{Lane, Lock, Store, Tx, Write};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::draw::Ids;
 use crate::draw::SecretSeed;
 use crate::event;
+use crate::heartbeat;
 use crate::{Actor, Draw, OpsError, Permission, judge, rules, status};
 
 /// What happens to a document.
@@ -49,10 +50,10 @@ pub struct Plan {
 }
 
 /// A plan with the documents behind it.
-struct Worked {
-    plan: Plan,
-    put: Vec<Resource>,
-    remove: Vec<(Kind, String)>,
+pub(crate) struct Worked {
+    pub(crate) plan: Plan,
+    pub(crate) put: Vec<Resource>,
+    pub(crate) remove: Vec<(Kind, String)>,
 }
 
 /// Makes the documents of `source` be exactly these; references in them are names. Nothing else is touched.
@@ -126,18 +127,21 @@ fn apply_within(
 
 /// What the change means for what is open, and what customers see of it. Locks are taken in their order; each look is
 /// made once what it looks at is locked, so that nothing opens by the old configuration behind its back.
-fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, before: &Catalog, worked: &Worked) -> Result<(), OpsError> {
+pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, before: &Catalog, worked: &Worked) -> Result<(), OpsError> {
     let after = tx.catalog();
     let touched: Vec<(Kind, &str)> = worked.put.iter().map(|r| (r.document.kind(), r.id.as_str())).collect();
     let touched: Vec<(Kind, &str)> = touched.into_iter().chain(worked.remove.iter().map(|(kind, id)| (*kind, id.as_str()))).collect();
     let changed = touched.iter().filter(|(kind, _)| *kind == Kind::Service).map(|(_, id)| ServiceId::from(*id));
     event::follow(tx, ids, seed, &changed.collect::<Vec<_>>())?;
+    let beats = touched.iter().filter(|(kind, _)| *kind == Kind::Heartbeat).map(|(_, id)| HeartbeatId::from(*id)).collect::<Vec<_>>();
+    heartbeat::follow(tx, seed, before, &beats)?;
     let services = services_ruled(before, &after, &touched);
     let mut tests: BTreeSet<TestId> = touched.iter().filter(|(kind, _)| *kind == Kind::Test).map(|(_, id)| TestId::from(*id)).collect();
     tests.extend(judge::withdrawn(tx)?.into_iter().filter_map(|alert| alert.test.map(|(test, _)| test)));
     tx.lock(tests.iter().cloned().map(Lock::Test).chain(services.iter().cloned().map(Lock::Service)))?;
 
-    let withdrawn = judge::withdrawn(tx)?;
+    let mut withdrawn = judge::withdrawn(tx)?;
+    withdrawn.extend(heartbeat::withdrawn(tx, &beats)?);
     let mut ruled = Vec::new();
     for service in &services {
         ruled.extend(incidents::open_incidents_of(tx, service)?.into_iter().map(|incident| incident.id));
@@ -262,7 +266,7 @@ fn resolve(document: &mut Document, names: &BTreeMap<(Kind, String), String>, ca
 }
 
 /// Refuses to remove what remains in use.
-fn check_removed(catalog: &Catalog, worked: &Worked) -> Result<(), OpsError> {
+pub(crate) fn check_removed(catalog: &Catalog, worked: &Worked) -> Result<(), OpsError> {
     let removed: BTreeSet<&(Kind, String)> = worked.remove.iter().collect();
     if removed.is_empty() {
         return Ok(());
@@ -290,7 +294,7 @@ fn check_removed(catalog: &Catalog, worked: &Worked) -> Result<(), OpsError> {
 }
 
 /// The id of a document: the one it has, the one it once had, or a new one.
-fn id_of(tx: &mut Tx<'_>, ids: &Ids, kind: Kind, identity: &str) -> Result<String, OpsError> {
+pub(crate) fn id_of(tx: &mut Tx<'_>, ids: &Ids, kind: Kind, identity: &str) -> Result<String, OpsError> {
     if let Some(known) = tx.catalog().id_of(kind, identity) {
         return Ok(known.to_owned());
     }
@@ -302,6 +306,9 @@ fn new_id(ids: &Ids, kind: Kind, identity: &str) -> String {
         Kind::Test => ids.uuid4(),
         Kind::Page | Kind::Component => ids.statuspage(),
         Kind::Location | Kind::Settings => identity.to_owned(),
-        Kind::Channel | Kind::Person | Kind::Schedule | Kind::EscalationPolicy | Kind::Service | Kind::Rule => ids.pagerduty(),
+        Kind::Channel | Kind::Person | Kind::Schedule | Kind::EscalationPolicy | Kind::Service | Kind::Rule | Kind::MaintenanceWindow => {
+            ids.pagerduty()
+        }
+        Kind::Heartbeat => ids.uuid4(),
     }
 }

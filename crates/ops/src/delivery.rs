@@ -298,8 +298,9 @@ fn root_of(tx: &mut Tx<'_>, delivery: &Delivery, carrier: &Carrier, incident: &I
 /// What a message says of an incident.
 pub(crate) fn brief(tx: &mut Tx<'_>, incident: &Incident) -> Result<Brief, StoreError> {
     let catalog = tx.catalog();
-    let (key, detail) =
-        alert::alerts_of(tx, &incident.id)?.into_iter().next().map_or_else(Default::default, |alert| (alert.dedup_key, alert.why));
+    let key = crate::apply::key_of(tx, incident)?.unwrap_or_default();
+    let alerts = alert::alerts_of(tx, &incident.id)?;
+    let detail = alerts.iter().find(|alert| alert.dedup_key == key).or(alerts.first()).map_or_else(String::new, |alert| alert.why.clone());
     let person = |id: &PersonId| catalog.person(id).map_or_else(|| id.0.clone(), |person| person.name.clone());
     let remark = match &incident.state {
         State::Triggered(Paging::Level(here)) => {
@@ -329,6 +330,7 @@ pub(crate) fn agent_name(agent: &Agent, person: &dyn Fn(&PersonId) -> String) ->
         Agent::Person { person: id, via } => format!("{} {}", person(id), via.words()),
         Agent::Token { name } => name.clone(),
         Agent::Test { .. } => "the test".to_owned(),
+        Agent::Heartbeat { .. } => "its heartbeat".to_owned(),
         Agent::Timer => "a timer".to_owned(),
         Agent::System => "AllClear".to_owned(),
         Agent::Configuration => "a change of the configuration".to_owned(),
@@ -457,6 +459,42 @@ fn after_loss(tx: &mut Tx<'_>, stored: &Stored, incident: &Incident) -> Result<(
         unreachable_level(tx, incident, here.level, here.pass)?;
     }
     Ok(())
+}
+
+/// After a database was put back: what waits and is too old to be of use is not sent. A line for each.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn retire_old(store: &Store) -> Result<Vec<String>, OpsError> {
+    const TOO_OLD: Span = Span::from_mins(15);
+    const MOST_AT_ONCE: u32 = 200;
+    let mut retired = Vec::new();
+    loop {
+        let work = |tx: &mut Tx<'_>| {
+            let before = tx.now().minus(TOO_OLD);
+            let waiting = outbox::waiting_since(tx, before, MOST_AT_ONCE)?;
+            tx.lock(waiting.iter().map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
+            let mut lines = Vec::with_capacity(waiting.len());
+            for stored in waiting {
+                let delivery = &stored.delivery;
+                if !outbox::cancel(tx, &delivery.id, "too old when the database was put back")? {
+                    continue;
+                }
+                let incident = incidents::load_incident(tx, &delivery.incident)?;
+                let (purpose, to) = (delivery.purpose.word().replace('_', "-"), mask_address(&delivery.address));
+                lines.push(format!(
+                    "{purpose} by {} to {to}, due {}: #{} {}",
+                    stored.provider, delivery.due_at, incident.number, incident.title
+                ));
+            }
+            Ok::<_, OpsError>(lines)
+        };
+        let lines = store.write(Write::new("retire old messages", Lane::Act), work).await?;
+        if lines.is_empty() {
+            return Ok(retired);
+        }
+        retired.extend(lines);
+    }
 }
 
 /// At start no attempt can be under way: each that was is settled as unknown.

@@ -58,6 +58,16 @@ impl SecretSeed {
         Self(seed)
     }
 
+    /// A credential in the form of a UUID.
+    pub(crate) fn uuid(&self, parts: &[&str]) -> String {
+        let keyed = Sha256::new().chain_update(self.0);
+        let digest = parts.iter().fold(keyed, |digest, part| digest.chain_update(part).chain_update([0])).finalize();
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        // The bits that say "version 4, variant 1"; the other 122 are drawn.
+        let variant = ["8", "9", "a", "b"][usize::from(digest[8] % 4)];
+        format!("{}-{}-4{}-{variant}{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+    }
+
     /// A credential of 160 bits for what these parts name.
     pub(crate) fn derive(&self, parts: &[&str]) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";

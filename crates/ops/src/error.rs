@@ -22,6 +22,9 @@ pub enum OpsError {
     /// No integration has this key; it is a credential, and not named.
     #[error("no integration has this key")]
     UnknownKey,
+    /// An integration sent more events than it may; nothing of this one was kept.
+    #[error("this integration sends more events a minute than it may")]
+    TooMany,
     /// The state of the incident does not allow it.
     #[error(transparent)]
     Refused(#[from] Refused),

@@ -51,14 +51,25 @@ pub async fn ingest_change(store: &Store, rng: &dyn Rng, event: ChangeEvent) -> 
 fn ingest_within(tx: &mut Tx<'_>, ids: &Ids, event: &Event, dedup_key: &str) -> Result<(), OpsError> {
     let from = integration::find_by_key(tx, &event.routing_key)?.ok_or(OpsError::UnknownKey)?;
     let (catalog, now) = (tx.catalog(), tx.now());
-    let Some(service) = catalog.service(&from.service).filter(|service| !service.is_paused(now)) else { return Ok(()) };
-    let wanted = service.integrations.iter().find(|one| one.name == from.name).map_or(&[][..], |one| &one.environments);
+    let Some(service) = catalog.service(&from.service) else { return Ok(()) };
+    let settings = service.integrations.iter().find(|one| one.name == from.name);
+    if let Some(most) = settings.and_then(|one| one.most_per_minute)
+        && integration::count_event(tx, &from.id)? > i64::from(most)
+    {
+        return Err(OpsError::TooMany);
+    }
+    if catalog.rests(&from.service, now) {
+        return Ok(());
+    }
+    let wanted = settings.map_or(&[][..], |one| &one.environments);
     if let Some(environment) = &event.environment
         && !wanted.is_empty()
         && !wanted.contains(environment)
     {
         return Ok(());
     }
+    // Whoever merges incidents holds their service: no alert moves under our hands.
+    tx.lock([Lock::Service(from.service.clone())])?;
     // The same key over another integration is another alert. No database keeps a NUL in a text.
     let key = format!("event:{}:{}", from.id, dedup_key.replace('\0', "\u{fffd}"));
     let agent = Agent::Integration { service: from.service.clone(), name: from.name.clone() };
@@ -83,13 +94,13 @@ fn ingest_within(tx: &mut Tx<'_>, ids: &Ids, event: &Event, dedup_key: &str) -> 
 }
 
 /// The open alert with this key, its incident locked: a person may have resolved it while the lock was waited for.
-fn locked(tx: &mut Tx<'_>, key: &str) -> Result<Option<Alert>, StoreError> {
+pub(crate) fn locked(tx: &mut Tx<'_>, key: &str) -> Result<Option<Alert>, StoreError> {
     let Some(seen) = alert::open_alert(tx, key)? else { return Ok(None) };
     tx.lock([Lock::Incident(seen.incident.clone())])?;
     Ok(alert::open_alert(tx, key)?.filter(|open| open.id == seen.id))
 }
 
-/// Under the service's lock, so that of two first triggers with one key the second finds the first's alert.
+/// Under the service's lock: of two first triggers with one key the second finds the first's alert.
 fn trigger(
     tx: &mut Tx<'_>,
     ids: &Ids,
@@ -98,7 +109,6 @@ fn trigger(
     agent: Agent,
     content: &Content,
 ) -> Result<Option<Pending>, StoreError> {
-    tx.lock([Lock::Service(from.service.clone())])?;
     if let Some(open) = locked(tx, &dedup_key)? {
         alert::trigger_again(tx, &open.id, None)?;
         return Ok(None);

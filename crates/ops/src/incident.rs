@@ -119,7 +119,7 @@ pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pend
 /// The same with an urgency that is not the service's own.
 pub(crate) fn opening_as(tx: &mut Tx<'_>, ids: &Ids, about: Opening, urgency: Option<Urgency>) -> Option<Pending> {
     let (catalog, now) = (tx.catalog(), tx.now());
-    let service = catalog.service(&about.service).filter(|service| !service.is_paused(now))?;
+    let service = catalog.service(&about.service).filter(|_| !catalog.rests(&about.service, now))?;
     let policy = catalog.policy(&service.escalation_policy);
     let id = IncidentId(ids.pagerduty_record());
     tx.adopt(Lock::Incident(id.clone()));
@@ -133,7 +133,9 @@ pub(crate) fn opening_as(tx: &mut Tx<'_>, ids: &Ids, about: Opening, urgency: Op
         state: State::Triggered(Paging::Nobody { look_again_at: now }),
         levels: policy.map_or(vec![], |policy| policy.levels.clone()),
         repeat: policy.map_or(0, |policy| policy.repeat),
+        priority: None,
         run: about.run.clone(),
+        key: Some(about.dedup_key.clone()),
         version: 0,
     };
     let mut context = context(&catalog, Some(service), &draft.levels, true, now);

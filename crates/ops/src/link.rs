@@ -5,7 +5,7 @@ use allclear_domain::incident::{Agent, Incident};
 use allclear_domain::{ChannelId, IncidentId, Span, Timestamp};
 use allclear_store::record::alert;
 use allclear_store::record::incident as incidents;
-use allclear_store::{Lane, Lock, Store, Tx, Write};
+use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
 
 use crate::apply::{Pending, apply};
 use crate::incident::{Act, decide};
@@ -50,6 +50,10 @@ pub async fn follow(store: &Store, rng: &dyn Rng, done: Done) -> Result<Option<I
             },
         };
         tx.lock([Lock::Incident(id.clone())])?;
+        // Meanwhile it may have been merged: whoever told us tells us again.
+        if done.incident.is_none() && alert::open_alert(tx, &done.key)?.is_some_and(|open| open.incident != id) {
+            return Err(StoreError::Busy { retry_after_s: 1 }.into());
+        }
         let Some(found) = incidents::find_incident(tx, &id)? else { return Ok(None) };
         let catalog = tx.catalog();
         let linked = catalog.service(&found.service).is_some_and(|service| service.rooms.iter().any(|room| room.channel == done.channel));

@@ -1,8 +1,8 @@
 //! What happens when a timer is due.
 
 use allclear_base::{Rng, crash};
-use allclear_domain::IncidentId;
 use allclear_domain::incident::{self, Agent, Event, Incident, ResolveReason};
+use allclear_domain::{HeartbeatId, IncidentId, Timestamp};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::timer::{self, Timer};
 use allclear_store::record::{alert, component};
@@ -20,15 +20,16 @@ pub(crate) const UNREACHABLE: &str = "unreachable";
 /// Timers per transaction: a bound on how long acknowledgements wait behind a burst.
 const MOST_AT_ONCE: u32 = 64;
 
-/// Fires what is due; how many timers there were. Whoever calls it comes again until it is 0.
+/// Fires what is due; how many timers there were. Whoever calls it comes again until it is 0. `deaf_until` is when AllClear
+/// could last not hear what called it.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn fire_due(store: &Store, rng: &dyn Rng) -> Result<usize, OpsError> {
+pub async fn fire_due(store: &Store, rng: &dyn Rng, deaf_until: Timestamp) -> Result<usize, OpsError> {
     let due: Vec<Timer> = store.read("due timers", |tx| timer::due_timers(tx, MOST_AT_ONCE)).await?;
     for timer in &due {
         crash::point("timer.before_fire");
-        fire(store, rng, timer.clone()).await?;
+        fire(store, rng, timer.clone(), deaf_until).await?;
         crash::point("timer.after_fire");
     }
     Ok(due.len())
@@ -42,7 +43,12 @@ pub async fn next_due(store: &Store) -> Result<Option<allclear_domain::Timestamp
     store.read("next timer", |tx| Ok::<_, OpsError>(timer::next_due(tx)?)).await
 }
 
-async fn fire(store: &Store, rng: &dyn Rng, timer: Timer) -> Result<(), OpsError> {
+async fn fire(store: &Store, rng: &dyn Rng, timer: Timer, deaf_until: Timestamp) -> Result<(), OpsError> {
+    if let Some(id) = timer.subject.strip_prefix("heartbeat:").map(HeartbeatId::from) {
+        let draw = Draw::new(rng);
+        let work = move |tx: &mut Tx<'_>| crate::heartbeat::fire(tx, &draw.ids(), &id, &timer, deaf_until);
+        return store.write(Write::new("fire timer", Lane::Act), work).await;
+    }
     let Some(id) = timer.subject.strip_prefix("incident:").map(IncidentId::from) else {
         let write = Write::new("drop timer", Lane::Act);
         return store.write(write, move |tx| Ok(timer::take_timer(tx, &timer).map(|_| ())?)).await;

@@ -1,5 +1,7 @@
 //! Reading: incidents with their evidence, the chain from a component's status to the failing assertion.
 
+use std::collections::BTreeMap;
+
 use allclear_domain::apitest::report::RunReport;
 use allclear_domain::catalog::Kind;
 use allclear_domain::incident::{Agent, Incident, LogKind, State};
@@ -10,6 +12,7 @@ use allclear_store::record::alert::{self, Alert};
 use allclear_store::record::change::{self, ChangeEvent};
 use allclear_store::record::component::{self, ComponentChange, ComponentState};
 use allclear_store::record::delivery::{self as outbox, Stored};
+pub use allclear_store::record::incident::OpenCount;
 use allclear_store::record::incident::{self as incidents, LogEntry};
 use allclear_store::record::page;
 use allclear_store::record::run::{self, Run};
@@ -206,6 +209,15 @@ pub async fn measure(store: &Store, actor: &Actor) -> Result<Measures, OpsError>
         .await
 }
 
+/// How many incidents of each service are open.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn open_counts(store: &Store, actor: &Actor) -> Result<BTreeMap<ServiceId, OpenCount>, OpsError> {
+    actor.require(Permission::ConfigRead)?;
+    store.read("open incidents", |tx| Ok(incidents::open_counts(tx)?)).await
+}
+
 /// Names for ids, for people.
 pub struct Names {
     catalog: std::sync::Arc<allclear_domain::catalog::Catalog>,
@@ -258,6 +270,11 @@ impl Names {
             LogKind::Escalated => "escalated".to_owned(),
             LogKind::Snoozed { until } => format!("put off until {until}"),
             LogKind::UrgencyChanged { to } => format!("the urgency is {} now", to.word()),
+            LogKind::PriorityChanged { to } => {
+                to.map_or("it has no priority any more".to_owned(), |to| format!("the priority is {} now", to.word()))
+            }
+            LogKind::Retitled { to } => format!("the title is {to:?} now"),
+            LogKind::Absorbed { numbers } => format!("took in {}", numbers.iter().map(|n| format!("#{n}")).collect::<Vec<_>>().join(", ")),
             LogKind::Resolved { why } => format!("resolved: {}", why.words()),
             LogKind::Notified { person, method, address, outcome } => {
                 let who = person.as_ref().map_or_else(|| "the room".to_owned(), |person| self.person(person));

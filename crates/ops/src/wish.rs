@@ -2,7 +2,7 @@
 
 use allclear_base::Rng;
 use allclear_domain::catalog::Kind;
-use allclear_domain::incident::{self, ByHand, Context, Incident, Urgency};
+use allclear_domain::incident::{self, ByHand, Context, Incident, Priority, Urgency};
 use allclear_domain::{PersonId, ServiceId, Span};
 use allclear_store::record::alert;
 use allclear_store::{Lane, Lock, Store, Tx, Write};
@@ -49,6 +49,16 @@ pub enum Wish {
         /// How long.
         span: Span,
     },
+    /// Say how much it matters; nothing takes it back.
+    Priority {
+        /// How much.
+        priority: Option<Priority>,
+    },
+    /// Give it another title.
+    Retitle {
+        /// The title.
+        title: String,
+    },
     /// Make it louder or quieter.
     Urgency {
         /// How loud.
@@ -78,6 +88,8 @@ impl Wish {
             }
             Self::Snooze { span } => ByHand::Snooze { until: store.now().plus(span) },
             Self::Urgency { urgency } => ByHand::SetUrgency { urgency },
+            Self::Priority { priority } => ByHand::SetPriority { priority },
+            Self::Retitle { title } => ByHand::Retitle { title: title_of(&title)? },
         }))
     }
 }
@@ -128,6 +140,12 @@ pub struct Declared {
     /// To whom it is given in place of the escalation policy; by name, e-mail address or id.
     #[serde(default)]
     pub people: Vec<String>,
+    /// How much it matters.
+    #[serde(default)]
+    pub priority: Option<Priority>,
+    /// Whether whoever declares it takes it at once: then nobody is paged.
+    #[serde(default)]
+    pub taken: bool,
     /// What tells it from others: while one with this key is open there is no second. Drawn when absent.
     #[serde(default)]
     pub key: Option<String>,
@@ -136,6 +154,15 @@ pub struct Declared {
 /// The longest title that somebody can give.
 pub const LONGEST_TITLE: usize = 1_024;
 
+/// A title in one line, within its bounds.
+fn title_of(text: &str) -> Result<String, OpsError> {
+    let title = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    if title.is_empty() || title.chars().count() > LONGEST_TITLE {
+        return Err(OpsError::Invalid(format!("an incident needs a title of at most {LONGEST_TITLE} characters")));
+    }
+    Ok(title)
+}
+
 /// Opens an incident because a person says so. No test and no event ends it: that is theirs.
 ///
 /// # Errors
@@ -143,10 +170,7 @@ pub const LONGEST_TITLE: usize = 1_024;
 /// [`OpsError::NotFound`] for a service or person that nobody knows.
 pub async fn declare(store: &Store, rng: &dyn Rng, actor: &Actor, wish: Declared) -> Result<Incident, OpsError> {
     actor.require(Permission::IncidentsWrite)?;
-    let title = wish.title.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    if title.is_empty() || title.chars().count() > LONGEST_TITLE {
-        return Err(OpsError::Invalid(format!("an incident needs a title of at most {LONGEST_TITLE} characters")));
-    }
+    let title = title_of(&wish.title)?;
     let catalog = store.catalog();
     let by_id = || catalog.service(&wish.service.as_str().into()).map(|_| ServiceId::from(wish.service.as_str()));
     let service = catalog.id_of(Kind::Service, &wish.service).map(ServiceId::from).or_else(by_id);
@@ -179,7 +203,10 @@ pub async fn declare(store: &Store, rng: &dyn Rng, actor: &Actor, wish: Declared
         let Some(mut pending) = opening_as(tx, &ids, about, wish.urgency) else {
             return Err(OpsError::Invalid("the service rests: nothing opens on it until its pause is over".into()));
         };
-        if !people.is_empty() {
+        pending.change.next.priority = wish.priority;
+        if wish.taken {
+            pending.change = incident::take_at_once(pending.change, &agent, tx.now());
+        } else if !people.is_empty() {
             let context = context_of_new(tx, &pending.change.next);
             pending.change = incident::give_to(pending.change, &agent, &people, &context, tx.now());
         }

@@ -15,8 +15,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::run::{Job, Runner};
 
-/// Runs at the same time: a bound on sockets and memory; more wait for their turn and are late.
-const MOST_RUNS: usize = 2_000;
+/// Runs at the same time: a bound on sockets and memory; more wait for their turn and are late. Ten thousand tests whose
+/// target hangs must not hold up those whose target answers.
+const MOST_RUNS: usize = 12_000;
 
 /// Runs start together that are due within this time of each other. Waking an idle processor for each run alone costs
 /// more than the run's own work; nobody sees twentieths of a second in a schedule of seconds.

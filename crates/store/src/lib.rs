@@ -6,6 +6,7 @@
 //!
 //! What follows from a commit is signalled through [`Wakes`]; a wake-up carries no data.
 
+pub mod backup;
 mod engine;
 mod error;
 pub mod evidence;

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_ground", include_str!("../migrations/0001_ground.sql")),
     ("0002_events", include_str!("../migrations/0002_events.sql")),
     ("0003_carriers", include_str!("../migrations/0003_carriers.sql")),
+    ("0004_heartbeats", include_str!("../migrations/0004_heartbeats.sql")),
 ];
 
 const TABLE: &str =
@@ -67,6 +68,12 @@ pub(crate) fn sqlite(conn: &mut Connection, file: &Path, now: Timestamp) -> Resu
         }
         other => other,
     })
+}
+
+/// Refuses a file that is not a database of ours, or one of a newer program.
+pub(crate) fn check_readable(conn: &Connection, file: &Path) -> Result<(), StoreError> {
+    let fail = |e: rusqlite::Error| StoreError::Open(format!("this is no copy of AllClear's database: {}: {e}", file.display()));
+    outstanding(&sqlite_applied(conn).map_err(fail)?).map(|_| ())
 }
 
 /// Makes the schema in a new database.

@@ -103,6 +103,17 @@ impl Row {
         }
     }
 
+    /// Bytes.
+    ///
+    /// # Errors
+    /// Another type, or NULL.
+    pub fn blob(&self, index: usize) -> Result<&[u8], StoreError> {
+        match self.at(index) {
+            Value::Blob(bytes) => Ok(bytes),
+            Value::Null | Value::Int(_) | Value::Text(_) => Err(self.wrong(index, "bytes")),
+        }
+    }
+
     /// An instant.
     ///
     /// # Errors

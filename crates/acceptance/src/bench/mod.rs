@@ -1,6 +1,7 @@
 //! The figures of `docs/benchmarks.md`: each as a ratio, both sides in one run on one machine.
 
 pub mod bare;
+mod crowd;
 mod events;
 mod latency;
 mod peer;
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// What is measured, and for how long.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One figure only: events, latency, scheduled or store.
+    /// One figure only: store, events, scheduled, latency, storm, many or hanging.
     #[arg(long)]
     pub only: Option<String>,
     /// Seconds per figure.
@@ -24,8 +25,15 @@ pub struct Args {
 
 type Figure = fn(Duration) -> anyhow::Result<()>;
 
-const FIGURES: &[(&str, Figure)] =
-    &[("store", store::measure), ("events", events::measure), ("scheduled", scheduled::measure), ("latency", latency::measure)];
+const FIGURES: &[(&str, Figure)] = &[
+    ("store", store::measure),
+    ("events", events::measure),
+    ("scheduled", scheduled::measure),
+    ("latency", latency::measure),
+    ("storm", crowd::storm),
+    ("many", crowd::many),
+    ("hanging", crowd::hanging),
+];
 
 /// Measures and prints.
 ///

@@ -166,7 +166,7 @@ fn escalate(actors: &Actors) -> Result<String, OpsError> {
     const MOST: usize = 20;
     let (rng, mut fired) = (SeededRng::new(1_100), 0);
     for _ in 0..MOST {
-        match block_on(timer::fire_due(&actors.store, &rng))? {
+        match block_on(timer::fire_due(&actors.store, &rng, allclear_domain::Timestamp(0)))? {
             0 => break,
             n => fired += n,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use allclear_api::{App, PublicPages, Ready};
 use allclear_base::clock::VirtualClock;
 use allclear_base::runtime::Health;
-use allclear_base::{Clock, Rng, Runtime, Secret, Secrets, SeededRng};
+use allclear_base::{Clock, Rng, Runtime, Secret, Secrets, SeededRng, Vault};
 use allclear_channels::Channels;
 use allclear_domain::catalog::Kind;
 use allclear_domain::incident::Urgency;
@@ -174,6 +174,8 @@ impl Day {
     fn start(&mut self) -> anyhow::Result<()> {
         let runtime = self.runtime();
         let secrets = Arc::new(Secrets::new(SECRETS.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value)))));
+        let vault = Vault::new(&[7; 32], Arc::clone(&secrets)).context("no vault")?;
+        let vault = Arc::new(vault);
         let client = |cut: Arc<AtomicBool>| {
             let connect = PipeConnect { players: self.players.clone(), runtime: runtime.clone(), cut };
             Client::new(Arc::new(connect), Arc::clone(&runtime.clock))
@@ -204,6 +206,7 @@ impl Day {
             rng: Arc::new(self.rng.clone()),
             pager: runtime.clone(),
             channels,
+            vault,
             pages,
             health,
             ready: Ready::default(),
@@ -247,6 +250,13 @@ impl Day {
         let note = serde_json::json!([report.action, report.dedup_key]).to_string();
         let callback = Callback { url: "http://allclear.sim/v2/enqueue".into(), headers: vec![], body: report.body.clone(), note };
         self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(("tool", callback));
+    }
+
+    /// The tool says that it lives, or that it failed.
+    fn beat(&self, well: bool) {
+        let url = format!("http://allclear.sim{}", self.tool().heartbeat(well));
+        let callback = Callback { url, headers: vec![], body: String::new(), note: String::new() };
+        self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(("heartbeat", callback));
     }
 
     /// Somebody presses a button behind a mail's link.
@@ -369,7 +379,7 @@ impl Day {
     fn event(&mut self) -> anyhow::Result<()> {
         let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
         let live = |to: Switch| self.players.live.lock().unwrap_or_else(PoisonError::into_inner).turn(to);
-        match self.rng.below(35) {
+        match self.rng.below(36) {
             0 => live(Switch::OutOfCapacity),
             1 => live(Switch::WrongJson),
             2 => live(Switch::Slow),
@@ -413,6 +423,7 @@ impl Day {
                 let body = serde_json::json!({ "to": "+4520000002", "digits": digits, "ignore": self.rng.below(4) == 0 });
                 self.control("phone.sim", "/_stage/pick_up", &body, now_ms);
             }
+            34 => self.beat(self.rng.below(4) > 0),
             16 | 17 => drop(self.cut.fetch_xor(true, Ordering::SeqCst)),
             _ => {
                 self.kill();
@@ -493,6 +504,7 @@ impl Day {
         }
         let ends = self.tool().ends();
         ends.iter().for_each(|report| self.send(report));
+        self.beat(true);
         let body = serde_json::json!({ "number": "+4520000001", "unreachable": false });
         self.control("phone.sim", "/_stage/reach", &body, now_ms);
     }

@@ -63,7 +63,16 @@ async fn a_timer_that_does_not_fire_is_found_and_the_operators_hear_of_it_until_
 #[tokio::test]
 async fn an_open_incident_to_which_nothing_will_happen_is_found() {
     let api = server().await;
-    let wish = Declared { title: "Too hot".into(), service: "Streams".into(), details: None, urgency: None, people: vec![], key: None };
+    let wish = Declared {
+        title: "Too hot".into(),
+        service: "Streams".into(),
+        details: None,
+        urgency: None,
+        people: vec![],
+        priority: None,
+        taken: false,
+        key: None,
+    };
     let opened = wish::declare(&api.store, &OsRng, &Actor::local(), wish).await.expect("declared");
     let act = incident::act(&api.store, &OsRng, &Actor::local(), &opened.id, incident::Act::Acknowledge).await;
     act.expect("acknowledged");

@@ -91,7 +91,7 @@ pub(super) fn log_of(process: &Process) -> String {
     std::fs::read_to_string(&process.log).unwrap_or_default()
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn the_loop_closes_and_every_word_of_it_can_be_read_back() {

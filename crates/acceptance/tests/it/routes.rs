@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use allclear_api::{App, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
-use allclear_base::{OsRng, Runtime, Secrets, SystemClock};
+use allclear_base::{OsRng, Runtime, Secrets, SystemClock, Vault};
 use allclear_channels::Channels;
 use allclear_egress::{Client, TcpConnect};
 use allclear_ops::route::{Access, Route};
@@ -49,6 +49,7 @@ pub(crate) fn api() -> Api {
         rng: Arc::new(OsRng),
         pager: runtime.clone(),
         channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
+        vault: Arc::new(Vault::new(&[7; 32], Arc::default()).expect("a key")),
         pages: PublicPages::new("http://allclear.test"),
         health: Arc::new(Health::default()),
         ready: Ready::default(),
@@ -72,6 +73,11 @@ fn path_of(template: &str) -> String {
         .replace("{attempt}", "a")
         .replace("{link}", "a")
         .replace("{name}", "a")
+        .replace("{integration}", "a")
+        .replace("{override}", "a")
+        .replace("{method}", "a")
+        .replace("{rule}", "a")
+        .replace("{signal}", "fail")
 }
 
 async fn call(router: &Router, method: &str, path: &str, authorization: Option<&str>) -> StatusCode {

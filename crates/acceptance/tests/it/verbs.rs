@@ -74,13 +74,13 @@ fn no_test_and_no_other_event_ends_what_a_person_declared() {
     process.terminate().expect("a clean stop");
 }
 
-struct Client<'a> {
-    ground: &'a Ground,
-    token: String,
+pub(super) struct Client<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) token: String,
 }
 
 impl Client<'_> {
-    fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(super) fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!("{method} /pagerduty{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.ground.addr);
         let who = format!("authorization: Token token={}\r\nfrom: ada@synq.example\r\ncontent-type: application/json\r\n", self.token);

@@ -7,6 +7,7 @@ mod seen;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use allclear_base::{Secret, Secrets};
 use allclear_domain::catalog::Document;
@@ -107,13 +108,14 @@ async fn start(args: &DemoArgs, folder: &Path, world: &World) -> anyhow::Result<
         place: DataArgs { data: folder.to_owned(), database: None },
         listen: args.listen,
         public_url: None,
-        secrets: Secrets::new([
+        tls: None,
+        secrets: Arc::new(Secrets::new([
             secret("SYNQ_KEY", API_KEY),
             secret("SLACK_TOKEN", SLACK_TOKEN),
             secret("SLACK_SIGNING_SECRET", SLACK_SIGNING),
             secret("TWILIO_TOKEN", TWILIO_TOKEN),
             secret("MAIL_PASSWORD", MAIL_PASSWORD),
-        ]),
+        ])),
     };
     Server::start(settings, Some(("demo".to_owned(), documents(include_str!("world.yaml"), world)?))).await
 }

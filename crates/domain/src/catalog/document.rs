@@ -46,7 +46,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Whether it rests at `at`: no incident opens on it, those that are open stay.
+    /// Whether its own pause lasts at `at`. Whether it rests, [`super::Catalog::rests`] knows.
     #[must_use]
     pub fn is_paused(&self, at: Timestamp) -> bool {
         self.paused_until.is_some_and(|until| at < until)
@@ -72,9 +72,57 @@ pub struct Integration {
     /// The environments whose results count, for results of Runscope; all when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<String>,
+    /// The most events that it takes a minute; no bound when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_per_minute: Option<u32>,
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// A time in which services rest: no incident opens on them, those that are open go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceWindow {
+    /// Its name.
+    pub name: String,
+    /// The services that rest; at least one.
+    pub services: Vec<ServiceId>,
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// Fields that this version does not know; kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Something outside that calls an address of ours regularly. Where it stops, an incident opens. Its key is a credential and
+/// stands elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Its name.
+    pub name: String,
+    /// The service that its incidents open on.
+    pub service: ServiceId,
+    /// How often it calls.
+    pub every: Span,
+    /// How much later than that it may call.
+    pub grace: Span,
+    /// Until when nobody waits for it; nothing for one that is in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
+    /// Fields that this version does not know; kept as they came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Heartbeat {
+    /// Until when the next call must come, if the last came at `at`.
+    #[must_use]
+    pub fn due_after(&self, at: Timestamp) -> Timestamp {
+        let expected = at.plus(self.every).plus(self.grace);
+        self.paused_until.map_or(expected, |until| expected.max(until.plus(self.every).plus(self.grace)))
+    }
 }
 
 /// A room on a channel.
@@ -377,6 +425,10 @@ pub enum Document {
     Component(Component),
     /// Service to component.
     Rule(Rule),
+    /// When services rest.
+    MaintenanceWindow(MaintenanceWindow),
+    /// What calls us regularly.
+    Heartbeat(Heartbeat),
     /// Where tests run from.
     Location(Location),
     /// What concerns the whole server.
@@ -409,6 +461,7 @@ impl Document {
         as_channel: Channel => Channel, as_person: Person => Person, as_schedule: Schedule => Schedule,
         as_policy: EscalationPolicy => Policy, as_service: Service => Service, as_test: Test => Test,
         as_page: Page => Page, as_component: Component => Component, as_rule: Rule => Rule,
+        as_window: MaintenanceWindow => MaintenanceWindow, as_heartbeat: Heartbeat => Heartbeat,
         as_location: Location => Location, as_settings: Settings => Settings,
     }
 
@@ -425,6 +478,8 @@ impl Document {
             Self::Page(_) => Kind::Page,
             Self::Component(_) => Kind::Component,
             Self::Rule(_) => Kind::Rule,
+            Self::MaintenanceWindow(_) => Kind::MaintenanceWindow,
+            Self::Heartbeat(_) => Kind::Heartbeat,
             Self::Location(_) => Kind::Location,
             Self::Settings(_) => Kind::Settings,
         }
@@ -444,6 +499,8 @@ impl Document {
             Self::Page(d) => d.name.clone(),
             Self::Component(d) => d.name.clone(),
             Self::Rule(d) => format!("{} -> {}", d.service, d.component),
+            Self::MaintenanceWindow(d) => d.name.clone(),
+            Self::Heartbeat(d) => d.name.clone(),
             Self::Location(d) => d.name.clone(),
             Self::Settings(_) => "server".to_owned(),
         }
@@ -462,6 +519,8 @@ impl Document {
             | Self::Page(_)
             | Self::Component(_)
             | Self::Rule(_)
+            | Self::MaintenanceWindow(_)
+            | Self::Heartbeat(_)
             | Self::Location(_)
             | Self::Settings(_) => self.identity(),
         }
@@ -482,6 +541,8 @@ impl Document {
             Self::Page(d) => serde_json::to_value(d),
             Self::Component(d) => serde_json::to_value(d),
             Self::Rule(d) => serde_json::to_value(d),
+            Self::MaintenanceWindow(d) => serde_json::to_value(d),
+            Self::Heartbeat(d) => serde_json::to_value(d),
             Self::Location(d) => serde_json::to_value(d),
             Self::Settings(d) => serde_json::to_value(d),
         }
@@ -502,6 +563,8 @@ impl Document {
             Kind::Page => serde_json::from_value(body).map(Self::Page),
             Kind::Component => serde_json::from_value(body).map(Self::Component),
             Kind::Rule => serde_json::from_value(body).map(Self::Rule),
+            Kind::MaintenanceWindow => serde_json::from_value(body).map(Self::MaintenanceWindow),
+            Kind::Heartbeat => serde_json::from_value(body).map(Self::Heartbeat),
             Kind::Location => serde_json::from_value(body).map(Self::Location),
             Kind::Settings => serde_json::from_value(body).map(Self::Settings),
         };
@@ -531,6 +594,8 @@ impl Document {
                 let mirror = d.mirror.iter_mut().map(|mirror| (Kind::Channel, &mut mirror.channel.0));
                 std::iter::once((Kind::Page, &mut d.page.0)).chain(mirror).collect()
             }
+            Self::MaintenanceWindow(d) => d.services.iter_mut().map(|service| (Kind::Service, &mut service.0)).collect(),
+            Self::Heartbeat(d) => vec![(Kind::Service, &mut d.service.0)],
             Self::Rule(d) => vec![(Kind::Service, &mut d.service.0), (Kind::Component, &mut d.component.0)],
             Self::Settings(d) => d.operators.iter_mut().map(|service| (Kind::Service, &mut service.0)).collect(),
         }

@@ -12,8 +12,8 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 pub use document::{
-    Account, Channel, Document, Integration, Location, MOST_INTEGRATIONS, NotADocument, PagerdutyAccount, Room, Service, Settings,
-    SlackAccount, SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount, WebhookAccount,
+    Account, Channel, Document, Heartbeat, Integration, Location, MOST_INTEGRATIONS, MaintenanceWindow, NotADocument, PagerdutyAccount,
+    Room, Service, Settings, SlackAccount, SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount, WebhookAccount,
 };
 
 use crate::apitest::document::Test;
@@ -21,7 +21,9 @@ use crate::delivery::Person;
 use crate::escalation::{self, Level, Policy, Resolved};
 use crate::oncall::Schedule;
 use crate::status::{Component, Page, Rule};
-use crate::{ChannelId, ComponentId, LocationName, PageId, PersonId, PolicyId, RuleId, ScheduleId, ServiceId, TestId, Timestamp};
+use crate::{
+    ChannelId, ComponentId, HeartbeatId, LocationName, PageId, PersonId, PolicyId, RuleId, ScheduleId, ServiceId, TestId, Timestamp,
+};
 
 /// The kinds of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +47,10 @@ pub enum Kind {
     Component,
     /// Service to component.
     Rule,
+    /// When services rest.
+    MaintenanceWindow,
+    /// What calls us regularly.
+    Heartbeat,
     /// Where tests run from.
     Location,
     /// What concerns the whole server.
@@ -53,7 +59,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, each after those that it may refer to.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Channel,
         Self::Person,
         Self::Schedule,
@@ -63,6 +69,8 @@ impl Kind {
         Self::Page,
         Self::Component,
         Self::Rule,
+        Self::MaintenanceWindow,
+        Self::Heartbeat,
         Self::Location,
         Self::Settings,
     ];
@@ -80,6 +88,8 @@ impl Kind {
             Self::Page => "page",
             Self::Component => "component",
             Self::Rule => "rule",
+            Self::MaintenanceWindow => "maintenance_window",
+            Self::Heartbeat => "heartbeat",
             Self::Location => "location",
             Self::Settings => "settings",
         }
@@ -228,6 +238,21 @@ impl Catalog {
     #[must_use]
     pub fn component(&self, id: &ComponentId) -> Option<&Component> {
         self.get(Kind::Component, id.as_str())?.document.as_component()
+    }
+
+    /// A heartbeat.
+    #[must_use]
+    pub fn heartbeat(&self, id: &HeartbeatId) -> Option<&Heartbeat> {
+        self.get(Kind::Heartbeat, id.as_str())?.document.as_heartbeat()
+    }
+
+    /// Whether a service rests at `at`, by its own pause or in a maintenance window: no incident opens on it, those that are
+    /// open go on.
+    #[must_use]
+    pub fn rests(&self, id: &ServiceId, at: Timestamp) -> bool {
+        let in_window = |window: &MaintenanceWindow| window.from <= at && at < window.until && window.services.contains(id);
+        self.service(id).is_some_and(|service| service.is_paused(at))
+            || self.of_kind(Kind::MaintenanceWindow).filter_map(|resource| resource.document.as_window()).any(in_window)
     }
 
     /// The rules of a service, in the order of their ids.

@@ -3,8 +3,8 @@
 
 use super::machine::{Position, clear, next_position, page_from, start};
 use super::{
-    Acknowledged, Acknowledgement, Agent, AtLevel, Change, Context, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, Refused,
-    State, Timer, Urgency,
+    Acknowledged, Acknowledgement, Agent, AtLevel, Change, Context, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, Priority,
+    Refused, State, Timer, Urgency,
 };
 use crate::{PersonId, Timestamp};
 
@@ -32,6 +32,21 @@ pub enum ByHand {
         /// Until when.
         until: Timestamp,
     },
+    /// Say how much it matters.
+    SetPriority {
+        /// How much; nothing takes it back.
+        priority: Option<Priority>,
+    },
+    /// Give it another title.
+    Retitle {
+        /// The title.
+        title: String,
+    },
+    /// Take in other incidents, which go on as this one.
+    Absorb {
+        /// Their numbers.
+        numbers: Vec<i64>,
+    },
     /// Make it louder or quieter.
     SetUrgency {
         /// How loud.
@@ -54,6 +69,13 @@ pub(super) fn by_hand(incident: &Incident, by: &Agent, what: &ByHand, context: &
             Ok(set_urgency(incident, by, *urgency, state, context, at))
         }
         (ByHand::SetUrgency { .. }, _) => Err(Refused::SameUrgency),
+        (ByHand::SetPriority { priority }, _) => {
+            Ok(relabel(incident, by, LogKind::PriorityChanged { to: *priority }, at, |next| next.priority = *priority))
+        }
+        (ByHand::Retitle { title }, _) => {
+            Ok(relabel(incident, by, LogKind::Retitled { to: title.clone() }, at, |next| next.title.clone_from(title)))
+        }
+        (ByHand::Absorb { numbers }, _) => Ok(relabel(incident, by, LogKind::Absorbed { numbers: numbers.clone() }, at, |_| ())),
     }
 }
 
@@ -75,6 +97,15 @@ fn entry(at: Timestamp, by: &Agent, kind: LogKind) -> LogDraft {
 fn note(incident: &Incident, by: &Agent, text: &str, at: Timestamp) -> Change {
     let mut change = start(incident);
     change.log.push(entry(at, by, LogKind::Noted { text: text.to_owned() }));
+    change
+}
+
+/// What changes neither who has it nor who is told: a line in the timeline, and the incident as `change_it` leaves it.
+fn relabel(incident: &Incident, by: &Agent, what: LogKind, at: Timestamp, change_it: impl FnOnce(&mut Incident)) -> Change {
+    let mut change = start(incident);
+    change_it(&mut change.next);
+    change.log.push(entry(at, by, what));
+    change.effects.push(Effect::TellChannels);
     change
 }
 
@@ -119,6 +150,26 @@ pub fn give_to(opened: Change, by: &Agent, people: &[PersonId], context: &Contex
     log.extend(given.log);
     effects.extend(given.effects.into_iter().filter(|effect| !matches!(effect, Effect::CancelPages | Effect::ClearTimer { .. })));
     Change { next: Incident { version: next.version, ..given.next }, log, effects }
+}
+
+/// An incident that was just opened, taken by whoever opened it: nobody is paged.
+#[must_use]
+pub fn take_at_once(opened: Change, by: &Agent, at: Timestamp) -> Change {
+    let Change { mut next, mut log, mut effects } = opened;
+    let waits = |effect: &Effect| {
+        matches!(effect, Effect::Page { .. } | Effect::AlarmNobody)
+            || matches!(effect, Effect::SetTimer { timer: Timer::Escalate { .. } | Timer::LookAgain, .. })
+    };
+    effects.retain(|effect| !waits(effect));
+    log.retain(|entry| !matches!(entry.kind, LogKind::Assigned { .. } | LogKind::NobodyToNotify));
+    log.push(entry(at, by, LogKind::Acknowledged));
+    let paging = match next.state {
+        State::Triggered(paging) => paging,
+        State::Acknowledged(_) | State::Resolved(_) => Paging::Nobody { look_again_at: at },
+    };
+    let by = vec![Acknowledgement { by: by.clone(), at }];
+    next.state = State::Acknowledged(Acknowledged { by, times_out_at: None, paging });
+    Change { next, log, effects }
 }
 
 fn escalate(

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChannelId, PersonId, RunId, ServiceId, TestId, Timestamp};
+use crate::{ChannelId, HeartbeatId, PersonId, RunId, ServiceId, TestId, Timestamp};
 
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +26,11 @@ pub enum Agent {
         test: TestId,
         /// The run that decided.
         run: Option<RunId>,
+    },
+    /// A heartbeat that did not come, or came again.
+    Heartbeat {
+        /// Which.
+        heartbeat: HeartbeatId,
     },
     /// A monitoring tool, by an event.
     Integration {
@@ -171,6 +176,21 @@ pub enum LogKind {
     UrgencyChanged {
         /// How loud it is now.
         to: super::Urgency,
+    },
+    /// Somebody said how much it matters.
+    PriorityChanged {
+        /// How much, or nothing any more.
+        to: Option<super::Priority>,
+    },
+    /// Somebody gave it another title.
+    Retitled {
+        /// The title.
+        to: String,
+    },
+    /// Other incidents go on as this one.
+    Absorbed {
+        /// Their numbers.
+        numbers: Vec<i64>,
     },
     /// It is over.
     Resolved {

@@ -136,12 +136,15 @@ pub(super) const fn clear(timer: Timer) -> Effect {
 
 fn resolve(incident: &Incident, by: Agent, why: ResolveReason, at: Timestamp) -> Change {
     let mut change = start(incident);
+    // What was merged goes on elsewhere, and its alerts with it.
+    let is_over = !matches!(why, ResolveReason::Merged { .. });
     change.log.push(LogDraft { at, agent: by.clone(), kind: LogKind::Resolved { why: why.clone() } });
     change.next.state = State::Resolved(ResolvedState { at, by, why });
     let timers = [Timer::Escalate { level: 0, pass: 0 }, Timer::LookAgain, Timer::AcknowledgementTimeout, Timer::AutoResolve];
     change.effects.push(Effect::CancelPages);
     change.effects.extend(timers.map(clear));
-    change.effects.extend([Effect::CloseAlerts, Effect::Release, Effect::AllClear, Effect::TellChannels]);
+    change.effects.extend(is_over.then_some(Effect::CloseAlerts));
+    change.effects.extend([Effect::Release, Effect::AllClear, Effect::TellChannels]);
     change
 }
 

@@ -14,9 +14,11 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-pub use hand::{ByHand, give_to};
+pub use hand::{ByHand, give_to, take_at_once};
 pub use log::{Agent, LogDraft, LogKind, NotifyReason, Via};
 pub use machine::{acknowledge_by, open, transition};
 
@@ -45,6 +47,44 @@ impl Urgency {
     }
 }
 
+/// How much an incident matters next to others; it orders lists and changes nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Priority {
+    /// Before everything else.
+    P1,
+    /// Next.
+    P2,
+    /// In the middle.
+    P3,
+    /// Later.
+    P4,
+    /// At the end.
+    P5,
+}
+
+impl Priority {
+    /// Every priority, the first first.
+    pub const ALL: [Self; 5] = [Self::P1, Self::P2, Self::P3, Self::P4, Self::P5];
+
+    /// Its name.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+            Self::P3 => "P3",
+            Self::P4 => "P4",
+            Self::P5 => "P5",
+        }
+    }
+
+    /// The priority with this name, in capital letters or not.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.word().eq_ignore_ascii_case(word))
+    }
+}
+
 /// An incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
@@ -58,6 +98,9 @@ pub struct Incident {
     pub title: String,
     /// How loud it is.
     pub urgency: Urgency,
+    /// How much it matters, if somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
     /// Since when.
     pub opened_at: Timestamp,
     /// How it stands.
@@ -68,6 +111,9 @@ pub struct Incident {
     pub repeat: u32,
     /// The run that opened it.
     pub run: Option<RunId>,
+    /// The dedup key of the alert that opened it: what other services know it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Counts its changes, for compare-and-set.
     pub version: i64,
 }
@@ -173,21 +219,32 @@ pub enum ResolveReason {
     ByHand,
     /// It was open for as long as its service allows.
     OpenTooLong,
-    /// The test that opened it was deleted, paused or switched off.
+    /// The test or heartbeat that opened it was deleted, paused or switched off.
     TestWithdrawn,
+    /// The heartbeat that was missed is back.
+    HeartbeatBack,
+    /// It goes on as another incident.
+    Merged {
+        /// The other one.
+        into: IncidentId,
+        /// The other one's number.
+        number: i64,
+    },
 }
 
 impl ResolveReason {
     /// In words.
     #[must_use]
-    pub const fn words(&self) -> &'static str {
-        match self {
+    pub fn words(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::AlertsCleared => "the tests pass again",
             Self::EventResolved => "the monitoring tool says that it is over",
             Self::ByHand => "resolved by hand",
             Self::OpenTooLong => "it was open for as long as the service allows",
-            Self::TestWithdrawn => "its test was deleted, paused or switched off",
-        }
+            Self::TestWithdrawn => "what watched it was deleted, paused or switched off",
+            Self::HeartbeatBack => "the heartbeat is back",
+            Self::Merged { number, .. } => return Cow::Owned(format!("it goes on as #{number}")),
+        })
     }
 }
 
@@ -355,6 +412,9 @@ pub enum Refused {
     /// Its test still fails.
     #[error("its test still fails")]
     StillFailing,
+    /// It was merged already.
+    #[error("the incident goes on as another one")]
+    AlreadyMerged,
     /// It is that loud already.
     #[error("the incident has this urgency already")]
     SameUrgency,

@@ -28,6 +28,7 @@ fn ada() -> Agent {
 
 fn opened(urgency: Urgency, repeat: u32, context: &Context) -> Change {
     let draft = Incident {
+        priority: None,
         id: "Q1".into(),
         number: 1,
         service: "P1".into(),
@@ -38,6 +39,7 @@ fn opened(urgency: Urgency, repeat: u32, context: &Context) -> Change {
         levels: vec![Level { targets: vec![Target::Person("Ada".into())], escalate_after: Span::from_mins(5) }],
         repeat,
         run: None,
+        key: None,
         version: 0,
     };
     open(draft, "status equal_number 200: found 503".into(), Agent::System, context, minute(0))

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use planted::PLANTED;
+pub(crate) use sqlite::lock_folder;
 
 use allclear_base::runtime::Wake;
 use allclear_base::{Clock, Rng};

@@ -94,7 +94,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 /// Takes the folder for this process alone.
-fn lock_folder(folder: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock_folder(folder: &Path) -> Result<File, StoreError> {
     let fail = |what: &str, e: std::io::Error| StoreError::Open(format!("{what} {}: {e}", folder.display()));
     std::fs::create_dir_all(folder).map_err(|e| fail("cannot make the data folder", e))?;
     if let Some(kind) = network_file_system(folder) {
@@ -205,6 +205,7 @@ impl Writer {
         let conn = Connection::open_in_memory().map_err(|e| StoreError::Open(e.to_string()))?;
         conn.set_prepared_statement_cache_capacity(256);
         conn.pragma_update(None, "foreign_keys", true).map_err(|e| StoreError::Open(e.to_string()))?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|e| StoreError::Open(e.to_string()))?;
         let settings = Settings { synchronous_normal: true, max_pages: None };
         let mut writer = Self {
             conn,

@@ -196,3 +196,13 @@ pub fn resolve_alerts_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<u64, 
     let now = tx.now();
     tx.execute("UPDATE alert SET resolved_at = $2 WHERE incident_id = $1 AND resolved_at IS NULL", params![incident.as_str(), now])
 }
+
+/// Hands the alerts of one incident, open or not, to another. Needs the locks of both.
+///
+/// # Errors
+/// Errors of the store.
+pub fn hand_over(tx: &mut Tx<'_>, from: &IncidentId, to: &IncidentId) -> Result<u64, StoreError> {
+    tx.require(&Lock::Incident(from.clone()))?;
+    tx.require(&Lock::Incident(to.clone()))?;
+    tx.execute("UPDATE alert SET incident_id = $2 WHERE incident_id = $1", params![from.as_str(), to.as_str()])
+}

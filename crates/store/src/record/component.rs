@@ -116,6 +116,28 @@ pub fn release(tx: &mut Tx<'_>, id: &ComponentId, incident: &IncidentId) -> Resu
     Ok(())
 }
 
+/// Lets an incident press in another's place where it does not press yet; where both do, the worse stays. Needs the
+/// component's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn hand_over(tx: &mut Tx<'_>, id: &ComponentId, from: &IncidentId, to: &IncidentId) -> Result<(), StoreError> {
+    tx.require(&Lock::Component(id.clone()))?;
+    let of = |tx: &mut Tx<'_>, incident: &IncidentId| {
+        let row = tx.query_opt(
+            "SELECT rule_id, status FROM component_pressure WHERE component_id = $1 AND incident_id = $2",
+            params![id.as_str(), incident.as_str()],
+        )?;
+        row.map(|row| Ok::<_, StoreError>((RuleId::from(row.text(0)?), status(&row, 1)?))).transpose()
+    };
+    let (Some((rule, given)), held) = (of(tx, from)?, of(tx, to)?) else { return Ok(()) };
+    release(tx, id, from)?;
+    match held {
+        Some((_, held)) if held >= given => Ok(()),
+        Some(_) | None => press(tx, id, to, &rule, given),
+    }
+}
+
 /// Records a change with its cause.
 ///
 /// # Errors

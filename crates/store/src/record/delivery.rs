@@ -399,6 +399,20 @@ pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
     rows.iter().map(from_row).collect()
 }
 
+/// Messages that wait and were due before `before`, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn waiting_since(tx: &mut Tx<'_>, before: Timestamp, most: u32) -> Result<Vec<Stored>, StoreError> {
+    let rows = tx.query(
+        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
+         finished_at, carrier_id FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'pending' AND due_at < $1 \
+         ORDER BY due_at, id LIMIT $2",
+        params![before, most],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
 /// Ends every lease now: at start no claim can have an owner, because a database has one process.
 ///
 /// # Errors

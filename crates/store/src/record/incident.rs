@@ -1,5 +1,7 @@
 //! Incidents and their timelines.
 
+use std::collections::BTreeMap;
+
 use allclear_domain::incident::{Incident, LogDraft, State};
 use allclear_domain::{IncidentId, ServiceId, Timestamp};
 
@@ -190,4 +192,37 @@ pub fn log_of(tx: &mut Tx<'_>, incident: &IncidentId, after_seq: i64, most: u32)
 pub fn count_incidents(tx: &mut Tx<'_>, status: &str) -> Result<i64, StoreError> {
     let row = tx.query_opt("SELECT count(*) FROM incident WHERE status = $1", params![status])?;
     row.map_or(Ok(0), |row| row.int(0))
+}
+
+/// How many incidents of a service are open, and when its newest of any status opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenCount {
+    /// Triggered.
+    pub triggered: i64,
+    /// Acknowledged.
+    pub acknowledged: i64,
+    /// When the newest of them opened.
+    pub last_opened_at: Option<Timestamp>,
+}
+
+/// The open incidents, counted by service; services without any are left out.
+///
+/// # Errors
+/// Errors of the store.
+pub fn open_counts(tx: &mut Tx<'_>) -> Result<BTreeMap<ServiceId, OpenCount>, StoreError> {
+    let rows = tx.query(
+        "SELECT service_id, status, count(*), max(opened_at) FROM incident WHERE status IN ('triggered', 'acknowledged') \
+         GROUP BY service_id, status",
+        params![],
+    )?;
+    let mut counts: BTreeMap<ServiceId, OpenCount> = BTreeMap::new();
+    for row in &rows {
+        let count = counts.entry(row.text(0)?.into()).or_default();
+        match row.text(1)? {
+            "triggered" => count.triggered = row.int(2)?,
+            _ => count.acknowledged = row.int(2)?,
+        }
+        count.last_opened_at = count.last_opened_at.max(row.int_or_null(3)?.map(Timestamp));
+    }
+    Ok(counts)
 }

@@ -39,6 +39,22 @@ pub fn find_by_key(tx: &mut Tx<'_>, key: &str) -> Result<Option<Integration>, St
     row.as_ref().map(from_row).transpose()
 }
 
+/// Counts an event of an integration; how many it is within a minute that begins with the first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn count_event(tx: &mut Tx<'_>, id: &IntegrationId) -> Result<i64, StoreError> {
+    const MINUTE_US: i64 = 60_000_000;
+    let now = tx.now();
+    let begun_after = Timestamp(now.0 - MINUTE_US);
+    let row = tx.query_opt(
+        "UPDATE integration SET minute_events = CASE WHEN minute_at > $2 THEN minute_events + 1 ELSE 1 END, \
+         minute_at = CASE WHEN minute_at > $2 THEN minute_at ELSE $3 END WHERE id = $1 RETURNING minute_events",
+        params![id.as_str(), begun_after, now],
+    )?;
+    row.map_or(Ok(0), |row| row.int(0))
+}
+
 /// The integrations of a service, by name.
 ///
 /// # Errors

@@ -59,6 +59,16 @@ pub fn following(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<StatusInc
     rows.iter().map(from_row).collect()
 }
 
+/// Lets a public incident follow another of the engineers' incidents. Needs its page's lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn follow_another(tx: &mut Tx<'_>, shown: &StatusIncident, incident: &IncidentId) -> Result<(), StoreError> {
+    tx.require(&Lock::Page(shown.page.clone()))?;
+    tx.execute("UPDATE status_incident SET incident_id = $2 WHERE id = $1", params![&shown.shown.id, incident.as_str()])?;
+    Ok(())
+}
+
 /// The newest public incidents of a page.
 ///
 /// # Errors

@@ -13,7 +13,9 @@ use allclear_domain::{IncidentId, Span, Timestamp};
 use super::{NOON, on_both, wait};
 use crate::evidence::{Evidence, Place};
 use crate::record::standing::Located;
-use crate::record::{alert, change, component, delivery, incident, integration, page, resource, run, slot, standing, timer, token};
+use crate::record::{
+    alert, change, component, delivery, heartbeat, incident, integration, page, resource, run, secret, slot, standing, timer, token,
+};
 use crate::{Lane, Lock, StoreError, Tx, Write};
 
 fn write() -> Write {
@@ -27,11 +29,13 @@ fn an_incident(id: &str, number: i64) -> Incident {
         service: "P1".into(),
         title: "Live fails\u{0}\u{1F525}".replace('\u{0}', ""),
         urgency: Urgency::High,
+        priority: None,
         opened_at: Timestamp(NOON),
         state: State::Triggered(Paging::Nobody { look_again_at: Timestamp(NOON) }),
         levels: vec![],
         repeat: 0,
         run: None,
+        key: None,
         version: 0,
     }
 }
@@ -160,6 +164,59 @@ on_both! {
         })).expect("kept");
         let found = wait(db.store.read("r", |tx| alert::open_alert(tx, "event:PI:k"))).expect("read").expect("open");
         assert_eq!(found.event, Some(expected));
+    }
+
+    fn a_heartbeat_counts_its_calls_until_it_is_removed(db) {
+        wait(db.store.write(write(), |tx| heartbeat::insert_heartbeat(tx, &"H1".into(), "key-1"))).expect("kept");
+        let twice = wait(db.store.write(write(), |tx| heartbeat::insert_heartbeat(tx, &"H2".into(), "key-1")));
+        assert!(matches!(twice, Err(StoreError::Taken(_))), "{twice:?}");
+        wait(db.store.write(write(), |tx| heartbeat::record_ping(tx, &"H1".into(), "fail"))).expect("counted");
+        let found = wait(db.store.read("r", |tx| heartbeat::find_by_key(tx, "key-1"))).expect("read").expect("there");
+        assert_eq!((found.pings, found.last_ping.as_deref(), found.last_ping_at.is_some()), (1, Some("fail"), true));
+        assert_eq!(wait(db.store.read("r", |tx| heartbeat::find_heartbeat(tx, &"H1".into()))).expect("read"), Some(found));
+        assert_eq!(wait(db.store.read("r", |tx| heartbeat::list_heartbeats(tx, "H1", 10))).map(|list| list.len()).ok(), Some(0));
+        wait(db.store.write(write(), |tx| heartbeat::remove_heartbeat(tx, &"H1".into()))).expect("removed");
+        assert_eq!(wait(db.store.read("r", |tx| heartbeat::list_heartbeats(tx, "", 10))).map(|list| list.len()).ok(), Some(0));
+    }
+
+    fn a_sealed_secret_is_kept_as_bytes_and_replaced_by_name(db) {
+        for sealed in [[0_u8, 255, 1], [9, 0, 9]] {
+            wait(db.store.write(write(), move |tx| secret::put_secret(tx, "KEY", &sealed))).expect("kept");
+        }
+        let kept = wait(db.store.read("r", |tx| secret::list_secrets(tx, 10))).expect("read");
+        assert_eq!(kept.iter().map(|one| (one.name.as_str(), one.sealed.as_slice())).collect::<Vec<_>>(), [("KEY", &[9, 0, 9][..])]);
+        assert_eq!(wait(db.store.write(write(), |tx| secret::remove_secret(tx, "KEY"))).ok(), Some(true));
+        assert_eq!(wait(db.store.write(write(), |tx| secret::remove_secret(tx, "KEY"))).ok(), Some(false));
+    }
+
+    fn the_events_of_an_integration_are_counted_within_a_minute(db) {
+        let one = integration::Integration { id: "I1".into(), service: "P1".into(), name: "n".into(), key: "k".into(), created_at: Timestamp(NOON) };
+        wait(db.store.write(write(), move |tx| integration::insert_integration(tx, &one))).expect("kept");
+        let count = || wait(db.store.write(write(), |tx| integration::count_event(tx, &"I1".into()))).expect("counted");
+        assert_eq!([count(), count()], [1, 2]);
+        db.clock.advance_to(NOON + 60_000_000);
+        assert_eq!(count(), 1);
+    }
+
+    fn alerts_pressure_and_public_incidents_are_handed_over(db) {
+        for id in ["Q1", "Q2"] {
+            wait(db.store.write(write(), move |tx| insert_one(tx, id))).expect("kept");
+        }
+        let prepare = |tx: &mut Tx<'_>| {
+            tx.lock([Lock::Incident("Q1".into()), Lock::Incident("Q2".into())])?;
+            tx.lock([Lock::Component("c1".into()), Lock::Component("c2".into())])?;
+            component::press(tx, &"c1".into(), &"Q1".into(), &"R1".into(), ComponentStatus::MajorOutage)?;
+            component::press(tx, &"c1".into(), &"Q2".into(), &"R1".into(), ComponentStatus::DegradedPerformance)?;
+            component::press(tx, &"c2".into(), &"Q1".into(), &"R2".into(), ComponentStatus::PartialOutage)?;
+            component::hand_over(tx, &"c1".into(), &"Q1".into(), &"Q2".into())?;
+            component::hand_over(tx, &"c2".into(), &"Q1".into(), &"Q2".into())?;
+            component::hand_over(tx, &"c2".into(), &"Q1".into(), &"Q2".into())?;
+            alert::hand_over(tx, &"Q1".into(), &"Q2".into())
+        };
+        assert_eq!(wait(db.store.write(write(), prepare)).ok(), Some(0));
+        let of = |id: &'static str| wait(db.store.read("r", move |tx| component::pressures(tx, &id.into()))).expect("read");
+        assert_eq!(of("c1"), [("Q2".into(), ComponentStatus::MajorOutage)]);
+        assert_eq!(of("c2"), [("Q2".into(), ComponentStatus::PartialOutage)]);
     }
 
     fn an_integration_is_found_by_its_key_until_it_is_removed(db) {

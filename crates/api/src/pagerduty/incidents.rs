@@ -1,57 +1,36 @@
-//! Incidents and their log entries in PagerDuty's REST v2 shapes.
+//! Incidents, their log entries, notes and alerts.
 
 use allclear_domain::Span;
-use allclear_domain::incident::{Agent, Incident, LogKind, Paging, State as Standing, Urgency, Via};
-use allclear_ops::incident;
+use allclear_domain::incident::{Agent, Incident, LogKind, Paging, ResolveReason, ResolvedState, State as Standing, Urgency, Via};
 use allclear_ops::view::{self, IncidentView, Names};
 use allclear_ops::wish::{self, Declared, Wish};
+use allclear_ops::{incident, merge};
+use allclear_store::record::alert::Alert;
 use allclear_store::record::incident::LogEntry;
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use bytes::Bytes;
 use http::StatusCode;
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use super::windows::{priority_body, priority_in};
+use super::{Query, invalid, listed, parse, reference};
 use crate::App;
 use crate::access::{Caller, Problem};
-
-/// The most that one answer lists; PagerDuty's bound.
-const MOST_LIMIT: usize = 100;
 
 /// The most that a bulk change takes; PagerDuty's bound, above it 413.
 const MOST_IN_BULK: usize = 250;
 
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(raw: Option<&str>) -> Self {
-        let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        let pairs = raw.unwrap_or_default().split('&').filter(|p| !p.is_empty());
-        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(n, v)| (decode(n), decode(v))).collect())
-    }
-
-    fn all(&self, name: &str) -> Vec<&str> {
-        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect()
-    }
-
-    fn number(&self, name: &str, default: usize) -> usize {
-        self.all(name).first().and_then(|value| value.parse().ok()).unwrap_or(default)
-    }
-}
-
 /// `GET /incidents`
 pub(crate) async fn list(State(app): State<App>, Caller(actor): Caller, RawQuery(raw): RawQuery) -> Result<Json<Value>, Problem> {
     let query = Query::parse(raw.as_deref());
-    let (limit, offset) = (query.number("limit", 25).clamp(1, MOST_LIMIT), query.number("offset", 0));
-    if offset.saturating_add(limit) > 10_000 {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided")
-            .because("Offset and limit must be at most 10000 together"));
-    }
+    let (limit, offset) = query.page()?;
     let (statuses, urgencies, services) = (query.all("statuses[]"), query.all("urgencies[]"), query.all("service_ids[]"));
     if let Some(bad) = statuses.iter().find(|s| !["triggered", "acknowledged", "resolved"].contains(s)) {
         return Err(Problem::new(StatusCode::BAD_REQUEST, 1003, "Invalid Status Provided").because(format!("{bad} is not a status")));
     }
+    let (key, people) = (query.one("incident_key"), query.all("user_ids[]"));
+    let (since, until) = (query.instant("since")?, query.instant("until")?);
     let single = match statuses.as_slice() {
         [one] => Some((*one).to_owned()),
         _ => None,
@@ -60,6 +39,10 @@ pub(crate) async fn list(State(app): State<App>, Caller(actor): Caller, RawQuery
         (statuses.is_empty() || statuses.contains(&incident.state.word()))
             && (urgencies.is_empty() || urgencies.contains(&incident.urgency.word()))
             && (services.is_empty() || services.contains(&incident.service.as_str()))
+            && key.is_none_or(|wanted| incident.key.as_deref().is_some_and(|key| shown_key(key) == wanted))
+            && (people.is_empty() || assigned(incident).iter().any(|person| people.contains(&person.as_str())))
+            && since.is_none_or(|since| incident.opened_at >= since)
+            && until.is_none_or(|until| incident.opened_at < until)
     };
     let names = Names::of(&app.store);
     let (mut found, mut skipped, mut before, mut more) = (Vec::new(), 0, i64::MAX, false);
@@ -125,11 +108,6 @@ fn missing_list() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, 2003, "Missing Arguments").because("incidents is missing")
 }
 
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(bytes)
-        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, 2002, "Arguments Caused Error").because(format!("the body is not JSON: {e}")))
-}
-
 /// Does everything that a change asks for, in the order in which a person would. A status or an urgency that the incident
 /// already has is no error: the answer is the incident as it is.
 async fn apply(app: &App, actor: &allclear_ops::Actor, id: &str, change: &Value) -> Result<Incident, Problem> {
@@ -137,11 +115,13 @@ async fn apply(app: &App, actor: &allclear_ops::Actor, id: &str, change: &Value)
     let wishes = wishes(change)?;
     if wishes.is_empty() {
         return Err(Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided")
-            .because("nothing is asked for: status, urgency, escalation_level, assignments or resolution"));
+            .because("nothing is asked for: status, urgency, priority, title, escalation_level, assignments or resolution"));
     }
     for one in wishes {
         let same = matches!((&one, &found.state), (Wish::Ack, Standing::Acknowledged(_)) | (Wish::Resolve, Standing::Resolved(_)))
-            || matches!(&one, Wish::Urgency { urgency } if *urgency == found.urgency);
+            || matches!(&one, Wish::Urgency { urgency } if *urgency == found.urgency)
+            || matches!(&one, Wish::Priority { priority } if *priority == found.priority)
+            || matches!(&one, Wish::Retitle { title } if *title == found.title);
         if !same {
             found = incident::act(&app.store, &*app.rng, actor, &found.id, one.act(&app.store)?).await?;
         }
@@ -161,6 +141,12 @@ fn wishes(change: &Value) -> Result<Vec<Wish>, Problem> {
     }
     if change.get("assignments").is_some_and(|assignments| !assignments.is_null()) {
         wishes.push(Wish::Reassign { people: assignees(change) });
+    }
+    if let Some(priority) = change.get("priority") {
+        wishes.push(Wish::Priority { priority: priority_in(priority)? });
+    }
+    if let Some(title) = change.get("title").and_then(Value::as_str) {
+        wishes.push(Wish::Retitle { title: title.to_owned() });
     }
     if let Some(text) = change.get("resolution").and_then(Value::as_str) {
         wishes.push(Wish::Note { text: text.to_owned() });
@@ -199,10 +185,89 @@ pub(crate) async fn create(State(app): State<App>, Caller(actor): Caller, bytes:
         details: asked["body"]["details"].as_str().map(str::to_owned),
         urgency: asked.get("urgency").filter(|urgency| !urgency.is_null()).map(urgency_of).transpose()?,
         people: assignees(asked),
+        priority: asked.get("priority").map(priority_in).transpose()?.flatten(),
+        taken: is_self_assigned(asked, &actor),
         key: asked["incident_key"].as_str().map(str::to_owned),
     };
     let opened = wish::declare(&app.store, &*app.rng, &actor, declared).await?;
     Ok((StatusCode::CREATED, Json(json!({ "incident": body(&app, &Names::of(&app.store), &opened, None) }))))
+}
+
+/// Whether whoever opens an incident gives it to themselves: then they have it already, and nobody is paged.
+fn is_self_assigned(asked: &Value, actor: &allclear_ops::Actor) -> bool {
+    let Agent::Person { person, .. } = actor.agent() else { return false };
+    let given = assignees(asked);
+    !given.is_empty() && given.iter().all(|id| id == person.as_str())
+}
+
+/// `PUT /incidents/{id}/merge`: the answer is a reference, as PagerDuty has it.
+pub(crate) async fn merge(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let asked = parse(&bytes)?;
+    let sources = asked["source_incidents"].as_array().ok_or_else(|| invalid("source_incidents is missing"))?;
+    let target = view::find_to_act_on(&app.store, &actor, &id).await?;
+    let mut ids = Vec::with_capacity(sources.len());
+    if sources.len() > merge::MOST_MERGED {
+        return Err(invalid(format!("at most {} incidents are merged at once", merge::MOST_MERGED)).into());
+    }
+    for source in sources {
+        let id = source["id"].as_str().ok_or_else(|| invalid("an incident is named by its id"))?;
+        ids.push(view::find_to_act_on(&app.store, &actor, id).await?.id);
+    }
+    let merged = merge::merge(&app.store, &*app.rng, &actor, &target.id, &ids).await?;
+    let summary = format!("[#{}] {}", merged.number, merged.title);
+    Ok(Json(json!({ "incident": reference(&app, "incident", merged.id.as_str(), &summary) })))
+}
+
+/// `GET /incidents/{id}/alerts`
+pub(crate) async fn alerts(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let query = Query::parse(raw.as_deref());
+    let found = view::show_incident(&app.store, &actor, &id).await?;
+    let (names, statuses) = (Names::of(&app.store), query.all("statuses[]"));
+    let status = |alert: &Alert| if alert.resolved_at.is_some() { "resolved" } else { "triggered" };
+    let wanted = found.alerts.iter().filter(|alert| statuses.is_empty() || statuses.contains(&status(alert)));
+    let incident = &found.incident;
+    let bodies = wanted.map(|alert| {
+        let here = format!("{}/alerts/{}", super::address(&app, "incident", incident.id.as_str()), alert.id);
+        let severity = alert.event.as_ref().and_then(|event| event.severity).map(allclear_domain::event::Severity::word);
+        json!({
+            "id": alert.id, "type": "alert", "summary": alert.why, "self": here, "html_url": null,
+            "created_at": alert.opened_at.to_rfc3339_seconds(), "status": status(alert), "alert_key": shown_key(&alert.dedup_key),
+            "service": reference(&app, "service", alert.service.as_str(), &names.service(&alert.service)),
+            "incident": reference(&app, "incident", incident.id.as_str(), &format!("[#{}] {}", incident.number, incident.title)),
+            "body": { "type": "alert_body", "contexts": [], "details": alert.event.as_ref().map(|event| &event.details) },
+            "suppressed": false, "severity": severity, "integration": null,
+        })
+    });
+    listed(&query, "alerts", bodies.collect())
+}
+
+/// A key as whoever sent it wrote it; ours say more.
+fn shown_key(key: &str) -> &str {
+    let of_event = key.strip_prefix("event:").and_then(|rest| rest.split_once(':')).map(|(_, key)| key);
+    of_event.or_else(|| key.strip_prefix("declared:")).unwrap_or(key)
+}
+
+/// Who has an incident.
+fn assigned(incident: &Incident) -> Vec<allclear_domain::PersonId> {
+    let of = |paging: &Paging| match paging {
+        Paging::Level(here) => here.assigned.clone(),
+        Paging::Nobody { .. } => vec![],
+    };
+    match &incident.state {
+        Standing::Triggered(paging) => of(paging),
+        Standing::Acknowledged(held) => of(&held.paging),
+        Standing::Resolved(_) => vec![],
+    }
 }
 
 /// `POST /incidents/{id}/snooze`: 201.
@@ -264,7 +329,7 @@ pub(crate) async fn log_entries(
     RawQuery(raw): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     let query = Query::parse(raw.as_deref());
-    let (limit, offset) = (query.number("limit", 25).clamp(1, MOST_LIMIT), query.number("offset", 0));
+    let (limit, offset) = query.page()?;
     let found = view::show_incident(&app.store, &actor, &id).await?;
     let names = Names::of(&app.store);
     // Newest first, as PagerDuty lists them.
@@ -274,23 +339,13 @@ pub(crate) async fn log_entries(
     Ok(Json(json!({ "log_entries": page, "limit": limit, "offset": offset, "total": null, "more": more })))
 }
 
-fn reference(app: &App, kind: &str, id: &str, summary: &str) -> Value {
-    let plural = match kind {
-        "escalation_policy" => "escalation_policies".to_owned(),
-        other => format!("{other}s"),
-    };
-    json!({
-        "id": id, "type": format!("{kind}_reference"), "summary": summary,
-        "self": format!("{}/pagerduty/{plural}/{id}", app.channels.public_url()), "html_url": null,
-    })
-}
-
 fn agent(app: &App, names: &Names, incident: &Incident, agent: &Agent) -> Value {
     match agent {
         Agent::Person { person, .. } => reference(app, "user", person.as_str(), &names.person(person)),
         Agent::Token { .. }
         | Agent::Test { .. }
         | Agent::Integration { .. }
+        | Agent::Heartbeat { .. }
         | Agent::Linked { .. }
         | Agent::Timer
         | Agent::System
@@ -343,7 +398,7 @@ fn body(app: &App, names: &Names, incident: &Incident, full: Option<&IncidentVie
         "id": incident.id, "type": "incident", "summary": format!("[#{}] {}", incident.number, incident.title),
         "self": format!("{url}/pagerduty/incidents/{}", incident.id), "html_url": format!("{url}/incidents/{}", incident.id),
         "incident_number": incident.number, "title": incident.title, "created_at": opened, "updated_at": changed_at,
-        "status": incident.state.word(), "incident_key": null,
+        "status": incident.state.word(), "incident_key": incident.key.as_deref().map(shown_key),
         "service": reference(app, "service", incident.service.as_str(), &names.service(&incident.service)),
         "assignments": assigned.iter().map(|p| json!({ "at": opened, "assignee": reference(app, "user", p.as_str(), &names.person(p)) })).collect::<Vec<_>>(),
         "assigned_via": "escalation_policy", "last_status_change_at": changed_at, "last_status_change_by": changed_by,
@@ -351,11 +406,21 @@ fn body(app: &App, names: &Names, incident: &Incident, full: Option<&IncidentVie
         "first_trigger_log_entry": first_entry.map(|id| json!({ "id": id, "type": "trigger_log_entry_reference" })),
         "alert_counts": { "all": alerts, "triggered": if open { alerts } else { 0 }, "resolved": if open { 0 } else { alerts } },
         "is_mergeable": open, "incident_type": { "name": "incident_default" }, "escalation_policy": policy, "teams": [],
-        "pending_actions": pending, "acknowledgements": acknowledgements, "alert_grouping": null, "priority": null,
-        "resolve_reason": null, "conference_bridge": null, "incidents_responders": [], "responder_requests": [],
+        "pending_actions": pending, "acknowledgements": acknowledgements, "alert_grouping": null,
+        "priority": incident.priority.map(|priority| priority_body(app, priority)), "resolve_reason": merged_into(app, incident), "conference_bridge": null, "incidents_responders": [], "responder_requests": [],
         "subscriber_requests": [], "urgency": incident.urgency.word(),
         "body": details.map(|details| json!({ "type": "incident_body", "details": details })),
     })
+}
+
+/// The incident as which a merged one goes on.
+fn merged_into(app: &App, incident: &Incident) -> Value {
+    match &incident.state {
+        Standing::Resolved(ResolvedState { why: ResolveReason::Merged { into, number }, .. }) => {
+            json!({ "type": "merge_resolve_reason", "incident": reference(app, "incident", into.as_str(), &format!("#{number}")) })
+        }
+        Standing::Resolved(_) | Standing::Triggered(_) | Standing::Acknowledged(_) => Value::Null,
+    }
 }
 
 /// Entries that PagerDuty has no word for stay ours alone.
@@ -366,7 +431,7 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
         Agent::Person { via: Via::Call, .. } => "phone",
         Agent::Person { .. } | Agent::Token { .. } => "api",
         Agent::Timer => "timeout",
-        Agent::Integration { .. } | Agent::Linked { .. } => "integration",
+        Agent::Integration { .. } | Agent::Linked { .. } | Agent::Heartbeat { .. } => "integration",
         Agent::Test { .. } | Agent::System | Agent::Configuration => "auto",
     };
     let users = |people: &[allclear_domain::PersonId]| {
@@ -404,6 +469,8 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
             "snooze"
         }
         LogKind::UrgencyChanged { .. } => "urgency_change",
+        LogKind::PriorityChanged { .. } | LogKind::Retitled { .. } => "field_value_change",
+        LogKind::Absorbed { .. } => "merge",
         LogKind::Noted { .. } | LogKind::NobodyToNotify | LogKind::ComponentChanged { .. } | LogKind::ComponentProposed { .. } => {
             "annotate"
         }

@@ -1,0 +1,367 @@
+//! Many at once: ten thousand tests in one process, a start among a million runs, the night when two thousand tests fail
+//! together, and pages while ten thousand runs hang.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use allclear_stage::phone::Telephone;
+use allclear_stage::wire::{Reply, Request, Response};
+use allclear_stage::{Player, Stage};
+use anyhow::{Context, bail};
+use rusqlite::Connection;
+use tokio::net::TcpListener;
+
+use super::{ms, process, quantile};
+use crate::binary::{Process, Start, fixed_secrets, free_addr, get, pause, request, secret, wait};
+
+/// Tests in one process, each once a minute.
+const TESTS: usize = 10_000;
+
+/// Runs that are kept from before.
+const RUNS: i64 = 1_000_000;
+
+/// Targets.
+const MOST_RSS_MB: f64 = 150.0;
+const MOST_LATE: Duration = Duration::from_millis(50);
+const MOST_START: Duration = Duration::from_secs(1);
+const MOST_TO_A_PAGE: Duration = Duration::from_secs(1);
+const MOST_MESSAGES: usize = 3;
+const MOST_SLOWER: f64 = 1.2;
+
+#[expect(clippy::disallowed_methods, reason = "a measurement")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// An API that answers well, until it is told to fail.
+struct Target {
+    fails: Arc<AtomicBool>,
+}
+
+impl Player for Target {
+    fn handle(&mut self, _: &Request, _: u64) -> Reply {
+        let status = if self.fails.load(Ordering::Relaxed) { 500 } else { 200 };
+        Response::json(status, &serde_json::json!({ "playback_url": "https://play.example/1" })).into()
+    }
+}
+
+/// A telephone company that notes when the first message about each thing came, and how many each number got.
+struct Noting {
+    phone: Telephone,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    first: BTreeMap<u64, Instant>,
+    per_number: BTreeMap<String, Vec<Instant>>,
+}
+
+impl Player for Noting {
+    fn handle(&mut self, request: &Request, now_ms: u64) -> Reply {
+        let form: BTreeMap<String, String> = request.form().into_iter().collect();
+        if let (Some(to), Some(body)) = (form.get("To"), form.get("Body")) {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.per_number.entry(to.clone()).or_default().push(now());
+            for marked in body.split("victim").skip(1) {
+                let digits: String = marked.chars().take_while(char::is_ascii_digit).collect();
+                if let Ok(n) = digits.parse() {
+                    seen.first.entry(n).or_insert_with(now);
+                }
+            }
+        }
+        self.phone.handle(request, now_ms)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the measured thing's outside world")]
+async fn serve(player: impl Player) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(Stage::new(player).serve(listener));
+    Ok(addr)
+}
+
+/// Takes every connection and never answers.
+#[expect(clippy::disallowed_methods, reason = "the measured thing's outside world")]
+async fn hang() -> anyhow::Result<SocketAddr> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    let listener = socket.listen(4_096)?;
+    let addr = listener.local_addr()?;
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    Ok(addr)
+}
+
+/// A folder with a configuration, and the processes that are started on it.
+struct Ground {
+    folder: tempfile::TempDir,
+    listen: SocketAddr,
+}
+
+impl Ground {
+    fn new(world: &str) -> anyhow::Result<Self> {
+        let folder = super::folder()?;
+        std::fs::create_dir(folder.path().join("config"))?;
+        std::fs::write(folder.path().join("config/world.yaml"), world)?;
+        Ok(Self { folder, listen: free_addr()? })
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn start(&self) -> anyhow::Result<(Process, Duration)> {
+        let (config, data) = (self.folder.path().join("config"), self.data());
+        let begun = now();
+        let start = Start { config: &config, data: &data, listen: self.listen, crash_at: None, database: None, secrets: fixed_secrets() };
+        let mut process = Process::spawn(&start)?;
+        while get(self.listen, "/readyz").is_none_or(|(status, _)| status != 200) {
+            if begun.elapsed() > Duration::from_secs(120) || process.has_ended() {
+                bail!("AllClear does not start: {}", std::fs::read_to_string(&process.log).unwrap_or_default());
+            }
+            pause(Duration::from_millis(2));
+        }
+        Ok((process, begun.elapsed()))
+    }
+
+    fn database(&self) -> anyhow::Result<Connection> {
+        Ok(Connection::open(self.data().join("allclear.db"))?)
+    }
+}
+
+const LOCAL: &str = "{ kind: location, name: local, allow: [\"127.0.0.1\"] }\n";
+
+fn test(n: usize, target: SocketAddr, more: &str) -> String {
+    format!(
+        "---\nkind: test\nname: victim{n}\n{more}schedules: [{{ every: 1m, environment: production }}]\nsteps:\n  - request: {{ url: \"http://{target}/{n}\", timeout: 60s }}\n    assert: [{{ source: status, comparison: equal_number, value: 200 }}]\n"
+    )
+}
+
+const QUIET: &str = "environments: { production: {} }\n";
+
+/// Ten thousand tests: memory, lateness, start among a million runs, coverage after it.
+pub(super) fn many(span: Duration) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let target = runtime.block_on(serve(Target { fails: Arc::default() }))?;
+    let tests: String = (0..TESTS).map(|n| test(n, target, QUIET)).collect();
+    let ground = Ground::new(&format!("{LOCAL}{tests}"))?;
+    let (mut first, took) = ground.start()?;
+    println!("first start, {TESTS} new tests: {took:.1?}");
+    first.terminate()?;
+    remember_runs(&ground)?;
+    let (mut process, ordered) = ground.start()?;
+    process.kill();
+    let (mut process, killed) = ground.start()?;
+    println!("start with {TESTS} tests and {RUNS} runs: {:.0} ms; after kill -9: {:.0} ms", ms(ordered), ms(killed));
+    let ready_us = wall_us();
+    // The runs that a start makes up for are over after one interval; the steady state is measured after that.
+    pause(Duration::from_secs(61));
+    let covered: i64 =
+        ground
+            .database()?
+            .query_row("SELECT count(DISTINCT test_id) FROM run WHERE started_at > ?1", [ready_us - 2_000_000], |row| row.get(0))?;
+    println!("run within an interval of the start: {covered} of {TESTS}");
+    let (from_us, used) = (wall_us(), process::cpu(process.id())?);
+    pause(span);
+    let cpu = process::cpu(process.id())?.saturating_sub(used);
+    let rss = rss_mb(process.id())?;
+    let file = ground.database()?;
+    let mut statement = file.prepare("SELECT started_at - slot FROM run WHERE slot IS NOT NULL AND slot > ?1")?;
+    let late = statement.query_map([from_us], |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let mut late: Vec<Duration> = late.into_iter().map(|us| Duration::from_micros(us.unsigned_abs())).collect();
+    late.sort_unstable();
+    let (p50, p99) = (quantile(&late, 0.5), quantile(&late, 0.99));
+    println!(
+        "{} runs in {span:.0?}: late p50 {:.1} ms, p99 {:.1} ms; CPU {:.0} %",
+        late.len(),
+        ms(p50),
+        ms(p99),
+        100.0 * cpu.as_secs_f64() / span.as_secs_f64()
+    );
+    println!("resident memory: {rss:.0} MB");
+    process.terminate()?;
+    let mut missed = Vec::new();
+    let mut want = |holds: bool, what: String| {
+        if !holds {
+            missed.push(what)
+        }
+    };
+    want(rss <= MOST_RSS_MB, format!("{rss:.0} MB, wanted {MOST_RSS_MB}"));
+    want(p99 <= MOST_LATE, format!("late by {:.0} ms at p99, wanted {:.0}", ms(p99), ms(MOST_LATE)));
+    want(ordered.max(killed) <= MOST_START, format!("a start took {:.0} ms", ms(ordered.max(killed))));
+    want(covered == i64::try_from(TESTS)?, format!("{covered} tests ran within an interval"));
+    if missed.is_empty() { Ok(()) } else { bail!("{}", missed.join("; ")) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement, beside instants of the database")]
+fn wall_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A million runs of the last month, as rows.
+fn remember_runs(ground: &Ground) -> anyhow::Result<()> {
+    let file = ground.database()?;
+    let day_us: i64 = 86_400_000_000;
+    file.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1), \
+         t(id, place) AS (SELECT id, row_number() OVER (ORDER BY id) - 1 FROM resource WHERE kind = 'test') \
+         INSERT INTO run (id, test_id, environment, location, slot, attempt, started_at, finished_at, verdict, judged, teardown, catalog_rev) \
+         SELECT 'old-' || n.i, t.id, 'production', 'local', NULL, 1, ?2 + n.i * ?3, ?2 + n.i * ?3 + 20000, 'pass', 'counted', \
+         (SELECT teardown FROM run LIMIT 1), 1 FROM n JOIN t ON t.place = n.i % ?4",
+        (RUNS, wall_us() - 30 * day_us, 29 * day_us / RUNS, i64::try_from(TESTS)?),
+    )?;
+    Ok(())
+}
+
+/// Resident memory of a process.
+fn rss_mb(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kb: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kb / 1_024.0)
+}
+
+/// People, policies and services; their telephones ring at `phone`.
+fn people(phone: SocketAddr, people: usize, services: usize) -> String {
+    let mut text = format!(
+        "{LOCAL}---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: ACdemo, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://{phone}\" }}\nallow: [\"127.0.0.1\"]\n"
+    );
+    for n in 0..people {
+        // Writing to a String cannot fail.
+        let _written = write!(
+            text,
+            "---\nkind: person\nname: Person {n}\ncontact_methods: [{{ channel: Twilio, address: \"+452000{n:04}\" }}]\n---\n{{ kind: escalation_policy, name: Policy {n}, levels: [{{ targets: [Person {n}], escalate_after: 30m }}] }}\n"
+        );
+    }
+    for n in 0..services {
+        let _written =
+            write!(text, "---\n{{ kind: service, name: Service {n}, escalation_policy: Policy {}, integrations: [Tool] }}\n", n % people);
+    }
+    text
+}
+
+fn noting() -> (Noting, Arc<Mutex<Seen>>) {
+    let seen: Arc<Mutex<Seen>> = Arc::default();
+    (Noting { phone: Telephone::new("ACdemo", secret("TWILIO_TOKEN")), seen: Arc::clone(&seen) }, seen)
+}
+
+/// Two thousand tests of two hundred services fail together, for fifty people.
+pub(super) fn storm(_: Duration) -> anyhow::Result<()> {
+    const FAILING: usize = 2_000;
+    const SERVICES: usize = 200;
+    const PEOPLE: usize = 50;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let fails = Arc::new(AtomicBool::new(true));
+    let (player, seen) = noting();
+    let (target, phone) = runtime.block_on(async { anyhow::Ok((serve(Target { fails }).await?, serve(player).await?)) })?;
+    let mut world = people(phone, PEOPLE, SERVICES);
+    for n in 0..FAILING {
+        world.push_str(&test(n, target, &format!("environments: {{ production: {{ notify: Service {} }} }}\n", n % SERVICES)));
+    }
+    // A new test runs at once: all of them fail together.
+    let ground = Ground::new(&world)?;
+    let (mut process, _) = ground.start()?;
+    let open = |file: &Connection| file.query_row("SELECT count(*) FROM incident", [], |row| row.get::<_, i64>(0));
+    let file = ground.database()?;
+    if !wait(Duration::from_secs(60), || open(&file).is_ok_and(|n| n == FAILING as i64)) {
+        bail!("{} incidents opened", open(&file)?);
+    }
+    pause(Duration::from_secs(65));
+    process.terminate()?;
+    let spread: i64 = file.query_row("SELECT max(opened_at) - min(opened_at) FROM incident", [], |row| row.get(0))?;
+    let mut statement = file.prepare(
+        "SELECT min(a.intent_at) - i.opened_at FROM incident i LEFT JOIN delivery d ON d.incident_id = i.id AND d.purpose = 'page' \
+         LEFT JOIN attempt a ON a.bundle_id = d.bundle_id GROUP BY i.id, i.opened_at",
+    )?;
+    let waits = statement.query_map([], |row| row.get::<_, Option<i64>>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let untold = waits.iter().filter(|wait| wait.is_none()).count();
+    let mut waits: Vec<Duration> = waits.into_iter().flatten().map(|us| Duration::from_micros(us.unsigned_abs())).collect();
+    waits.sort_unstable();
+    let (p50, p99, most) = (quantile(&waits, 0.5), quantile(&waits, 0.99), waits.last().copied().unwrap_or_default());
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let in_a_minute = |times: &Vec<Instant>| {
+        times.first().map_or(0, |first| times.iter().filter(|at| at.duration_since(*first) < Duration::from_secs(60)).count())
+    };
+    let messages = seen.per_number.values().map(in_a_minute).max().unwrap_or(0);
+    println!("{FAILING} incidents on {SERVICES} services opened within {} ms, for {PEOPLE} people", spread / 1_000);
+    println!("an attempt that covers the incident began after p50 {:.0} ms, p99 {:.0} ms, at most {:.0} ms", ms(p50), ms(p99), ms(most));
+    println!("messages to one person in the first minute: at most {messages} ({} people were told)", seen.per_number.len());
+    if untold > 0 || most > MOST_TO_A_PAGE || messages > MOST_MESSAGES || seen.per_number.len() < PEOPLE {
+        bail!("{untold} incidents without an attempt, the last attempt after {:.0} ms, {messages} messages", ms(most));
+    }
+    Ok(())
+}
+
+/// Pages for events, first by themselves, then while ten thousand runs hang.
+pub(super) fn hanging(span: Duration) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let (player, seen) = noting();
+    let (target, phone) = runtime.block_on(async { anyhow::Ok((hang().await?, serve(player).await?)) })?;
+    const PEOPLE: usize = 100;
+    let world = people(phone, PEOPLE, PEOPLE);
+    let alone = pages(&Ground::new(&world)?, &seen, span, 0)?;
+    println!("by themselves:           {}", words(&alone));
+    let tests: String = (0..TESTS).map(|n| test(n, target, QUIET)).collect();
+    seen.lock().unwrap_or_else(PoisonError::into_inner).first.clear();
+    let beside = pages(&Ground::new(&format!("{world}{tests}"))?, &seen, span, TESTS)?;
+    println!("while {TESTS} runs hang: {}", words(&beside));
+    let ratio = ms(quantile(&beside, 0.99)) / ms(quantile(&alone, 0.99)).max(0.001);
+    println!("ratio of the p99: {ratio:.2}");
+    if ratio > MOST_SLOWER { bail!("a ratio of {ratio:.2}, wanted {MOST_SLOWER}") } else { Ok(()) }
+}
+
+fn words(times: &[Duration]) -> String {
+    format!("{} pages, p50 {:.2} ms, p99 {:.2} ms", times.len(), ms(quantile(times, 0.5)), ms(quantile(times, 0.99)))
+}
+
+/// An event every 40 ms, each for another person; how long until their telephone's company is asked.
+fn pages(ground: &Ground, seen: &Arc<Mutex<Seen>>, span: Duration, hanging: usize) -> anyhow::Result<Vec<Duration>> {
+    let (mut process, _) = ground.start()?;
+    let keys: Vec<String> = {
+        let file = ground.database()?;
+        let mut statement = file.prepare("SELECT key FROM integration ORDER BY service_id")?;
+        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+    };
+    let hang_now = || std::fs::read_dir(format!("/proc/{}/fd", process.id())).map_or(0, Iterator::count);
+    if hanging > 0 && !wait(Duration::from_secs(90), || hang_now() > hanging) {
+        bail!("{} of {hanging} runs hang", hang_now());
+    }
+    let (begun, mut sent) = (now(), Vec::new());
+    while begun.elapsed() < span {
+        let n = sent.len() as u64;
+        let body = serde_json::json!({ "routing_key": keys[sent.len() % keys.len()], "event_action": "trigger",
+            "payload": { "summary": format!("victim{n} is down"), "source": "bench", "severity": "critical" } });
+        let body = body.to_string();
+        sent.push(now());
+        let raw = format!(
+            "POST /v2/enqueue HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            ground.listen,
+            body.len()
+        );
+        if request(ground.listen, &raw).is_none_or(|(status, _)| status != 202) {
+            bail!("an event was not taken");
+        }
+        pause(Duration::from_millis(40));
+    }
+    pause(Duration::from_secs(3));
+    process.kill();
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let took = |(n, at): (usize, &Instant)| seen.first.get(&(n as u64)).map(|seen| seen.duration_since(*at));
+    let mut times: Vec<Duration> = sent.iter().enumerate().filter_map(took).collect();
+    if times.len() < sent.len() {
+        bail!("{} of {} pages came", times.len(), sent.len());
+    }
+    times.sort_unstable();
+    Ok(times)
+}

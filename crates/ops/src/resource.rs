@@ -1,0 +1,103 @@
+//! Changing one document by itself: what the API and the web app do. A document that files own is theirs to change.
+
+use std::sync::Arc;
+
+use allclear_base::Rng;
+use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
+use allclear_store::record::resource;
+use allclear_store::{Lane, Lock, Store, Tx, Write};
+
+use crate::config::{Action, Plan, Step, Worked, check_removed, follow, id_of};
+use crate::draw::SecretSeed;
+use crate::{Actor, Draw, OpsError, Permission};
+
+/// Puts a document in place of the one with this id, or a new one. `make` gets the document that is there and everything
+/// else; references in what it returns are ids.
+///
+/// # Errors
+/// [`OpsError::NotFound`] for an id that nothing has; [`OpsError::Invalid`] for a document that files own, a name that is
+/// taken, a reference to nothing, or whatever `make` says.
+pub async fn put<F>(store: &Store, rng: &dyn Rng, actor: &Actor, kind: Kind, id: Option<&str>, make: F) -> Result<Arc<Resource>, OpsError>
+where
+    F: Fn(Option<&Document>, &Catalog) -> Result<Document, OpsError> + Send + 'static,
+{
+    actor.require(Permission::ConfigWrite)?;
+    let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
+    let (id, name) = (id.map(str::to_owned), actor.name().to_owned());
+    let work = move |tx: &mut Tx<'_>| {
+        let (before, ids) = (tx.catalog(), draw.ids());
+        let old = match &id {
+            Some(id) => Some(mine_to_change(&before, kind, id)?),
+            None => None,
+        };
+        let mut document = make(old.as_ref().map(|old| &old.document), &before)?;
+        for (kind, reference) in document.references() {
+            if before.get(kind, reference).is_none() {
+                return Err(OpsError::Invalid(format!("there is no {} {reference:?}", kind.word())));
+            }
+        }
+        let identity = document.identity();
+        if before.id_of(kind, &identity).is_some_and(|taken| id.as_deref() != Some(taken)) {
+            return Err(OpsError::Invalid("Name has already been taken".into()));
+        }
+        let new_id = match &id {
+            Some(id) => id.clone(),
+            None => id_of(tx, &ids, kind, &identity)?,
+        };
+        let same = old.as_ref().is_some_and(|old| old.document == document);
+        let action = if old.is_some() { Action::Change } else { Action::Create };
+        let created_at = old.map_or(tx.now(), |old| old.created_at);
+        let step = Step { action, kind, name: document.name() };
+        let put = Resource { id: new_id.clone(), rev: 0, source: None, created_at, document };
+        let worked = Worked { plan: Plan { rev: before.rev(), steps: vec![step] }, put: vec![put], remove: vec![] };
+        if !same {
+            change(tx, &ids, &seed, &before, &worked, &name)?;
+        }
+        tx.catalog().get(kind, &new_id).cloned().ok_or(OpsError::NotFound { what: kind.word(), id: new_id })
+    };
+    store.write(Write::new("put document", Lane::Events).lock(Lock::Catalog), work).await
+}
+
+/// Removes a document.
+///
+/// # Errors
+/// [`OpsError::NotFound`]; [`OpsError::Invalid`] for one that files own, or that others still name.
+pub async fn remove(store: &Store, rng: &dyn Rng, actor: &Actor, kind: Kind, id: &str) -> Result<(), OpsError> {
+    actor.require(Permission::ConfigWrite)?;
+    let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
+    let (id, name) = (id.to_owned(), actor.name().to_owned());
+    let work = move |tx: &mut Tx<'_>| {
+        let before = tx.catalog();
+        let old = mine_to_change(&before, kind, &id)?;
+        let step = Step { action: Action::Remove, kind, name: old.document.name() };
+        let worked = Worked { plan: Plan { rev: before.rev(), steps: vec![step] }, put: vec![], remove: vec![(kind, id.clone())] };
+        check_removed(&before, &worked)?;
+        change(tx, &draw.ids(), &seed, &before, &worked, &name)
+    };
+    store.write(Write::new("remove document", Lane::Events).lock(Lock::Catalog), work).await
+}
+
+fn change(
+    tx: &mut Tx<'_>,
+    ids: &crate::draw::Ids,
+    seed: &SecretSeed,
+    before: &Catalog,
+    worked: &Worked,
+    actor: &str,
+) -> Result<(), OpsError> {
+    let rev = resource::next_rev(tx)?;
+    resource::change(tx, rev, &worked.put, &worked.remove, actor)?;
+    follow(tx, ids, seed, before, worked)
+}
+
+fn mine_to_change(catalog: &Catalog, kind: Kind, id: &str) -> Result<Arc<Resource>, OpsError> {
+    let found = catalog.get(kind, id).cloned().ok_or_else(|| OpsError::NotFound { what: kind.word(), id: id.to_owned() })?;
+    match &found.source {
+        Some(source) => Err(OpsError::Invalid(format!(
+            "the {} {:?} is owned by the files {source:?}: change it there",
+            kind.word(),
+            found.document.name()
+        ))),
+        None => Ok(found),
+    }
+}
