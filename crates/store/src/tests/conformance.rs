@@ -191,7 +191,11 @@ on_both! {
 
     fn the_events_of_an_integration_are_counted_within_a_minute(db) {
         let one = integration::Integration { id: "I1".into(), service: "P1".into(), name: "n".into(), key: "k".into(), created_at: Timestamp(NOON) };
-        wait(db.store.write(write(), move |tx| integration::insert_integration(tx, &one))).expect("kept");
+        let insert = move |tx: &mut Tx<'_>| {
+            tx.lock([Lock::Catalog])?;
+            integration::insert_integration(tx, &one)
+        };
+        wait(db.store.write(write(), insert)).expect("kept");
         let count = || wait(db.store.write(write(), |tx| integration::count_event(tx, &"I1".into()))).expect("counted");
         assert_eq!([count(), count()], [1, 2]);
         db.clock.advance_to(NOON + 60_000_000);
