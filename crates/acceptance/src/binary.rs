@@ -276,8 +276,13 @@ pub fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
 }
 
 /// A raw request; the status and body, if something answers.
-#[expect(clippy::disallowed_methods, reason = "a test looks at the product from outside")]
 pub fn request(addr: SocketAddr, raw: &str) -> Option<(u16, String)> {
+    exchange(addr, raw).map(|(status, _, body)| (status, body))
+}
+
+/// The same with the head between them.
+#[expect(clippy::disallowed_methods, reason = "a test looks at the product from outside")]
+pub fn exchange(addr: SocketAddr, raw: &str) -> Option<(u16, String, String)> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(addr).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
@@ -286,8 +291,8 @@ pub fn request(addr: SocketAddr, raw: &str) -> Option<(u16, String)> {
     stream.read_to_end(&mut answer).ok()?;
     let text = String::from_utf8_lossy(&answer).into_owned();
     let status = text.split(' ').nth(1)?.parse().ok()?;
-    let body = text.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned());
-    Some((status, body))
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    Some((status, head.to_owned(), body.to_owned()))
 }
 
 /// A port that was free a moment ago.

@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         pager: Runtime { clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng), spawner: Arc::new(TokioSpawn) },
         channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
         vault: Arc::new(Vault::new(&[7; 32], Arc::default()).context("no vault")?),
-        pages: PublicPages::new("http://allclear.test"),
+        pages: PublicPages::without_html("http://allclear.test"),
         health: Arc::new(Health::default()),
         ready: Ready::default(),
         local: false,

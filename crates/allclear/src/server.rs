@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_api::{App, PublicPages, Ready};
+use allclear_api::{App, PublicPages, Ready, Rendered};
 use allclear_base::runtime::{HandleSpawn, Health, Switch};
 use allclear_base::{Clock, OsRng, Runtime, Secrets, SystemClock, Vault, crash};
 use allclear_channels::Channels;
+use allclear_domain::Timestamp;
 use allclear_domain::catalog::Document;
 use allclear_domain::status::published::PublishedPage;
 use allclear_egress::{Client, TcpConnect};
@@ -254,7 +255,7 @@ impl Server {
         let channels = Channels::new(client.clone(), Arc::clone(&secrets), &public_url);
         let journal = DebtJournal::open(&folder.join("probe")).context("cannot open the journal of what tests owe")?;
         let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
-        let (pages, health, ready) = (PublicPages::new(&public_url), Arc::new(Health::default()), Ready::default());
+        let (pages, health, ready) = (public_pages(&public_url), Arc::new(Health::default()), Ready::default());
         phase("start: catalog");
         if let Some((source, documents)) = documents {
             let plan = allclear_ops::config::apply(&store, &*runtime.rng, &Actor::files(), &source, documents).await?;
@@ -262,7 +263,7 @@ impl Server {
         }
         crash::point("start.after_catalog");
         phase("start: pages, timers, outbox");
-        let shown = pages.clone();
+        let (shown, at) = (pages.clone(), Arc::clone(&clock));
         let parts = Parts {
             pager: pager_runtime.clone(),
             rest: runtime.clone(),
@@ -271,7 +272,7 @@ impl Server {
             channels: channels.clone(),
             runner,
             health: Arc::clone(&health),
-            on_publish: Arc::new(move |published| shown.replace(published)),
+            on_publish: Arc::new(move |published| shown.replace(published, Timestamp(at.now_us()))),
             look_anyway: LOOK_ANYWAY,
             audit_every: AUDIT_EVERY,
         };
@@ -383,13 +384,19 @@ async fn serve_until_open<F: Future<Output = anyhow::Result<Result<Store, StoreE
     let listener = bind(settings.listen).await?;
     tracing::error!(why, "the database cannot be reached; the public pages are served as they were last known");
     println!("{why}\nThe public pages are served as they were last known, at http://{}; waiting for the database.", listener.local_addr()?);
-    let pages = PublicPages::new(settings.public_url.as_deref().unwrap_or_default());
-    pages.replace(&kept);
+    let pages = public_pages(settings.public_url.as_deref().unwrap_or_default());
+    pages.replace(&kept, Timestamp(runtime.clock.now_us()));
     let names = Names { listen: listener.local_addr()?, public_url: settings.public_url.clone() };
-    let now = allclear_domain::Timestamp(runtime.clock.now_us());
+    let now = Timestamp(runtime.clock.now_us());
     let certificate = settings.tls.clone().map(|tls| Certificate::open(tls, &settings.place.data, names, now)).transpose()?;
     let open = Switch::default();
-    runtime.spawn(http::serve_tcp(Arc::clone(&listener), certificate, allclear_api::waiting_router(pages), runtime.clone(), open.clone()));
+    runtime.spawn(http::serve_tcp(
+        Arc::clone(&listener),
+        certificate,
+        allclear_api::waiting_router(pages, allclear_web::assets_router()),
+        runtime.clone(),
+        open.clone(),
+    ));
     loop {
         runtime.sleep(PACE).await;
         match attempt().await? {
@@ -400,6 +407,15 @@ async fn serve_until_open<F: Future<Output = anyhow::Result<Result<Store, StoreE
             }
         }
     }
+}
+
+/// The public pages, JSON and HTML.
+fn public_pages(public_url: &str) -> PublicPages {
+    let rendered = |part: allclear_web::status::Part| Rendered { path: part.path, content_type: part.content_type, body: part.body };
+    let render = move |page: &PublishedPage, now: Timestamp, base: &str| {
+        allclear_web::status::render(page, now, base).into_iter().map(rendered).collect()
+    };
+    PublicPages::new(public_url, Arc::new(render))
 }
 
 fn report_plan(plan: &Plan) {

@@ -9,7 +9,7 @@ use allclear_domain::catalog::{Account, Catalog, Document, Kind};
 pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Option<&str>) -> Vec<String> {
     let mut lines = vec![format!("AllClear is up at {own}")];
     for page in catalog.of_kind(Kind::Page).filter_map(|resource| resource.document.as_page()) {
-        lines.push(format!("  {}: {own}/status/{}/api/v2/summary.json", page.name, page.slug));
+        lines.push(format!("  {}: {own}/status/{}", page.name, page.slug));
     }
     let base = public.unwrap_or(own);
     let mut any_callback = false;

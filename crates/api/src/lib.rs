@@ -21,7 +21,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use allclear_ops::Permission;
 use allclear_ops::route::{Access, Route};
-pub use public::PublicPages;
+pub use public::{PublicPages, Rendered, Renderer};
 pub use state::{App, Ready};
 
 /// The largest body that a route reads: a callback or a bulk change is far smaller.
@@ -35,8 +35,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/healthz", access: Access::Public },
     Route { method: "GET", path: "/readyz", access: Access::Public },
     Route { method: "GET", path: "/metrics", access: Access::Needs(Permission::MetricsRead) },
-    Route { method: "GET", path: "/status/{slug}/api/v2/{*endpoint}", access: Access::Public },
-    Route { method: "GET", path: "/api/v2/{*endpoint}", access: Access::Public },
+    Route { method: "GET", path: "/status/{slug}", access: Access::Public },
+    Route { method: "GET", path: "/status/{slug}/{*part}", access: Access::Public },
     Route { method: "POST", path: "/hooks/slack/{channel}", access: Access::Signed },
     Route { method: "POST", path: "/hooks/twilio/{channel}/sms", access: Access::Signed },
     Route { method: "POST", path: "/hooks/twilio/{channel}/status/{attempt}", access: Access::Signed },
@@ -130,8 +130,8 @@ fn handler(route: &Route) -> MethodRouter<App> {
         ("GET", "/healthz") => get(health::healthz),
         ("GET", "/readyz") => get(health::readyz),
         ("GET", "/metrics") => get(metrics::get_metrics),
-        ("GET", "/status/{slug}/api/v2/{*endpoint}") => get(public::by_slug).options(public::preflight),
-        ("GET", "/api/v2/{*endpoint}") => get(public::by_host).options(public::preflight),
+        ("GET", "/status/{slug}") => get(public::by_slug).options(public::preflight),
+        ("GET", "/status/{slug}/{*part}") => get(public::part_by_slug).options(public::preflight),
         ("POST", "/hooks/slack/{channel}") => post(hooks::slack),
         ("POST", "/hooks/twilio/{channel}/sms") => post(hooks::twilio_sms),
         ("POST", "/hooks/twilio/{channel}/status/{attempt}") => post(hooks::twilio_status),
@@ -235,7 +235,7 @@ pub fn router(app: App, pages: Router) -> Router {
     }
     let router = router.with_state(app.clone()).merge(pages).fallback(not_found);
     let on_the_pager = from_fn_with_state(app.clone(), on_the_pager);
-    router.layer(on_the_pager).layer(from_fn_with_state(app, public::keep_hosts_apart)).layer(DefaultBodyLimit::max(LARGEST_BODY))
+    router.layer(on_the_pager).layer(from_fn_with_state(app.pages, public::keep_hosts_apart)).layer(DefaultBodyLimit::max(LARGEST_BODY))
 }
 
 /// The same for the socket in the data folder, where everybody is the owner of the machine.
@@ -259,18 +259,21 @@ async fn on_the_pager(State(app): State<App>, request: Request, next: Next) -> R
     answer.await.unwrap_or_else(|_| http::StatusCode::SERVICE_UNAVAILABLE.into_response())
 }
 
-/// What answers while the database cannot be reached: the public pages as they were last known; everything else says so.
-pub fn waiting_router(pages: PublicPages) -> Router {
+/// What answers while the database cannot be reached: the public pages as they were last known, with the `assets` that
+/// they need; everything else says so.
+pub fn waiting_router(pages: PublicPages, assets: Router) -> Router {
     let later = || async {
         let body = axum::Json(serde_json::json!({ "ready": false, "problems": ["the database cannot be reached"] }));
         (http::StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "5")], body)
     };
     Router::new()
         .route("/healthz", get(health::healthz))
-        .route("/status/{slug}/api/v2/{*endpoint}", get(public::by_slug).options(public::preflight))
-        .route("/api/v2/{*endpoint}", get(public::by_host).options(public::preflight))
+        .route("/status/{slug}", get(public::by_slug).options(public::preflight))
+        .route("/status/{slug}/{*part}", get(public::part_by_slug).options(public::preflight))
         .fallback(later)
+        .layer(from_fn_with_state(pages.clone(), public::keep_hosts_apart))
         .with_state(pages)
+        .merge(assets)
 }
 
 async fn not_found() -> (http::StatusCode, axum::Json<serde_json::Value>) {

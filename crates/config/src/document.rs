@@ -6,12 +6,12 @@ use allclear_domain::catalog::{
     Account, Channel, Document, Heartbeat, Integration, Kind, Location, MOST_INTEGRATIONS, MaintenanceWindow, PagerdutyAccount, Room,
     Service, Settings, SlackAccount, SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount, WebhookAccount,
 };
-use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person};
+use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person, Role};
 use allclear_domain::escalation::{Level, MOST_REPEATS, Policy, Target};
 use allclear_domain::event::UrgencyRule;
 use allclear_domain::incident::Urgency;
 use allclear_domain::oncall::{self, Override, Schedule};
-use allclear_domain::status::{Component, ComponentStatus, IncidentTemplate, Mirror, Page, Rule};
+use allclear_domain::status::{Branding, Component, ComponentStatus, IncidentTemplate, Link, Mirror, Page, Rule};
 use allclear_domain::{ChannelId, ServiceId, Span};
 use serde_json::Map;
 
@@ -274,6 +274,7 @@ fn person(fields: &Fields<'_>, sites: &mut Sites) -> Option<Person> {
     let email = fields.optional("email", email);
     let zone = fields.optional("time_zone", time_zone);
     let job_title = fields.optional("job_title", decode::name);
+    let role = fields.or("role", |sink, node| decode::word(sink, node, &Role::ALL.map(|role| (role.word(), role))), Role::default());
     let mut contact_methods = Vec::new();
     for node in items(fields.node("contact_methods")) {
         contact_methods.extend(contact_method(fields.sink, node, sites));
@@ -294,6 +295,7 @@ fn person(fields: &Fields<'_>, sites: &mut Sites) -> Option<Person> {
         email: email?,
         time_zone: zone?,
         job_title: job_title?,
+        role: role?,
         contact_methods,
         notification_rules,
         extra: Map::new(),
@@ -537,9 +539,50 @@ fn page(fields: &Fields<'_>) -> Option<Page> {
     let slug = fields.optional("slug", slug);
     let host = fields.optional("host", host);
     let time_zone = fields.or("time_zone", time_zone, "Etc/UTC".to_owned());
+    let branding = fields.or("branding", branding, Branding::default());
     let name = name?;
     let slug = slug?.unwrap_or_else(|| slug_of(&name));
-    Some(Page { name, slug, host: host?, time_zone: time_zone?, extra: Map::new() })
+    Some(Page { name, slug, host: host?, time_zone: time_zone?, branding: branding?, extra: Map::new() })
+}
+
+fn branding(sink: &Sink, node: &Node) -> Option<Branding> {
+    let fields = Fields::of(sink, node, "branding")?;
+    let logo = fields.optional("logo", outside);
+    let colour = fields.optional("colour", colour);
+    let about = fields.optional("about", decode::text);
+    let links = fields.list("links", link);
+    fields.finish();
+    Some(Branding { logo: logo?, colour: colour?, about: about?, links })
+}
+
+fn link(sink: &Sink, node: &Node) -> Option<Link> {
+    let fields = Fields::of(sink, node, "a link")?;
+    let text = fields.required("text", decode::name);
+    let url = fields.required("url", outside);
+    fields.finish();
+    Some(Link { text: text?, url: url? })
+}
+
+/// An address that customers' browsers are sent to.
+fn outside(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::text(sink, node)?;
+    let is_plain = text.starts_with("https://")
+        && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'<' | b'>' | b';' | b','));
+    if !is_plain {
+        sink.error(node.pos, format!("{text:?} is not an address on the web"), Some("write https://example.com/path".into()));
+        return None;
+    }
+    Some(text)
+}
+
+fn colour(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::text(sink, node)?.to_lowercase();
+    let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    if digits.is_none() {
+        sink.error(node.pos, format!("{text:?} is not a colour"), Some("write \"#1f5fbf\"".into()));
+        return None;
+    }
+    Some(text)
 }
 
 fn slug_of(name: &str) -> String {

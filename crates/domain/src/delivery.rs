@@ -31,6 +31,9 @@ pub struct Person {
     /// What they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_title: Option<String>,
+    /// What they may do in the app.
+    #[serde(default, skip_serializing_if = "Role::is_responder")]
+    pub role: Role,
     /// How they can be reached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contact_methods: Vec<ContactMethod>,
@@ -40,6 +43,41 @@ pub struct Person {
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// What somebody may do in the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Look.
+    Observer,
+    /// Look, and work on incidents.
+    #[default]
+    Responder,
+    /// That, and change the configuration.
+    Admin,
+    /// Everything.
+    Owner,
+}
+
+impl Role {
+    /// Every role, the least first.
+    pub const ALL: [Self; 4] = [Self::Observer, Self::Responder, Self::Admin, Self::Owner];
+
+    const fn is_responder(&self) -> bool {
+        matches!(self, Self::Responder)
+    }
+
+    /// The word used in files.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Observer => "observer",
+            Self::Responder => "responder",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
 }
 
 /// By what means a channel reaches somebody.
@@ -539,6 +577,7 @@ mod tests {
         Person {
             time_zone: None,
             job_title: None,
+            role: Role::default(),
             name: "Ada".into(),
             email: None,
             contact_methods: vec![method("sms"), method("slack")],

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::catalog::Catalog;
 use allclear_domain::incident::{Effect, Incident, LogKind, State};
-use allclear_domain::status::published::MOST_INCIDENTS;
 use allclear_domain::status::published::{Affected, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
+use allclear_domain::status::published::{MOST_INCIDENTS, MOST_OUTAGES};
+use allclear_domain::status::uptime::{DAYS, outages};
 use allclear_domain::status::{ComponentStatus, Derived, IncidentTemplate, Indicator, Owner, Rule, derive, rollup};
-use allclear_domain::{ComponentId, IncidentId, PageId, RuleId};
+use allclear_domain::{ComponentId, IncidentId, PageId, RuleId, Span};
 use allclear_store::record::component::{self, ComponentChange, ComponentState};
 use allclear_store::record::page::{self, StatusIncident};
 use allclear_store::record::timer::{self, Timer};
@@ -258,9 +259,12 @@ pub(crate) fn publish(tx: &mut Tx<'_>, id: &PageId) -> Result<(), StoreError> {
     let catalog = tx.catalog();
     let Some(found) = catalog.page(id) else { return page::unpublish(tx, id) };
     let mut components = Vec::new();
+    // A day more than is shown: the first may have begun before midnight.
+    let since = tx.now().minus(Span::from_mins((i64::try_from(DAYS).unwrap_or(90) + 1) * 24 * 60));
     for (resource, component) in catalog.components_of(id) {
         let component_id = ComponentId(resource.id.clone());
         let state = component::component_state(tx, &component_id)?;
+        let changes = component::outage_changes(tx, &component_id, since, u32::try_from(MOST_OUTAGES).unwrap_or(200))?;
         components.push(PublishedComponent {
             id: component_id,
             name: component.name.clone(),
@@ -270,6 +274,7 @@ pub(crate) fn publish(tx: &mut Tx<'_>, id: &PageId) -> Result<(), StoreError> {
             status: state.status,
             created_at: resource.created_at,
             updated_at: state.changed_at.max(resource.created_at),
+            outages: outages(&changes),
         });
     }
     let most = u32::try_from(MOST_INCIDENTS).unwrap_or(50);
@@ -279,6 +284,7 @@ pub(crate) fn publish(tx: &mut Tx<'_>, id: &PageId) -> Result<(), StoreError> {
         slug: found.slug.clone(),
         host: found.host.clone(),
         time_zone: found.time_zone.clone(),
+        branding: found.branding.clone(),
         updated_at: tx.now(),
         components,
         incidents: page::latest_on_page(tx, id, most)?.into_iter().map(|incident| incident.shown).collect(),

@@ -4,6 +4,7 @@
 mod answer;
 mod assets;
 mod page;
+pub mod status;
 
 use std::sync::Arc;
 
@@ -36,6 +37,11 @@ fn handler(route: &Route) -> MethodRouter<Web> {
         ("GET", "/assets/{name}") => get(assets::asset),
         _ => MethodRouter::new(),
     }
+}
+
+/// What a public page needs besides itself, where nothing else of the app answers.
+pub fn assets_router() -> Router {
+    Router::new().route("/assets/{name}", get(assets::asset))
 }
 
 /// The pages.

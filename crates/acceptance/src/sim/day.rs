@@ -186,8 +186,8 @@ impl Day {
         let channels = Channels::new(client.clone(), Arc::clone(&secrets), "http://allclear.sim");
         let journal = DebtJournal::open(&self.folder.path().join("probe"))?;
         let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
-        let pages = PublicPages::new("http://allclear.sim");
-        let (shown, health) = (pages.clone(), Arc::new(Health::default()));
+        let pages = PublicPages::without_html("http://allclear.sim");
+        let (shown, health, clock) = (pages.clone(), Arc::new(Health::default()), self.clock.clone());
         let parts = Parts {
             pager: runtime.clone(),
             rest: runtime.clone(),
@@ -196,7 +196,7 @@ impl Day {
             channels: channels.clone(),
             runner,
             health: Arc::clone(&health),
-            on_publish: Arc::new(move |published| shown.replace(published)),
+            on_publish: Arc::new(move |published| shown.replace(published, allclear_domain::Timestamp(clock.now_us()))),
             look_anyway: Duration::from_secs(300),
             audit_every: Duration::from_secs(600),
         };

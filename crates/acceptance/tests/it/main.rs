@@ -18,6 +18,7 @@ mod links;
 mod mail;
 mod migrations;
 mod postgresql;
+mod public;
 mod resources;
 mod routes;
 mod sdk;

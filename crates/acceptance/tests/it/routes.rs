@@ -50,7 +50,7 @@ pub(crate) fn api() -> Api {
         pager: runtime.clone(),
         channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
         vault: Arc::new(Vault::new(&[7; 32], Arc::default()).expect("a key")),
-        pages: PublicPages::new("http://allclear.test"),
+        pages: PublicPages::without_html("http://allclear.test"),
         health: Arc::new(Health::default()),
         ready: Ready::default(),
         local: false,
@@ -65,7 +65,7 @@ fn routes() -> Vec<Route> {
 }
 
 fn path_of(template: &str) -> String {
-    let filled = template.replace("{slug}", "synq").replace("{*endpoint}", "summary.json").replace("{channel}", "PXXXXXX");
+    let filled = template.replace("{slug}", "synq").replace("{*part}", "api/v2/summary.json").replace("{channel}", "PXXXXXX");
     filled
         .replace("{id}", "Q0")
         .replace("{key}", "Q0")

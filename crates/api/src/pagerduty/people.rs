@@ -1,7 +1,7 @@
 //! Users with their contact methods and notification rules.
 
 use allclear_domain::catalog::{Account, Catalog, Document, Kind, Resource};
-use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person};
+use allclear_domain::delivery::{ContactMethod, Means, NotificationRule, Person, Role};
 use allclear_domain::incident::{Agent, Urgency};
 use allclear_domain::{ChannelId, Span};
 use allclear_ops::{Actor, OpsError, resource};
@@ -70,6 +70,7 @@ pub(crate) async fn create(State(app): State<App>, Caller(actor): Caller, bytes:
         email: None,
         time_zone: None,
         job_title: None,
+        role: Role::default(),
         contact_methods: vec![],
         notification_rules: vec![],
         extra: Map::new(),

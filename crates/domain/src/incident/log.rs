@@ -70,6 +70,8 @@ pub enum Via {
     Api,
     /// The command line.
     Cli,
+    /// The web app.
+    App,
 }
 
 impl Via {
@@ -83,6 +85,7 @@ impl Via {
             Self::Mail => "by mail",
             Self::Api => "over the API",
             Self::Cli => "on the command line",
+            Self::App => "in the app",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! owns it: automation then proposes and does not act, until the person gives it back.
 
 pub mod published;
+pub mod uptime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -24,9 +25,46 @@ pub struct Page {
     /// The IANA name of the zone that its times are shown in.
     #[serde(default = "utc")]
     pub time_zone: String,
+    /// How it looks.
+    #[serde(default, skip_serializing_if = "Branding::is_plain")]
+    pub branding: Branding,
     /// Fields that this version does not know; kept as they came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// How a page looks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Branding {
+    /// The address of a logo, shown in place of the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo: Option<String>,
+    /// The colour of links and of the line at the top: `#1f5fbf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<String>,
+    /// A sentence below the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Where else to go: the product, the support.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+}
+
+impl Branding {
+    /// Whether nothing is set.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.logo.is_none() && self.colour.is_none() && self.about.is_none() && self.links.is_empty()
+    }
+}
+
+/// A link of a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// What it says.
+    pub text: String,
+    /// Where it leads.
+    pub url: String,
 }
 
 fn utc() -> String {

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ComponentStatus, Indicator, rollup};
+use super::uptime::Outage;
+use super::{Branding, ComponentStatus, Indicator, rollup};
 use crate::{ComponentId, PageId, Timestamp};
 
 /// A page with everything that it shows.
@@ -19,6 +20,9 @@ pub struct PublishedPage {
     pub host: Option<String>,
     /// The IANA name of its zone.
     pub time_zone: String,
+    /// How it looks.
+    #[serde(default)]
+    pub branding: Branding,
     /// When anything on it changed last.
     pub updated_at: Timestamp,
     /// Its components, in display order.
@@ -29,6 +33,9 @@ pub struct PublishedPage {
 
 /// How many incidents the public API lists; StatusPage's bound.
 pub const MOST_INCIDENTS: usize = 50;
+
+/// How many outages of a component a page knows.
+pub const MOST_OUTAGES: usize = 200;
 
 /// A component as customers see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +56,9 @@ pub struct PublishedComponent {
     pub created_at: Timestamp,
     /// When its status changed last.
     pub updated_at: Timestamp,
+    /// Its outages within the time that a page shows, oldest first; at most [`MOST_OUTAGES`].
+    #[serde(default)]
+    pub outages: Vec<Outage>,
 }
 
 /// How a public incident stands.

@@ -151,6 +151,24 @@ pub fn insert_change(tx: &mut Tx<'_>, change: &ComponentChange) -> Result<(), St
     Ok(())
 }
 
+/// The latest changes into or out of an outage since `since`, oldest first: when, the status before and after.
+///
+/// # Errors
+/// Errors of the store.
+pub fn outage_changes(
+    tx: &mut Tx<'_>,
+    id: &ComponentId,
+    since: Timestamp,
+    most: u32,
+) -> Result<Vec<(Timestamp, ComponentStatus, ComponentStatus)>, StoreError> {
+    let rows = tx.query(
+        "SELECT at, before, after FROM component_change WHERE component_id = $1 AND at >= $2 \
+         AND (before IN ('partial_outage', 'major_outage') OR after IN ('partial_outage', 'major_outage')) ORDER BY at DESC, id DESC LIMIT $3",
+        params![id.as_str(), since, most],
+    )?;
+    rows.iter().rev().map(|row| Ok((row.time(0)?, status(row, 1)?, status(row, 2)?))).collect()
+}
+
 /// The latest changes of a component, newest first.
 ///
 /// # Errors

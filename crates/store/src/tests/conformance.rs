@@ -7,7 +7,7 @@ use allclear_domain::delivery::{Delivery, Means, Purpose, Recipient, Status};
 use allclear_domain::event::{Content, Severity};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, ResolveReason, ResolvedState, State, Urgency};
 use allclear_domain::status::published::PublishedPage;
-use allclear_domain::status::{ComponentStatus, Owner};
+use allclear_domain::status::{Branding, ComponentStatus, Owner};
 use allclear_domain::{IncidentId, Span, Timestamp};
 
 use super::{NOON, on_both, wait};
@@ -413,7 +413,7 @@ on_both! {
 
     fn a_page_is_published_with_a_rising_number(db) {
         let published = PublishedPage {
-            id: "p1".into(), name: "SYNQ".into(), slug: "synq".into(), host: None, time_zone: "Etc/UTC".into(), updated_at: Timestamp(NOON),
+            id: "p1".into(), name: "SYNQ".into(), slug: "synq".into(), host: None, branding: Branding::default(), time_zone: "Etc/UTC".into(), updated_at: Timestamp(NOON),
             components: vec![], incidents: vec![],
         };
         for expected in 1..=3 {

@@ -1,0 +1,94 @@
+//! The public status page in HTML: what customers read, from memory, with its feeds and its badge.
+
+use allclear_acceptance::binary::{exchange, request, wait};
+use allclear_stage::live::Switch;
+
+use super::binary::{Ground, PATIENCE, log_of};
+
+/// An answer's status, head and body.
+fn fetch(ground: &Ground, host: &str, path: &str, more: &str) -> (u16, String, String) {
+    let raw = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n");
+    exchange(ground.addr, &raw).expect("an answer")
+}
+
+fn ground() -> Ground {
+    let ground = Ground::with_one_test();
+    let file = ground.folder.path().join("config/world.yaml");
+    let page = "kind: page\nname: SYNQ\n";
+    let branded = "kind: page\nname: SYNQ\nhost: status.synq.example\nbranding:\n  colour: \"#7a1fa2\"\n  about: \"<b>Streams</b> & more\"\n  links: [{ text: Support, url: \"https://synq.example/support\" }]\n";
+    let world = std::fs::read_to_string(&file).expect("the world");
+    assert!(world.contains(page), "the world has its page");
+    std::fs::write(file, world.replace(page, branded)).expect("written");
+    ground
+}
+
+#[test]
+fn customers_read_an_outage_from_its_beginning_to_its_end() {
+    let ground = ground();
+    let mut process = ground.start();
+    let addr = ground.addr.to_string();
+    let page = || fetch(&ground, &addr, "/status/synq", "").2;
+    assert!(wait(PATIENCE, || page().contains("All Systems Operational")), "{}", log_of(&process));
+    ground.world.live.player().turn(Switch::WrongJson);
+    assert!(wait(PATIENCE, || page().contains("Live streams cannot be created")), "{}", log_of(&process));
+    let shown = page();
+    for part in ["class=\"banner minor\"", "Degraded performance", "Investigating", "&lt;b&gt;Streams&lt;/b&gt;", "90 days ago"] {
+        assert!(
+            shown.contains(part) || shown.contains(&part.replace("&lt;", "&#60;").replace("&gt;", "&#62;")),
+            "{part:?} is missing in:\n{shown}"
+        );
+    }
+    assert!(!shown.contains("<script"), "it needs no script");
+    let id = shown.split("/incidents/").nth(1).and_then(|rest| rest.split('"').next()).expect("a permalink").to_owned();
+    ground.world.live.player().turn(Switch::Healthy);
+    assert!(wait(PATIENCE, || page().contains("All Systems Operational")), "{}", log_of(&process));
+    let (status, _, incident) = fetch(&ground, &addr, &format!("/status/synq/incidents/{id}"), "");
+    assert!(status == 200 && incident.contains("Resolved") && incident.contains("affected Live Stream"), "{incident}");
+    assert!(fetch(&ground, &addr, "/status/synq/history", "").2.contains("Live streams cannot be created"));
+    for (path, kind, part) in [
+        ("history.atom", "application/atom+xml", "SYNQ Status - Incident History"),
+        ("history.rss", "application/rss+xml", "<description>Statuspage</description>"),
+        ("badge.svg", "image/svg+xml", "operational"),
+        ("page.css", "text/css", "--brand: #7a1fa2"),
+        ("api/v2/summary.json", "application/json", "\"indicator\":\"none\""),
+    ] {
+        let (status, head, body) = fetch(&ground, &addr, &format!("/status/synq/{path}"), "");
+        assert!(status == 200 && head.contains(kind) && body.contains(part), "{path}: {status}\n{head}\n{body}");
+    }
+    let (_, head, _) = fetch(&ground, &addr, "/status/synq", "");
+    let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("an ETag").to_owned();
+    assert_eq!(fetch(&ground, &addr, "/status/synq", &format!("if-none-match: {etag}\r\n")).0, 304);
+    let (_, packed, _) = fetch(&ground, &addr, "/status/synq", "accept-encoding: gzip\r\n");
+    assert!(packed.contains("content-encoding: gzip"), "{packed}");
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn a_pages_own_host_shows_what_is_public_and_not_one_byte_more() {
+    let ground = ground();
+    let mut process = ground.start();
+    let host = "status.synq.example";
+    let page = || fetch(&ground, host, "/", "").2;
+    assert!(wait(PATIENCE, || page().contains("All Systems Operational")), "{}", log_of(&process));
+    assert!(page().contains("https://status.synq.example/history"), "links stay on the host");
+    let style =
+        page().split("href=\"").find_map(|rest| rest.split('"').next().filter(|path| path.starts_with("/assets/")).map(str::to_owned));
+    assert_eq!(fetch(&ground, host, &style.expect("a stylesheet"), "").0, 200);
+    assert_eq!(fetch(&ground, host, "/api/v2/status.json", "").0, 200);
+    for path in [
+        "/readyz",
+        "/metrics",
+        "/pagerduty/incidents",
+        "/config/v1/incidents",
+        "/answer/x",
+        "/status/synq",
+        "/v2/enqueue",
+        "/hooks/slack/x",
+    ] {
+        assert_eq!(fetch(&ground, host, path, "").0, 404, "{path}");
+    }
+    let posted =
+        request(ground.addr, &format!("POST /v2/enqueue HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"));
+    assert_eq!(posted.map(|(status, _)| status), Some(404));
+    process.terminate().expect("a clean stop");
+}

@@ -1,0 +1,221 @@
+//! Uptime, as StatusPage counts it: a major outage counts whole, a partial one three tenths, everything else not at all. Days
+//! are those of the page's zone; a day of a change of the clocks has 23 or 25 hours.
+
+use jiff::ToSpan;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::ComponentStatus;
+use crate::Timestamp;
+
+/// How many days a page shows; StatusPage's 90.
+pub const DAYS: usize = 90;
+
+/// A time in which a component was out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// How badly: partial or major.
+    pub status: ComponentStatus,
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when; nothing while it lasts.
+    pub until: Option<Timestamp>,
+}
+
+/// A day of a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Day {
+    /// Which, as `2026-11-26`.
+    pub date: String,
+    /// Whether the component was there on that day.
+    pub is_known: bool,
+    /// Seconds of a partial outage.
+    pub partial_s: i64,
+    /// Seconds of a major outage.
+    pub major_s: i64,
+}
+
+impl Day {
+    /// Seconds of outage, each by its weight.
+    #[must_use]
+    pub const fn weighted_s(&self) -> i64 {
+        self.major_s + self.partial_s * 3 / 10
+    }
+}
+
+/// The outages that changes of a component's status tell of, oldest first: each change is its instant with the status before
+/// and after. Only partial and major outages are told.
+#[must_use]
+pub fn outages(changes: &[(Timestamp, ComponentStatus, ComponentStatus)]) -> Vec<Outage> {
+    let counts = |status: ComponentStatus| matches!(status, ComponentStatus::PartialOutage | ComponentStatus::MajorOutage);
+    let mut found: Vec<Outage> = Vec::new();
+    for (n, (at, before, after)) in changes.iter().enumerate() {
+        match found.last_mut().filter(|last| last.until.is_none()) {
+            Some(last) => last.until = Some(*at),
+            // It was out before what is kept of its history.
+            None if n == 0 && counts(*before) => found.push(Outage { status: *before, from: Timestamp(0), until: Some(*at) }),
+            None => {}
+        }
+        if counts(*after) {
+            found.push(Outage { status: *after, from: *at, until: None });
+        }
+    }
+    found
+}
+
+/// The last `count` days up to today, oldest first.
+#[must_use]
+pub fn days(outages: &[Outage], since: Timestamp, zone: &TimeZone, now: Timestamp, count: usize) -> Vec<Day> {
+    let today = now.to_jiff().to_zoned(zone.clone()).date();
+    let day = |back: usize| {
+        let date = today.saturating_sub(i64::try_from(back).unwrap_or(0).days());
+        let (begins, ends) = (start_of(date, zone), start_of(date.tomorrow().unwrap_or(date), zone));
+        let seconds = |status: ComponentStatus| {
+            let of_day = outages.iter().filter(|outage| outage.status == status).map(|outage| {
+                let (from, until) = (outage.from.max(begins), outage.until.unwrap_or(now).min(ends));
+                until.since(from).as_secs()
+            });
+            of_day.sum()
+        };
+        Day {
+            date: date.to_string(),
+            is_known: ends > since,
+            partial_s: seconds(ComponentStatus::PartialOutage),
+            major_s: seconds(ComponentStatus::MajorOutage),
+        }
+    };
+    (0..count).rev().map(day).collect()
+}
+
+fn start_of(date: Date, zone: &TimeZone) -> Timestamp {
+    Timestamp(date.to_zoned(zone.clone()).map_or(i64::MAX, |start| start.timestamp().as_microsecond()))
+}
+
+/// The share of the time since the first of these days, or since the component was made, in which it was up: hundredths of a
+/// percent, cut, not rounded. Nothing for a component that was not there.
+#[must_use]
+pub fn uptime(outages: &[Outage], since: Timestamp, zone: &TimeZone, now: Timestamp, count: usize) -> Option<i64> {
+    const WHOLE: i64 = 10_000;
+    let today = now.to_jiff().to_zoned(zone.clone()).date();
+    let first = today.saturating_sub(i64::try_from(count.saturating_sub(1)).unwrap_or(0).days());
+    let from = start_of(first, zone).max(since);
+    let span_us = i128::from(now.0) - i128::from(from.0);
+    if span_us <= 0 {
+        return None;
+    }
+    let down = |outage: &Outage| {
+        let us = i128::from(outage.until.unwrap_or(now).min(now).since(outage.from.max(from)).as_micros());
+        if outage.status == ComponentStatus::MajorOutage { us * 10 } else { us * 3 }
+    };
+    let down_us: i128 = outages.iter().map(down).sum();
+    let up = (span_us * 10 - down_us).max(0) * i128::from(WHOLE) / (span_us * 10);
+    i64::try_from(up).ok()
+}
+
+/// The colour of a day, from green over yellow and orange to red at an hour of outage, as StatusPage's bars have it.
+#[must_use]
+pub fn colour(weighted_s: i64) -> (u8, u8, u8) {
+    const STOPS: [(i64, (u8, u8, u8)); 4] = [(0, (137, 199, 53)), (1_200, (241, 196, 15)), (2_000, (230, 126, 34)), (3_600, (231, 76, 60))];
+    const GREEN: (u8, u8, u8) = (47, 204, 102);
+    if weighted_s <= 0 {
+        return GREEN;
+    }
+    let upper = STOPS.iter().position(|(at, _)| *at >= weighted_s).unwrap_or(STOPS.len() - 1);
+    let ((from_s, from), (to_s, to)) = (STOPS[upper.saturating_sub(1)], STOPS[upper]);
+    let part = (weighted_s.min(to_s) - from_s).max(0);
+    let mix = |from: u8, to: u8| {
+        let mixed = i64::from(from) + (i64::from(to) - i64::from(from)) * part / (to_s - from_s).max(1);
+        u8::try_from(mixed).unwrap_or(to)
+    };
+    (mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ComponentStatus as S;
+    use proptest::prelude::*;
+
+    const HOUR_US: i64 = 3_600_000_000;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    fn zone() -> TimeZone {
+        TimeZone::get("Europe/Copenhagen").expect("a zone")
+    }
+
+    #[test]
+    fn changes_become_outages_and_what_began_before_them_is_not_lost() {
+        let changes = [
+            (at("2026-03-28T10:00:00Z"), S::PartialOutage, S::MajorOutage),
+            (at("2026-03-28T11:00:00Z"), S::MajorOutage, S::DegradedPerformance),
+            (at("2026-03-28T12:00:00Z"), S::DegradedPerformance, S::Operational),
+            (at("2026-03-28T13:00:00Z"), S::Operational, S::PartialOutage),
+        ];
+        let found = outages(&changes);
+        let told: Vec<_> = found.iter().map(|outage| (outage.status, outage.until.is_some())).collect();
+        assert_eq!(told, [(S::PartialOutage, true), (S::MajorOutage, true), (S::PartialOutage, false)]);
+    }
+
+    #[test]
+    fn an_outage_over_midnight_in_copenhagen_is_split_between_the_days() {
+        // 29 March 2026 has 23 hours there; midnight is 23:00Z before and 22:00Z after.
+        let outage = Outage { status: S::MajorOutage, from: at("2026-03-28T22:30:00Z"), until: Some(at("2026-03-29T22:10:00Z")) };
+        let days = days(&[outage], Timestamp(0), &zone(), at("2026-03-30T12:00:00Z"), 3);
+        assert_eq!(days.iter().map(|day| day.date.as_str()).collect::<Vec<_>>(), ["2026-03-28", "2026-03-29", "2026-03-30"]);
+        assert_eq!(days.iter().map(|day| day.major_s).collect::<Vec<_>>(), [1_800, 23 * 3_600, 600]);
+    }
+
+    #[test]
+    fn days_before_the_component_was_made_are_not_known() {
+        let days = days(&[], at("2026-03-29T12:00:00Z"), &zone(), at("2026-03-30T12:00:00Z"), 3);
+        assert_eq!(days.iter().map(|day| day.is_known).collect::<Vec<_>>(), [false, true, true]);
+    }
+
+    #[test]
+    fn the_percentage_weighs_partial_outages_and_is_cut_not_rounded() {
+        let now = at("2026-03-30T12:00:00Z");
+        let out = |status, hours: i64| vec![Outage { status, from: Timestamp(now.0 - hours * HOUR_US), until: None }];
+        let since = Timestamp(now.0 - 1_000 * HOUR_US);
+        assert_eq!(uptime(&[], since, &zone(), now, DAYS), Some(10_000));
+        assert_eq!(uptime(&out(S::MajorOutage, 1), since, &zone(), now, DAYS), Some(9_990));
+        assert_eq!(uptime(&out(S::PartialOutage, 1), since, &zone(), now, DAYS), Some(9_997));
+        let a_minute = [Outage { status: S::MajorOutage, from: Timestamp(now.0 - 60_000_000), until: None }];
+        assert_eq!(uptime(&a_minute, since, &zone(), now, DAYS), Some(9_999), "99.998 % is not shown as 100");
+        assert_eq!(uptime(&[], now, &zone(), now, DAYS), None);
+    }
+
+    #[test]
+    fn a_day_turns_from_green_to_red() {
+        assert_eq!(colour(0), (47, 204, 102));
+        assert_eq!(colour(1_200), (241, 196, 15));
+        assert_eq!(colour(2_000), (230, 126, 34));
+        assert_eq!(colour(3_600), (231, 76, 60));
+        assert_eq!(colour(90_000), (231, 76, 60));
+    }
+
+    proptest! {
+        #[test]
+        fn no_day_is_out_for_longer_than_it_lasts_and_no_percentage_leaves_its_bounds(
+            spans in prop::collection::vec((0_i64..3_000, 1_i64..600, any::<bool>()), 0..12),
+        ) {
+            let now = at("2026-03-30T12:00:00Z");
+            let mut from = now.0 - 120 * 24 * HOUR_US;
+            let mut found = Vec::new();
+            for (gap, minutes, major) in spans {
+                let begins = from + gap * 60_000_000;
+                from = begins + minutes * 60_000_000;
+                let status = if major { S::MajorOutage } else { S::PartialOutage };
+                found.push(Outage { status, from: Timestamp(begins), until: (from < now.0).then_some(Timestamp(from)) });
+            }
+            for day in days(&found, Timestamp(0), &zone(), now, DAYS) {
+                prop_assert!(day.major_s + day.partial_s <= 25 * 3_600, "{day:?}");
+            }
+            let share = uptime(&found, Timestamp(0), &zone(), now, DAYS).expect("a share");
+            prop_assert!((0..=10_000).contains(&share));
+        }
+    }
+}
