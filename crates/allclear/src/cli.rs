@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Heartbeats(Reach),
     /// Keep secrets on the server, sealed.
     Secret(SecretArgs),
+    /// Manage who signs in.
+    User(UserArgs),
     /// Manage API tokens.
     Token(TokenArgs),
     /// Write the JSON Schema of the files, for editors.
@@ -351,4 +353,21 @@ pub(crate) struct BackupArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) place: DataArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UserArgs {
+    #[command(subcommand)]
+    pub(crate) command: UserCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Make a link by which somebody chooses a new password. It ends their sessions once it is used.
+    Reset {
+        /// Their e-mail address or name.
+        who: String,
+        #[command(flatten)]
+        place: Reach,
+    },
 }

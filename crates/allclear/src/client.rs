@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 
 use crate::cli::{
     DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, MergeArgs, PriorityArgs, Reach, SecretArgs,
-    SecretCommand, TokenArgs, TokenCommand, UrgencyArgs,
+    SecretCommand, TokenArgs, TokenCommand, UrgencyArgs, UserArgs, UserCommand,
 };
 use crate::{UNUSABLE, check, server};
 
@@ -39,6 +39,7 @@ enum Ask {
     Integrations,
     Heartbeats,
     Merge { into: String, others: Vec<String> },
+    ResetUser { who: String },
     Secrets,
     SetSecret { name: String, value: Secret },
     RemoveSecret { name: String },
@@ -103,6 +104,11 @@ pub(crate) fn secret(args: &SecretArgs) -> anyhow::Result<ExitCode> {
             ask(place, Ask::SetSecret { name: name.clone(), value })
         }
     }
+}
+
+pub(crate) fn user(args: &UserArgs) -> anyhow::Result<ExitCode> {
+    let UserCommand::Reset { who, place } = &args.command;
+    ask(place, Ask::ResetUser { who: who.clone() })
 }
 
 pub(crate) fn integrations(place: &Reach) -> anyhow::Result<ExitCode> {
@@ -211,6 +217,7 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
         Ask::Export { source } => console::export(store, &actor, source.as_deref()),
         Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
         Ask::Heartbeats => console::heartbeats(store, &actor, None).await,
+        Ask::ResetUser { who } => console::reset_user(store, &*rng, &actor, &who, None).await,
         Ask::Merge { into, others } => console::merge(store, &*rng, &actor, &into, &others).await,
         Ask::Secrets => console::secrets(store, &server::vault(&place.data, Arc::default())?, &actor).await,
         Ask::SetSecret { name, value } => {
@@ -239,6 +246,7 @@ where
         }
         Ask::Integrations => ("GET", "/config/v1/integrations".to_owned(), Bytes::new()),
         Ask::Heartbeats => ("GET", "/config/v1/heartbeats".to_owned(), Bytes::new()),
+        Ask::ResetUser { who } => ("POST", format!("/config/v1/users/{}/reset", encode(who)), Bytes::new()),
         Ask::Merge { into, others } => ("POST", format!("/config/v1/merge/{}", encode(into)), Bytes::from(serde_json::to_vec(others)?)),
         Ask::Secrets => ("GET", "/config/v1/secrets".to_owned(), Bytes::new()),
         Ask::SetSecret { name, value } => ("PUT", format!("/config/v1/secrets/{}", encode(name)), Bytes::from(value.expose().to_owned())),

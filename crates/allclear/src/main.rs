@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Integrations(place) => client::integrations(&place),
         Command::Heartbeats(place) => client::heartbeats(&place),
         Command::Secret(args) => client::secret(&args),
+        Command::User(args) => client::user(&args),
         Command::Token(args) => client::token(&args),
         Command::Schema => {
             println!("{}", allclear_config::SCHEMA.trim_end());

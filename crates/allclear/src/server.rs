@@ -124,6 +124,9 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         if let Some(authority) = server.certificate.as_ref().and_then(Certificate::authority) {
             println!("  clients must trust {}", authority.display());
         }
+        if let Some(link) = allclear_ops::session::set_up_link(&server.store, &OsRng).await? {
+            println!("  nobody can sign in yet; open this within a day: {}/enter/{link}", args.public_url.as_deref().unwrap_or(&own));
+        }
         for name in &server.locked_secrets {
             println!("  missing: the stored secret {name} was sealed with another key file; put that back, or set the secret anew");
         }
@@ -255,6 +258,7 @@ impl Server {
         let channels = Channels::new(client.clone(), Arc::clone(&secrets), &public_url);
         let journal = DebtJournal::open(&folder.join("probe")).context("cannot open the journal of what tests owe")?;
         let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
+        let app_url = public_url.clone();
         let (pages, health, ready) = (public_pages(&public_url), Arc::new(Health::default()), Ready::default());
         phase("start: catalog");
         if let Some((source, documents)) = documents {
@@ -294,7 +298,13 @@ impl Server {
         let no_http = Switch::default();
         let socket = socket_path(folder);
         let local = bind_socket(&socket)?;
-        let people = allclear_web::router(allclear_web::Web { store: store.clone(), rng: Arc::new(OsRng) });
+        let people = allclear_web::router(allclear_web::Web::new(
+            store.clone(),
+            app.evidence.clone(),
+            runtime.clone(),
+            Arc::clone(&app.health),
+            &app_url,
+        ));
         runtime.spawn(http::serve_tcp(
             listener,
             certificate.clone(),

@@ -448,6 +448,16 @@ pub async fn heartbeats(store: &Store, actor: &Actor, public_url: Option<&str>) 
     Ok(text)
 }
 
+/// A link by which somebody chooses a new password.
+///
+/// # Errors
+/// As `ops::session::link_for`.
+pub async fn reset_user(store: &Store, rng: &dyn Rng, actor: &Actor, who: &str, public_url: Option<&str>) -> Result<String, OpsError> {
+    actor.require(ops::Permission::TokensWrite)?;
+    let link = ops::session::link_for(store, rng, ops::session::Entry::Reset, who).await?;
+    Ok(format!("{}/enter/{link}\n", public_url.unwrap_or("ADDRESS OF ALLCLEAR")))
+}
+
 /// The stored secrets by name.
 ///
 /// # Errors
@@ -525,6 +535,10 @@ pub(crate) async fn post_merge(
         return Err(OpsError::Invalid(format!("at most {} incidents are merged at once", ops::merge::MOST_MERGED)).into());
     }
     Ok(merge(&app.store, &*app.rng, &actor, &id, &others).await?)
+}
+
+pub(crate) async fn post_reset(Shared(app): Shared<App>, Caller(actor): Caller, Path(who): Path<String>) -> Result<String, Problem> {
+    Ok(reset_user(&app.store, &*app.rng, &actor, &who, Some(app.channels.public_url())).await?)
 }
 
 pub(crate) async fn get_secrets(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {

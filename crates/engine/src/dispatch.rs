@@ -21,8 +21,9 @@ use crate::Parts;
 /// Calls by one carrier at the same time.
 const SLOTS: usize = 16;
 
-/// The pace at which one destination is written to: the providers' own limit.
-const PACE_US: i64 = 1_000_000;
+/// The pace at which one destination is written to: the providers' own limit is about one a second, and what is written
+/// within a second should begin within it.
+const PACE_US: i64 = 900_000;
 
 /// Destinations that were written to within the last second.
 type Paces = Arc<Mutex<BTreeMap<(ChannelId, String), i64>>>;

@@ -1,6 +1,7 @@
 //! Who asks, and what they may do.
 
 use allclear_domain::PersonId;
+use allclear_domain::delivery::Role;
 use allclear_domain::incident::{Agent, Via};
 
 use crate::OpsError;
@@ -71,6 +72,20 @@ impl Actor {
     pub fn responder(person: PersonId, via: Via) -> Self {
         let name = format!("person {person} {}", via.words());
         Self { agent: Agent::Person { person, via }, name, permissions: vec![Permission::IncidentsRead, Permission::IncidentsWrite] }
+    }
+
+    /// Somebody in the app, by their role.
+    #[must_use]
+    pub fn signed_in(person: PersonId, role: Role) -> Self {
+        use Permission::{ConfigRead, ConfigWrite, IncidentsRead, IncidentsWrite, MetricsRead, TokensWrite};
+        let permissions = match role {
+            Role::Observer => vec![IncidentsRead, ConfigRead],
+            Role::Responder => vec![IncidentsRead, ConfigRead, IncidentsWrite],
+            Role::Admin => vec![IncidentsRead, ConfigRead, IncidentsWrite, ConfigWrite, MetricsRead],
+            Role::Owner => vec![IncidentsRead, ConfigRead, IncidentsWrite, ConfigWrite, MetricsRead, TokensWrite],
+        };
+        let name = format!("person {person} {}", Via::App.words());
+        Self { agent: Agent::Person { person, via: Via::App }, name, permissions }
     }
 
     /// Whoever can read the data folder: the command line on this machine.

@@ -82,7 +82,10 @@ fn write_incident(tx: &mut Tx<'_>, ids: &Ids, item: &Pending) -> Result<(), Stor
         None => incidents::update_incident(tx, next)?,
     }
     let log_ids: Vec<String> = log.iter().map(|_| ids.pagerduty_record()).collect();
-    incidents::append_log(tx, &next.id, &log_ids, log)?;
+    match &item.opened_by {
+        Some(_) => incidents::begin_log(tx, &next.id, &log_ids, log)?,
+        None => incidents::append_log(tx, &next.id, &log_ids, log)?,
+    }
     if !matches!(next.state, State::Triggered(_))
         && let Some(alarm) = alert::open_alert(tx, &nobody_key(next))?
     {

@@ -24,7 +24,10 @@ use crate::{Draw, OpsError};
 pub const LEASE: Span = Span::from_secs(30);
 
 /// Incidents that one message may carry; further ones go with the next.
-const MOST_IN_ONE_MESSAGE: usize = 50;
+const MOST_IN_ONE_MESSAGE: usize = 100;
+
+/// The most messages that are claimed in one commit: a bound on how long an acknowledgement waits behind a flood.
+const MOST_CLAIMED: usize = 200;
 
 /// An attempt whose intent is on disk: this message is to be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,15 +92,29 @@ pub async fn claim(store: &Store, rng: &dyn Rng, capacity: Capacity) -> Result<V
 }
 
 fn claim_within(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, capacity: &Capacity) -> Result<Vec<Outgoing>, OpsError> {
-    const CANDIDATES_PER_SLOT: usize = 20;
     let now = tx.now();
-    let mut candidates = Vec::new();
-    for (channel, class, _) in outbox::waiting(tx)?.into_iter().filter(|(_, _, due_at)| *due_at <= now) {
-        let way = Ways::of(tx, Carrier { channel, class }, capacity)?;
-        let most = u32::try_from(way.slots(capacity) * CANDIDATES_PER_SLOT).unwrap_or(u32::MAX);
-        if most > 0 {
-            let due = outbox::claimable(tx, &way.first.channel, &way.first.class, most)?;
-            candidates.push((way, due));
+    let mut ways: BTreeMap<Carrier, Ways> = BTreeMap::new();
+    let mut taken: BTreeMap<Carrier, usize> = BTreeMap::new();
+    let (mut candidates, mut claimed) = (Vec::new(), 0);
+    for to in outbox::destinations(tx, now)?.into_iter().filter(|to| to.due_at <= now) {
+        let first = Carrier { channel: to.channel.clone(), class: to.class.clone() };
+        if !ways.contains_key(&first) {
+            let way = Ways::of(tx, first.clone(), capacity)?;
+            ways.insert(first.clone(), way);
+        }
+        let Some(way) = ways.get(&first) else { continue };
+        let taken = taken.entry(first).or_default();
+        let free = way.slots(capacity).saturating_sub(*taken);
+        if free == 0 || way.must_wait(&to.address, capacity) {
+            continue;
+        }
+        let most = if way.bundles { MOST_IN_ONE_MESSAGE } else { free };
+        let due = outbox::claimable(tx, &to, u32::try_from(most).unwrap_or(u32::MAX))?;
+        *taken += 1;
+        claimed += due.len();
+        candidates.push((way.clone(), due));
+        if claimed >= MOST_CLAIMED {
+            break;
         }
     }
     tx.lock(candidates.iter().flat_map(|(_, due)| due).map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
@@ -112,6 +129,7 @@ fn claim_within(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, capacity: &Capaci
 }
 
 /// The one or two carriers of a channel's messages, and which of them are not well.
+#[derive(Clone)]
 struct Ways {
     first: Carrier,
     second: Option<Carrier>,
@@ -138,6 +156,12 @@ impl Ways {
     fn slots(&self, capacity: &Capacity) -> usize {
         let of = |carrier| capacity.slots.get(carrier).copied().unwrap_or(capacity.idle);
         of(&self.first) + self.second.as_ref().map_or(0, of)
+    }
+
+    /// Whether no carrier may write to an address yet.
+    fn must_wait(&self, address: &str, capacity: &Capacity) -> bool {
+        let busy = |carrier: &Carrier| capacity.busy.contains(&(carrier.channel.clone(), address.to_owned()));
+        busy(&self.first) && self.second.as_ref().is_none_or(busy)
     }
 
     fn choose(&self, stored: &Stored, incident: &Incident) -> &Carrier {

@@ -21,6 +21,7 @@ pub mod resource;
 pub mod route;
 mod rules;
 pub mod secret;
+pub mod session;
 pub mod status;
 pub mod timer;
 pub mod token;

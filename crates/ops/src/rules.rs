@@ -31,7 +31,7 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, open: &[Incident]) -> Result<()
     }
     let catalog = tx.catalog();
     for incident in open {
-        status::follow_public_incident(tx, ids, &catalog, incident, &affected)?;
+        status::follow_public_incident(tx, ids, &catalog, (incident, false), &affected)?;
     }
     Ok(())
 }

@@ -44,11 +44,12 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, pending: &mut [Pending]) -> Res
         }
     }
     let affected = move_components(tx, ids, pending, &moves)?;
-    let incidents: Vec<&Incident> = pending.iter().map(|p| &p.change.next).collect();
+    // Nothing public follows an incident yet that is only now opened.
+    let incidents: Vec<(&Incident, bool)> = pending.iter().map(|p| (&p.change.next, p.opened_by.is_some())).collect();
     let pages = pages_to_publish(tx, &catalog, &incidents, &affected)?;
     tx.lock(pages.iter().cloned().map(Lock::Page))?;
-    for incident in incidents {
-        follow_public_incident(tx, ids, &catalog, incident, &affected)?;
+    for (incident, is_new) in incidents {
+        follow_public_incident(tx, ids, &catalog, (incident, is_new), &affected)?;
     }
     for id in &pages {
         publish(tx, id)?;
@@ -84,9 +85,9 @@ pub(crate) fn follow_one(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident, compon
     let cause = serde_json::json!({ "incident": incident.id, "run": incident.run });
     let (change, entry) = rederive(tx, ids, &incident.id, component, &cause)?;
     let affected: Vec<Affected> = change.into_iter().collect();
-    let pages = pages_to_publish(tx, &catalog, &[incident], &affected)?;
+    let pages = pages_to_publish(tx, &catalog, &[(incident, false)], &affected)?;
     tx.lock(pages.iter().cloned().map(Lock::Page))?;
-    follow_public_incident(tx, ids, &catalog, incident, &affected)?;
+    follow_public_incident(tx, ids, &catalog, (incident, false), &affected)?;
     for id in &pages {
         publish(tx, id)?;
     }
@@ -165,31 +166,34 @@ pub(crate) fn rederive(
 fn pages_to_publish(
     tx: &mut Tx<'_>,
     catalog: &Catalog,
-    incidents: &[&Incident],
+    incidents: &[(&Incident, bool)],
     affected: &[Affected],
 ) -> Result<BTreeSet<PageId>, StoreError> {
     let mut pages: BTreeSet<PageId> = affected.iter().filter_map(|a| catalog.component(&a.id)).map(|c| c.page.clone()).collect();
-    for incident in incidents {
+    for (incident, is_new) in incidents {
         let templated = catalog.rules_of(&incident.service).filter(|(_, rule)| rule.incident.is_some());
         pages.extend(templated.filter_map(|(_, rule)| catalog.component(&rule.component)).map(|c| c.page.clone()));
-        pages.extend(page::following(tx, &incident.id)?.into_iter().map(|following| following.page));
+        if !is_new {
+            pages.extend(page::following(tx, &incident.id)?.into_iter().map(|following| following.page));
+        }
     }
     Ok(pages)
 }
 
-/// Opens, updates or resolves the public incident that a rule's template asks for. One whose rule or template is gone
+/// Opens, updates or resolves the public incident that a rule's template asks for; nothing follows yet one that is new. One whose rule or template is gone
 /// is resolved: nothing else would ever end it.
 pub(crate) fn follow_public_incident(
     tx: &mut Tx<'_>,
     ids: &Ids,
     catalog: &Catalog,
-    incident: &Incident,
+    (incident, is_new): (&Incident, bool),
     affected: &[Affected],
 ) -> Result<(), StoreError> {
     let mut existing: BTreeMap<RuleId, StatusIncident> = BTreeMap::new();
     let templated: Vec<(RuleId, Rule)> =
         catalog.rules_of(&incident.service).filter(|(_, rule)| rule.incident.is_some()).map(|(id, rule)| (id, rule.clone())).collect();
-    for following in page::following(tx, &incident.id)? {
+    let shown = if is_new { vec![] } else { page::following(tx, &incident.id)? };
+    for following in shown {
         if let Some((_, rule)) = following.follows.clone() {
             existing.insert(rule, following);
         }

@@ -209,6 +209,31 @@ pub async fn measure(store: &Store, actor: &Actor) -> Result<Measures, OpsError>
         .await
 }
 
+/// How everything stands, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Tests with an open alert.
+    pub failing_tests: i64,
+    /// Messages that wait or are being sent.
+    pub waiting: i64,
+    /// How long the oldest of them has been due, in seconds.
+    pub oldest_due_s: i64,
+}
+
+/// Counts what an overview shows.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn standing(store: &Store, actor: &Actor) -> Result<Standing, OpsError> {
+    actor.require(Permission::IncidentsRead)?;
+    let look = |tx: &mut Tx<'_>| {
+        let (waiting, oldest) = outbox::backlog(tx)?;
+        let oldest_due_s = oldest.map_or(0, |due| tx.now().since(due).as_secs());
+        Ok::<_, OpsError>(Standing { failing_tests: alert::failing_tests(tx)?, waiting, oldest_due_s })
+    };
+    store.read("standing", look).await
+}
+
 /// How many incidents of each service are open.
 ///
 /// # Errors

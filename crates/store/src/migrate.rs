@@ -14,7 +14,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_ground", include_str!("../migrations/0001_ground.sql")),
     ("0002_events", include_str!("../migrations/0002_events.sql")),
     ("0003_carriers", include_str!("../migrations/0003_carriers.sql")),
-    ("0004_heartbeats", include_str!("../migrations/0004_heartbeats.sql")),
+    ("0004_more_ways", include_str!("../migrations/0004_more_ways.sql")),
+    ("0005_people", include_str!("../migrations/0005_people.sql")),
 ];
 
 const TABLE: &str =

@@ -26,6 +26,16 @@ impl Frame {
     }
 }
 
+/// A page of the app.
+pub(crate) fn app(status: StatusCode, template: &impl Template) -> Response {
+    private(status, template)
+}
+
+/// What somebody sees who is not signed in, until their browser has gone on.
+pub(crate) fn sign_in_first() -> Response {
+    notice(StatusCode::UNAUTHORIZED, "Sign in first", "This page is for the people of this AllClear.")
+}
+
 /// A page of one sentence.
 #[derive(Template)]
 #[template(path = "notice.html")]

@@ -112,7 +112,12 @@ impl Ground {
     fn new(world: &str) -> anyhow::Result<Self> {
         let folder = super::folder()?;
         std::fs::create_dir(folder.path().join("config"))?;
-        std::fs::write(folder.path().join("config/world.yaml"), world)?;
+        // A file has a bound on what it may hold.
+        const DOCUMENTS: usize = 2_000;
+        let documents: Vec<&str> = world.split("---\n").collect();
+        for (n, part) in documents.chunks(DOCUMENTS).enumerate() {
+            std::fs::write(folder.path().join(format!("config/{n}.yaml")), part.join("---\n"))?;
+        }
         Ok(Self { folder, listen: free_addr()? })
     }
 

@@ -25,11 +25,13 @@ const WANTED_RATIO: f64 = 3.0;
 const WANTED_ON_POSTGRES: f64 = 1_000.0;
 
 pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
-    let part = span / 4;
-    let theirs = alertmanager(part)?;
-    println!("Alertmanager:           {}", theirs.words());
+    let part = span / 5;
+    let idle = alertmanager(part, false)?;
+    println!("Alertmanager, nobody to tell:   {}", idle.words());
+    let theirs = alertmanager(part, true)?;
+    println!("Alertmanager, each alert pages: {}", theirs.words());
     let ours = on(None, part)?;
-    println!("AllClear on SQLite:     {}", ours.words());
+    println!("AllClear on SQLite, each pages: {}", ours.words());
     let ratio = ours.rate / theirs.rate;
     println!("ratio: {ratio:.2} (each answer of AllClear after its commit; Alertmanager keeps nothing)");
     let mut missed = Vec::new();
@@ -39,7 +41,7 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     match crate::postgres::server() {
         Ok(server) => {
             let there = on(Some(crate::postgres::fresh_database(&server)?), part)?;
-            println!("AllClear on PostgreSQL: {}", there.words());
+            println!("AllClear on PostgreSQL:         {}", there.words());
             if there.rate < WANTED_ON_POSTGRES {
                 missed.push(format!("{:.0}/s on PostgreSQL, wanted {WANTED_ON_POSTGRES}", there.rate));
             }
@@ -137,10 +139,17 @@ impl Drop for Peer {
 }
 
 /// The same events as alerts: half of them new, half repeats.
-fn alertmanager(span: Duration) -> anyhow::Result<Intake> {
+fn alertmanager(span: Duration, pages: bool) -> anyhow::Result<Intake> {
     let folder = super::folder()?;
     let file = folder.path().join("alertmanager.yml");
-    std::fs::write(&file, "route: { receiver: nobody }\nreceivers: [{ name: nobody }]\n")?;
+    // Whoever is told is where nobody answers, as for AllClear; each alert is a group of its own, as each is an incident.
+    let route = match pages {
+        true => {
+            "route: { receiver: pager, group_by: ['...'], group_wait: 0s }\nreceivers: [{ name: pager, webhook_configs: [{ url: 'http://127.0.0.1:9/' }] }]\n"
+        }
+        false => "route: { receiver: nobody }\nreceivers: [{ name: nobody }]\n",
+    };
+    std::fs::write(&file, route)?;
     let addr = free_addr()?;
     let mut command = Command::new("prometheus-alertmanager");
     command.arg(format!("--config.file={}", file.display())).arg(format!("--web.listen-address={addr}"));

@@ -223,7 +223,13 @@ impl Day {
             Ok::<_, allclear_ops::OpsError>(engine)
         });
         let engine = Arc::new(started.context("the start waits for something")??);
-        let pages = allclear_web::router(allclear_web::Web { store: self.store.clone(), rng: Arc::new(self.rng.clone()) });
+        let pages = allclear_web::router(allclear_web::Web::new(
+            self.store.clone(),
+            self.evidence.clone(),
+            self.runtime(),
+            Arc::default(),
+            "http://allclear.sim",
+        ));
         self.life = Some(Life { engine, router: allclear_api::router(app, pages) });
         self.connect_callbacks();
         self.tool().connect(&self.store)

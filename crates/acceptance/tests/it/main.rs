@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on ends with its reason")]
 
 mod alertmanager;
+mod app;
 mod audit;
 mod binary;
 mod calls;

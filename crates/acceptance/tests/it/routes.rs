@@ -6,6 +6,7 @@ use allclear_api::{App, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
 use allclear_base::{OsRng, Runtime, Secrets, SystemClock, Vault};
 use allclear_channels::Channels;
+use allclear_domain::delivery::Role;
 use allclear_egress::{Client, TcpConnect};
 use allclear_ops::route::{Access, Route};
 use allclear_ops::{Actor, Permission, token};
@@ -55,7 +56,13 @@ pub(crate) fn api() -> Api {
         ready: Ready::default(),
         local: false,
     };
-    let pages = allclear_web::router(Web { store: store.clone(), rng: Arc::new(OsRng) });
+    let pages = allclear_web::router(Web::new(
+        store.clone(),
+        app.evidence.clone(),
+        app.pager.clone(),
+        Arc::clone(&app.health),
+        "http://allclear.test",
+    ));
     Api { router: allclear_api::router(app.clone(), pages), local: allclear_api::local_router(app), store, folder }
 }
 
@@ -89,6 +96,23 @@ async fn call(router: &Router, method: &str, path: &str, authorization: Option<&
     router.clone().oneshot(request).await.expect("infallible").status()
 }
 
+fn is_page(route: &Route) -> bool {
+    allclear_web::ROUTES.iter().any(|page| (page.method, page.path) == (route.method, route.path))
+}
+
+/// A person with a role, signed in.
+async fn call_as(api: &Api, method: &str, path: &str, role: Role) -> StatusCode {
+    let text = format!("kind: person\nname: Some {}\nrole: {}\n", role.word(), role.word());
+    let documents = allclear_config::load_str("people.yaml", &text, &|_, _| false).into_documents();
+    allclear_ops::config::apply(&api.store, &OsRng, &Actor::local(), role.word(), documents).await.expect("applied");
+    let name = format!("Some {}", role.word());
+    let person = api.store.catalog().id_of(allclear_domain::catalog::Kind::Person, &name).map(Into::into).expect("the person");
+    let value = allclear_ops::session::sign_in(&api.store, &OsRng, person).await.expect("signed in");
+    let request = Request::builder().method(method).uri(path).header("host", "allclear.test").header("origin", "http://allclear.test");
+    let request = request.header("cookie", format!("allclear={value}")).body(Body::from("{}")).expect("a request");
+    api.router.clone().oneshot(request).await.expect("infallible").status()
+}
+
 async fn token_with(api: &Api, scopes: &[Permission]) -> String {
     let scopes: Vec<String> = scopes.iter().map(|permission| permission.scope().to_owned()).collect();
     token::create(&api.store, &OsRng, &Actor::local(), "t", &scopes, None).await.expect("a token").value
@@ -107,6 +131,21 @@ async fn every_route_refuses_whoever_lacks_its_permission_and_nobody_else() {
             continue;
         };
         assert_eq!((nobody, forged), (StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED), "{} {path}", route.method);
+        // A page of the app knows sessions, not tokens.
+        if is_page(&route) {
+            for role in Role::ALL {
+                let answer = call_as(&api, route.method, &path, role).await;
+                let may = Actor::signed_in("PADA".into(), role).may(needed);
+                assert_eq!(
+                    answer != StatusCode::FORBIDDEN && answer != StatusCode::UNAUTHORIZED,
+                    may,
+                    "{} {path} as {}: {answer}",
+                    route.method,
+                    role.word()
+                );
+            }
+            continue;
+        }
         for permission in Permission::ALL {
             let value = token_with(&api, &[permission]).await;
             for form in [format!("Token token={value}"), format!("Bearer {value}")] {

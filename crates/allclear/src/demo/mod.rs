@@ -3,14 +3,16 @@
 
 mod script;
 mod seen;
+mod theatre;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use allclear_base::{Secret, Secrets};
+use allclear_base::{OsRng, Secret, Secrets};
 use allclear_domain::catalog::Document;
+use allclear_ops::session;
 use allclear_stage::live::LiveStreaming;
 use allclear_stage::mailbox::{Certificate, Mailbox};
 use allclear_stage::phone::Telephone;
@@ -155,20 +157,13 @@ async fn connect_callbacks(server: &Server, world: &World) -> anyhow::Result<()>
 
 /// Leaves the world to the visitor.
 async fn attend(server: &Server, world: &World) -> anyhow::Result<ExitCode> {
-    let World { live, phone, slack, mailbox, .. } = world;
-    let addr = server.addr;
+    let link = session::link_for(&server.store, &OsRng, session::Entry::SignIn, "Ada").await?;
+    let enter = format!("http://{}/enter/{link}", server.addr);
+    let stage = theatre::open(seen::Eyes::new(server, world), world.clone(), server.addr, enter.clone()).await?;
     println!("AllClear tests a live-streaming API every second. Break it, and watch:\n");
-    println!("  what customers see   curl -s http://{addr}/status/synq/api/v2/summary.json");
-    println!("  the telephone        curl -s http://{phone}/_stage/messages");
-    println!("  Slack                curl -s http://{slack}/_stage/messages");
-    println!("  the mailbox          curl -s http://{mailbox}/_stage/mails      (its links open in a browser)\n");
-    println!("  break the API        curl -s http://{live}/_stage/switch -d '{{\"to\":\"out_of_capacity\"}}'");
-    println!("                       (also slow, wrong_json, down)");
-    println!("  answer the text      curl -s http://{phone}/_stage/reply -d '{{\"from\":\"+4520000001\",\"body\":\"4\"}}'");
-    println!("  the call             curl -s http://{phone}/_stage/calls");
-    println!("  pick it up, press 4  curl -s http://{phone}/_stage/pick_up -d '{{\"to\":\"+4520000001\",\"digits\":\"4\"}}'");
-    println!("  press in Slack       curl -s http://{slack}/_stage/press -d '{{\"user\":\"U0ADA\",\"action\":\"acknowledge\"}}'");
-    println!("  mend the API         curl -s http://{live}/_stage/switch -d '{{\"to\":\"healthy\"}}'\n");
+    println!("  the stage: the API's switch, a telephone, Slack, a mailbox   http://{stage}");
+    println!("  AllClear, signed in as its owner                             {enter}");
+    println!("  what customers see                                           http://{}/status/synq\n", server.addr);
     println!("Or let it play by itself: allclear demo --script. Stop with Ctrl-C.");
     tokio::signal::ctrl_c().await?;
     Ok(ExitCode::SUCCESS)

@@ -206,3 +206,12 @@ pub fn hand_over(tx: &mut Tx<'_>, from: &IncidentId, to: &IncidentId) -> Result<
     tx.require(&Lock::Incident(to.clone()))?;
     tx.execute("UPDATE alert SET incident_id = $2 WHERE incident_id = $1", params![from.as_str(), to.as_str()])
 }
+
+/// How many tests have an open alert.
+///
+/// # Errors
+/// Errors of the store.
+pub fn failing_tests(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    let row = tx.query_opt("SELECT count(DISTINCT test_id) FROM alert WHERE resolved_at IS NULL AND test_id IS NOT NULL", params![])?;
+    row.map_or(Ok(0), |row| row.int(0))
+}

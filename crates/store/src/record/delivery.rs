@@ -75,7 +75,8 @@ pub fn insert_delivery(tx: &mut Tx<'_>, delivery: &Delivery, provider: &str) -> 
     let seq = last.map_or(Ok(0), |row| row.int(0))? + 1;
     tx.execute(
         "INSERT INTO delivery (id, seq, lane, incident_id, recipient, channel_id, provider, address, purpose, body, status, due_at, \
-         attempts, fence, possible_repeat, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $11, 0, 0, 0, $12)",
+         attempts, fence, possible_repeat, created_at, target) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $11, 0, 0, 0, $12, $13)",
         params![
             delivery.id.as_str(),
             seq,
@@ -89,42 +90,84 @@ pub fn insert_delivery(tx: &mut Tx<'_>, delivery: &Delivery, provider: &str) -> 
             to_json(delivery)?,
             delivery.due_at,
             now,
+            target(&delivery.channel, provider, &delivery.address),
         ],
     )?;
     tx.after_commit(Signal::Outbox);
     Ok(())
 }
 
-/// The channels and classes with deliveries that wait, each with when its first one is due; those that wait behind another
-/// in their lane count as well.
-///
-/// # Errors
-/// Errors of the store.
-pub fn waiting(tx: &mut Tx<'_>) -> Result<Vec<(ChannelId, String, Timestamp)>, StoreError> {
-    let rows = tx.query(
-        "SELECT channel_id, provider, min(due_at) FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'pending' \
-         GROUP BY channel_id, provider ORDER BY channel_id, provider",
-        params![],
-    )?;
-    rows.iter().map(|row| Ok((ChannelId::from(row.text(0)?), row.text(1)?.to_owned(), row.time(2)?))).collect()
+fn target(channel: &ChannelId, class: &str, address: &str) -> String {
+    format!("{channel}|{class}|{address}")
 }
 
-/// The due deliveries of a channel and class that are first in their lanes, oldest first.
+/// Where messages wait to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The class of what carries it: `sms`.
+    pub class: String,
+    /// The address.
+    pub address: String,
+    /// When its first message is due; one that waits behind another in its lane counts as well.
+    pub due_at: Timestamp,
+    /// When its first message is due that is not due yet.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// Where messages wait to go, those that are due first at the front. However many wait for one destination, it is one step.
 ///
 /// Naming both statuses lets SQLite see that its partial index serves; it does not conclude that from one.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn claimable(tx: &mut Tx<'_>, channel: &ChannelId, class: &str, most: u32) -> Result<Vec<Stored>, StoreError> {
+pub fn destinations(tx: &mut Tx<'_>, after: Timestamp) -> Result<Vec<Destination>, StoreError> {
+    let rows = tx.query(
+        "WITH RECURSIVE d(target) AS ( \
+           SELECT (SELECT min(target) FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'pending') \
+           UNION ALL \
+           SELECT (SELECT min(e.target) FROM delivery e WHERE e.status IN ('pending', 'claimed') AND e.status = 'pending' AND e.target > d.target) \
+           FROM d WHERE d.target IS NOT NULL) \
+         SELECT d.target, \
+           (SELECT min(e.due_at) FROM delivery e WHERE e.status IN ('pending', 'claimed') AND e.status = 'pending' AND e.target = d.target), \
+           (SELECT min(e.due_at) FROM delivery e WHERE e.status IN ('pending', 'claimed') AND e.status = 'pending' AND e.target = d.target \
+             AND e.due_at > $1) \
+         FROM d WHERE d.target IS NOT NULL LIMIT 100000",
+        params![after],
+    )?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut parts = row.text(0)?.splitn(3, '|');
+        let (Some(channel), Some(class), Some(address)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(StoreError::Fault { context: "a message without a destination".into(), source: None });
+        };
+        found.push(Destination {
+            channel: channel.into(),
+            class: class.to_owned(),
+            address: address.to_owned(),
+            due_at: row.time(1)?,
+            next_due_at: row.int_or_null(2)?.map(Timestamp),
+        });
+    }
+    found.sort_by_key(|destination| destination.due_at);
+    Ok(found)
+}
+
+/// The due messages for a destination that are first in their lanes, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn claimable(tx: &mut Tx<'_>, to: &Destination, most: u32) -> Result<Vec<Stored>, StoreError> {
     let now = tx.now();
     let rows = tx.query(
         "SELECT d.body, d.seq, d.provider, d.status, d.why, d.due_at, d.attempts, d.fence, d.lease_until, d.possible_repeat, d.bundle_id, \
          d.provider_id, d.created_at, d.finished_at, d.carrier_id FROM delivery d \
-         WHERE d.channel_id = $1 AND d.provider = $2 AND d.status IN ('pending', 'claimed') AND d.status = 'pending' AND d.due_at <= $3 AND NOT EXISTS ( \
+         WHERE d.target = $1 AND d.status IN ('pending', 'claimed') AND d.status = 'pending' AND d.due_at <= $2 AND NOT EXISTS ( \
            SELECT 1 FROM delivery e WHERE e.lane = d.lane AND e.status IN ('pending', 'claimed') \
              AND (e.created_at < d.created_at OR (e.created_at = d.created_at AND e.seq < d.seq))) \
-         ORDER BY d.due_at, d.seq LIMIT $4",
-        params![channel.as_str(), class, now, most],
+         ORDER BY d.due_at, d.seq LIMIT $3",
+        params![target(&to.channel, &to.class, &to.address), now, most],
     )?;
     rows.iter().map(from_row).collect()
 }
@@ -134,11 +177,7 @@ pub fn claimable(tx: &mut Tx<'_>, channel: &ChannelId, class: &str, most: u32) -
 /// # Errors
 /// Errors of the store.
 pub fn next_due(tx: &mut Tx<'_>, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    let row = tx.query_opt(
-        "SELECT min(due_at) FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'pending' AND due_at > $1",
-        params![after],
-    )?;
-    Ok(row.map(|row| row.int_or_null(0)).transpose()?.flatten().map(Timestamp))
+    Ok(destinations(tx, after)?.into_iter().filter_map(|destination| destination.next_due_at).min())
 }
 
 /// How the last messages stand that a carrier's provider accepted between two instants, newest first.

@@ -158,7 +158,19 @@ pub fn changed_at(tx: &mut Tx<'_>, id: &IncidentId) -> Result<Option<Timestamp>,
 pub fn append_log(tx: &mut Tx<'_>, incident: &IncidentId, ids: &[String], drafts: &[LogDraft]) -> Result<(), StoreError> {
     tx.require(&Lock::Incident(incident.clone()))?;
     let last = tx.query_opt("SELECT COALESCE(max(seq), 0) FROM log_entry WHERE incident_id = $1", params![incident.as_str()])?;
-    let mut seq = last.map_or(Ok(0), |row| row.int(0))?;
+    append_after(tx, incident, last.map_or(Ok(0), |row| row.int(0))?, ids, drafts)
+}
+
+/// Begins the timeline of an incident that is new. Needs its lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn begin_log(tx: &mut Tx<'_>, incident: &IncidentId, ids: &[String], drafts: &[LogDraft]) -> Result<(), StoreError> {
+    tx.require(&Lock::Incident(incident.clone()))?;
+    append_after(tx, incident, 0, ids, drafts)
+}
+
+fn append_after(tx: &mut Tx<'_>, incident: &IncidentId, mut seq: i64, ids: &[String], drafts: &[LogDraft]) -> Result<(), StoreError> {
     let rev = tx.catalog().rev();
     let mut rows = Vec::with_capacity(drafts.len());
     for (id, draft) in ids.iter().zip(drafts) {

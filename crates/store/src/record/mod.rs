@@ -12,6 +12,7 @@ pub mod page;
 pub mod resource;
 pub mod run;
 pub mod secret;
+pub mod session;
 pub mod slot;
 pub mod standing;
 pub mod timer;

@@ -14,7 +14,8 @@ use super::{NOON, on_both, wait};
 use crate::evidence::{Evidence, Place};
 use crate::record::standing::Located;
 use crate::record::{
-    alert, change, component, delivery, heartbeat, incident, integration, page, resource, run, secret, slot, standing, timer, token,
+    alert, change, component, delivery, heartbeat, incident, integration, page, resource, run, secret, session, slot, standing, timer,
+    token,
 };
 use crate::{Lane, Lock, StoreError, Tx, Write};
 
@@ -55,6 +56,16 @@ fn a_delivery(id: &str, incident: &str, purpose: Purpose) -> Delivery {
         stood: None,
         due_at: Timestamp(NOON),
         attempts: 0,
+    }
+}
+
+fn to_ada() -> delivery::Destination {
+    delivery::Destination {
+        channel: "C".into(),
+        class: "sms".into(),
+        address: "+4520000001".into(),
+        due_at: Timestamp(NOON),
+        next_due_at: None,
     }
 }
 
@@ -166,6 +177,43 @@ on_both! {
         assert_eq!(found.event, Some(expected));
     }
 
+    fn a_session_lasts_until_it_ends_and_a_link_is_used_up_once(db) {
+        let session = session::Session { person: "Ada".into(), expires_at: Timestamp(NOON + 1_000) };
+        let (one, two) = (session.clone(), session.clone());
+        wait(db.store.write(write(), move |tx| session::insert_session(tx, "a", &one))).expect("kept");
+        wait(db.store.write(write(), move |tx| session::insert_session(tx, "b", &two))).expect("kept");
+        assert_eq!(wait(db.store.read("r", |tx| session::find_session(tx, "a"))).expect("read"), Some(session));
+        wait(db.store.write(write(), |tx| session::remove_session(tx, "a"))).expect("removed");
+        assert_eq!(wait(db.store.read("r", |tx| session::find_session(tx, "a"))).expect("read"), None);
+        assert_eq!(wait(db.store.write(write(), |tx| session::remove_sessions_of(tx, &"Ada".into()))).ok(), Some(1));
+        let link = session::EntryLink { kind: "reset".into(), person: Some("Ada".into()), expires_at: Timestamp(NOON + 1_000) };
+        let kept = link.clone();
+        wait(db.store.write(write(), move |tx| session::insert_link(tx, "l", &kept))).expect("kept");
+        assert_eq!(wait(db.store.read("r", |tx| session::find_link(tx, "l"))).expect("read"), Some(link.clone()));
+        assert_eq!(wait(db.store.write(write(), |tx| session::take_link(tx, "l"))).ok(), Some(true));
+        assert_eq!(wait(db.store.write(write(), |tx| session::take_link(tx, "l"))).ok(), Some(false));
+        wait(db.store.write(write(), move |tx| session::insert_link(tx, "m", &link))).expect("kept");
+        db.clock.advance_to(NOON + 2_000);
+        assert_eq!(wait(db.store.read("r", |tx| session::find_link(tx, "m"))).expect("read"), None, "it is over");
+        assert_eq!(wait(db.store.write(write(), session::prune_sessions)).ok(), Some(1));
+        wait(db.store.write(write(), |tx| session::remove_links(tx, "reset"))).expect("removed");
+    }
+
+    fn a_password_is_replaced_and_its_owner_stays_the_owner(db) {
+        for hash in ["one", "two"] {
+            let password = session::Password { person: "Ada".into(), hash: hash.into(), is_owner: hash == "one" };
+            let put = move |tx: &mut Tx<'_>| {
+                tx.lock([Lock::Catalog])?;
+                session::put_password(tx, &password)
+            };
+            wait(db.store.write(write(), put)).expect("kept");
+        }
+        let found = wait(db.store.read("r", |tx| session::find_password(tx, &"Ada".into()))).expect("read").expect("there");
+        assert_eq!((found.hash.as_str(), found.is_owner), ("two", true));
+        assert_eq!(wait(db.store.read("r", session::has_passwords)).ok(), Some(true));
+        assert_eq!(wait(db.store.read("r", alert::failing_tests)).ok(), Some(0));
+    }
+
     fn a_heartbeat_counts_its_calls_until_it_is_removed(db) {
         wait(db.store.write(write(), |tx| heartbeat::insert_heartbeat(tx, &"H1".into(), "key-1"))).expect("kept");
         let twice = wait(db.store.write(write(), |tx| heartbeat::insert_heartbeat(tx, &"H2".into(), "key-1")));
@@ -268,7 +316,7 @@ on_both! {
             delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms")?;
             delivery::insert_delivery(tx, &a_delivery("d2", "Q1", Purpose::AllClear), "sms")
         })).expect("kept");
-        let claimable = || wait(db.store.read("r", |tx| delivery::claimable(tx, &"C".into(), "sms", 10))).expect("a list");
+        let claimable = || wait(db.store.read("r", |tx| delivery::claimable(tx, &to_ada(), 10))).expect("a list");
         let first = claimable();
         assert_eq!(first.iter().map(|d| d.delivery.id.as_str()).collect::<Vec<_>>(), ["d1"]);
         let one = first[0].clone();
@@ -309,7 +357,7 @@ on_both! {
         wait(db.store.write(lock(), |tx| delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms"))).expect("kept");
         let receipt = |status| wait(db.store.write(lock(), move |tx| delivery::receipt(tx, &"d1".into(), status, None)));
         assert_eq!(receipt(Status::Undelivered).ok(), Some(false), "what waits to go again is not lost");
-        let stored = wait(db.store.read("r", |tx| delivery::claimable(tx, &"C".into(), "sms", 10))).expect("a list").remove(0);
+        let stored = wait(db.store.read("r", |tx| delivery::claimable(tx, &to_ada(), 10))).expect("a list").remove(0);
         let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &stored, &"C".into(), "b1", tx.now().plus(Span::from_secs(30)));
         assert_eq!(wait(db.store.write(lock(), claim)).ok(), Some(true));
         assert_eq!(receipt(Status::Delivered).ok(), Some(true));
@@ -323,7 +371,7 @@ on_both! {
         let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
         wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
         wait(db.store.write(lock(), |tx| delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms"))).expect("kept");
-        let one = wait(db.store.read("r", |tx| delivery::claimable(tx, &"C".into(), "sms", 10))).expect("a list").remove(0);
+        let one = wait(db.store.read("r", |tx| delivery::claimable(tx, &to_ada(), 10))).expect("a list").remove(0);
         wait(db.store.write(lock(), move |tx| delivery::claim(tx, &one, &"C".into(), "b1", tx.now().plus(Span::from_secs(30))))).expect("claimed");
         assert!(wait(db.store.read("r", |tx| delivery::expired(tx, 10))).expect("read").is_empty());
         wait(db.store.write(write(), delivery::end_leases)).expect("ended");
@@ -334,8 +382,8 @@ on_both! {
         let found = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there");
         assert!(found.possible_repeat && found.status == Status::Pending && found.delivery.attempts == 1);
         let due_at = found.delivery.due_at;
-        let waiting = wait(db.store.read("r", delivery::waiting)).expect("read");
-        assert_eq!(waiting, [("C".into(), "sms".to_owned(), due_at)]);
+        let waiting = wait(db.store.read("r", move |tx| delivery::destinations(tx, due_at))).expect("read");
+        assert_eq!(waiting, [delivery::Destination { due_at, ..to_ada() }]);
         assert_eq!(wait(db.store.read("r", move |tx| delivery::next_due(tx, due_at.minus(Span::from_secs(1))))).ok(), Some(Some(due_at)));
         assert_eq!(wait(db.store.read("r", move |tx| delivery::next_due(tx, due_at))).ok(), Some(None));
         assert_eq!(wait(db.store.write(lock(), |tx| delivery::hurry(tx, &"Q1".into(), "person:Ada"))).ok(), Some(0));

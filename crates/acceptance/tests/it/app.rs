@@ -1,0 +1,210 @@
+//! The app as a browser sees it: coming in, looking, acting, and what nobody else may do.
+
+use std::process::{Child, Command, Stdio};
+
+use allclear_acceptance::binary::{exchange, path, wait};
+use allclear_stage::live::Switch;
+
+use super::binary::{Ground, PATIENCE};
+
+/// A server whose first words are read: the link stands in them.
+struct Up {
+    child: Child,
+    link: String,
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn up(ground: &Ground) -> Up {
+    let said = ground.folder.path().join("said.txt");
+    let out = std::fs::File::create(&said).expect("a file");
+    let mut command = Command::new(path().expect("the binary"));
+    command.args(["up", "--config", "config", "--data", "data", "--listen", &ground.addr.to_string()]);
+    command.envs(ground.world.secrets()).current_dir(ground.folder.path()).stdout(out).stderr(Stdio::null());
+    let child = command.spawn().expect("it runs");
+    let link = || {
+        let text = std::fs::read_to_string(&said).unwrap_or_default();
+        text.split("/enter/").nth(1).and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
+    };
+    let shown = wait(PATIENCE, || {
+        std::fs::read_to_string(&said).is_ok_and(|text| text.contains("AllClear is up")) && ground.data().join("allclear.sock").exists()
+    });
+    assert!(shown, "it does not start");
+    let _there = wait(std::time::Duration::from_secs(2), || link().is_some());
+    Up { child, link: link().unwrap_or_default() }
+}
+
+/// Somebody at a browser.
+struct Browser<'a> {
+    ground: &'a Ground,
+    cookie: Option<String>,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn location(&self) -> &str {
+        self.head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap_or_default()
+    }
+}
+
+impl Browser<'_> {
+    fn send(&mut self, method: &str, path: &str, more: &str, body: &str) -> Answer {
+        let cookie = self.cookie.as_ref().map_or(String::new(), |cookie| format!("cookie: {cookie}\r\n"));
+        let form = "content-type: application/x-www-form-urlencoded\r\n";
+        let raw = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{cookie}{form}{more}content-length: {}\r\n\r\n{body}",
+            self.ground.addr,
+            body.len()
+        );
+        let (status, head, body) = exchange(self.ground.addr, &raw).expect("an answer");
+        if let Some(set) = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")) {
+            self.cookie = set.split(';').next().map(str::to_owned).filter(|cookie| cookie != "allclear=");
+        }
+        Answer { status, head, body }
+    }
+
+    fn get(&mut self, path: &str) -> Answer {
+        self.send("GET", path, "", "")
+    }
+
+    /// A form of the page itself.
+    fn post(&mut self, path: &str, body: &str) -> Answer {
+        let origin = format!("origin: http://{}\r\n", self.ground.addr);
+        self.send("POST", path, &origin, body)
+    }
+}
+
+fn nobody(ground: &Ground) -> Browser<'_> {
+    Browser { ground, cookie: None }
+}
+
+const PASSWORD: &str = "correct+horse+battery";
+
+/// The first owner, who is Ada of the files.
+fn owner<'a>(ground: &'a Ground, up: &Up) -> Browser<'a> {
+    let mut browser = nobody(ground);
+    let answer = browser.post(&format!("/enter/{}", up.link), &format!("name=&email=Ada%40synq.example&password={PASSWORD}"));
+    assert_eq!((answer.status, answer.location()), (303, "/"), "{}", answer.body);
+    browser
+}
+
+#[test]
+fn the_first_link_makes_one_owner_who_is_the_person_of_the_files_and_no_second_one() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut browser = nobody(&ground);
+    let page = browser.get(&format!("/enter/{}", up.link));
+    assert!(page.status == 200 && page.body.contains("You are the first"), "{}", page.body);
+    let short = browser.post(&format!("/enter/{}", up.link), "name=Eve&email=eve%40synq.example&password=short");
+    assert!(
+        short.status == 422 && short.body.contains("10 to 200 characters") && short.body.contains("eve@synq.example"),
+        "{}",
+        short.body
+    );
+    let mut ada = owner(&ground, &up);
+    let again = browser.post(&format!("/enter/{}", up.link), &format!("name=Eve&email=eve%40synq.example&password={PASSWORD}"));
+    assert_eq!(again.status, 404, "a link works once");
+    let overview = ada.get("/");
+    assert!(overview.status == 200 && overview.body.contains(">Ada<"), "she is the Ada of the files: {}", overview.body);
+    let ben = ground.say(&["user", "reset", "ben@synq.example"]);
+    assert!(ben.contains("/enter/"), "{ben}");
+    let link = ben.split("/enter/").nth(1).expect("a link").trim().to_owned();
+    let mut ben = nobody(&ground);
+    assert_eq!(ben.post(&format!("/enter/{link}"), &format!("password={PASSWORD}")).status, 303);
+    assert!(ben.get("/").body.contains(">Ben<"));
+}
+
+#[test]
+fn one_signs_in_and_out_and_a_wrong_password_tells_nothing() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    drop(owner(&ground, &up));
+    let mut browser = nobody(&ground);
+    let asked = browser.get("/incidents");
+    assert_eq!(asked.status, 401, "nobody looks without signing in");
+    assert!(asked.head.contains("refresh: 0; url=/sign-in?to=%2Fincidents"), "{}", asked.head);
+    let wrong = browser.post("/sign-in", "email=ada%40synq.example&password=wrong+password&to=%2Fincidents");
+    let nobodys = browser.post("/sign-in", "email=eve%40synq.example&password=wrong+password&to=%2Fincidents");
+    for answer in [&wrong, &nobodys] {
+        assert!(answer.status == 422 && answer.body.contains("The address or the password is not right."), "{}", answer.body);
+    }
+    let elsewhere =
+        browser.send("POST", "/sign-in", "origin: https://evil.example\r\n", &format!("email=ada%40synq.example&password={PASSWORD}"));
+    assert_eq!(elsewhere.status, 403);
+    let right = browser.post("/sign-in", &format!("email=ada%40synq.example&password={PASSWORD}&to=%2Fincidents"));
+    assert_eq!((right.status, right.location()), (303, "/incidents"));
+    assert!(right.head.contains("HttpOnly") && right.head.contains("SameSite=Lax"), "{}", right.head);
+    assert_eq!(browser.get("/incidents").status, 200);
+    let kept = browser.cookie.clone();
+    assert_eq!(browser.post("/sign-out", "").status, 303);
+    browser.cookie = kept;
+    assert_eq!(browser.get("/incidents").status, 401, "a session that ended is worth nothing");
+    for _ in 0..10 {
+        browser.post("/sign-in", "email=ada%40synq.example&password=wrong+password");
+    }
+    assert_eq!(browser.post("/sign-in", &format!("email=ada%40synq.example&password={PASSWORD}")).status, 429, "nobody guesses for long");
+}
+
+#[test]
+fn a_responder_sees_why_and_acts_and_another_sites_form_does_not() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    ground.world.live.player().turn(Switch::WrongJson);
+    assert!(wait(PATIENCE, || ground.say(&["incidents"]).contains("#1")));
+    let list = ada.get("/incidents").body;
+    let path = list
+        .split("href=\"")
+        .find_map(|rest| rest.split('"').next().filter(|path| path.starts_with("/incidents/Q")))
+        .expect("a row")
+        .to_owned();
+    let page = ada.get(&path);
+    for part in [
+        "Live Streaming API fails in production",
+        "playback_url",
+        "Create a live stream",
+        "Acknowledge",
+        "was paged",
+        "Timeline",
+        "Who was told",
+    ] {
+        assert!(page.body.contains(part), "{part:?} is missing in:\n{}", page.body);
+    }
+    assert!(!page.body.contains("<script"), "it needs no script");
+    let forged = ada.send("POST", &path, "origin: https://evil.example\r\n", "act=resolve");
+    assert_eq!(forged.status, 403);
+    assert!(ground.say(&["incidents"]).contains("#1"), "nothing came of it");
+    assert_eq!(ada.post(&path, "act=acknowledge").status, 303);
+    assert!(ada.get(&path).body.contains("Ada in the app has it"), "{}", ada.get(&path).body);
+    assert_eq!(ada.post(&path, "act=note&text=%3Cb%3Elooking%3C%2Fb%3E+into+it").status, 303);
+    let noted = ada.get(&path).body;
+    assert!(noted.contains("looking") && !noted.contains("<b>looking</b>"), "what people write is text");
+    assert_eq!(ada.post(&path, "act=snooze&span=1h").status, 303);
+    assert_eq!(ada.post(&path, "act=reassign&person=Ben").status, 303);
+    assert!(ada.get(&path).body.contains("Ben was paged"));
+    assert_eq!(ada.post(&path, "act=dance").status, 422);
+    let run = page
+        .body
+        .split("href=\"")
+        .find_map(|rest| rest.split('"').next().filter(|path| path.starts_with("/runs/")))
+        .expect("a run")
+        .to_owned();
+    assert!(ada.get(&run).body.contains("Step by step"));
+    ground.world.live.player().turn(Switch::Healthy);
+    assert!(wait(PATIENCE, || ada.get("/").body.contains("All clear")), "{}", ada.get("/").body);
+    assert_eq!(ada.post("/incidents", "title=Too+hot&service=Streams&details=").status, 303);
+    assert!(ada.get("/").body.contains("Too hot"));
+    for missing in ["/incidents/QNOTHING", "/runs/nothing"] {
+        assert_eq!(ada.get(missing).status, 404, "{missing}");
+    }
+}

@@ -1,0 +1,180 @@
+//! The stage in a browser: the API with its switch, the telephone, Slack and the mailbox, beside what customers see. The
+//! page shows what is outside AllClear and presses what people would press; it looks into nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Form, Router};
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::World;
+use super::seen::Eyes;
+
+/// Messages of each kind that are shown, newest first.
+const MOST_SHOWN: usize = 12;
+
+const SCRIPT: &str = include_str!("../../assets/stage.js");
+const STYLE: &str = include_str!("../../assets/stage.css");
+
+struct Theatre {
+    eyes: Eyes,
+    world: World,
+    /// Where AllClear is, and the link that signs in.
+    allclear: SocketAddr,
+    enter: String,
+}
+
+/// Serves the stage's page on a port of its own; where it is.
+#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+pub(super) async fn open(eyes: Eyes, world: World, allclear: SocketAddr, enter: String) -> anyhow::Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the stage")?;
+    let addr = listener.local_addr()?;
+    let theatre = Arc::new(Theatre { eyes, world, allclear, enter });
+    let router = Router::new()
+        .route("/", get(page))
+        .route("/do/{what}", post(act))
+        .route("/stage.js", get(|| async { ([("content-type", "text/javascript; charset=utf-8")], SCRIPT) }))
+        .route("/stage.css", get(|| async { ([("content-type", "text/css; charset=utf-8")], STYLE) }))
+        .with_state(theatre);
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the stage is closed");
+        }
+    });
+    Ok(addr)
+}
+
+#[derive(Template)]
+#[template(path = "stage.html")]
+struct Page {
+    allclear: SocketAddr,
+    enter: String,
+    switch: String,
+    switches: Vec<Position>,
+    streams: u64,
+    capacity: u64,
+    ringing: Option<Ringing>,
+    texts: Vec<Text>,
+    slack: Vec<Message>,
+    mails: Vec<Mail>,
+}
+
+/// A position of the switch.
+struct Position {
+    word: &'static str,
+    label: &'static str,
+    is_on: bool,
+}
+
+struct Ringing {
+    says: String,
+}
+
+struct Text {
+    body: String,
+    is_answer: bool,
+}
+
+struct Message {
+    text: String,
+    is_reply: bool,
+    has_buttons: bool,
+}
+
+struct Mail {
+    subject: String,
+    text: String,
+    link: Option<String>,
+}
+
+async fn page(State(theatre): State<Arc<Theatre>>) -> Response {
+    match look(&theatre).await.and_then(|page| Ok(page.render()?)) {
+        Ok(html) => Html(html).into_response(),
+        Err(error) => (StatusCode::BAD_GATEWAY, format!("the stage does not answer: {error:#}")).into_response(),
+    }
+}
+
+fn newest(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().map(Vec::as_slice).unwrap_or_default().iter().rev().take(MOST_SHOWN)
+}
+
+fn text_of(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
+}
+
+async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
+    let (eyes, world) = (&theatre.eyes, &theatre.world);
+    let live = eyes.get(world.live, "/_stage/state").await?;
+    let phone = eyes.get(world.phone, "/_stage/messages").await?;
+    let calls = eyes.get(world.phone, "/_stage/calls").await?;
+    let slack = eyes.get(world.slack, "/_stage/messages").await?;
+    let mails = eyes.get(world.mailbox, "/_stage/mails").await?;
+    let switch = text_of(&live, "switch");
+    let switches =
+        [("healthy", "Healthy"), ("out_of_capacity", "Out of capacity"), ("slow", "Slow"), ("wrong_json", "Wrong JSON"), ("down", "Down")];
+    let ringing = newest(&calls["calls"]).find(|call| call["state"] == "ringing").map(|call| Ringing {
+        says: call["says"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+    });
+    let mut texts: Vec<(u64, Text)> = Vec::new();
+    for (field, is_answer) in [("texts", false), ("answers", true)] {
+        texts.extend(
+            newest(&phone[field]).map(|text| (text["at_ms"].as_u64().unwrap_or(0), Text { body: text_of(text, "body"), is_answer })),
+        );
+    }
+    texts.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let message = |message: &Value| Message {
+        text: text_of(message, "text"),
+        is_reply: message["thread_ts"].is_string(),
+        has_buttons: message["blocks"].to_string().contains("\"button\""),
+    };
+    let mail = |mail: &Value| {
+        let text = text_of(mail, "text");
+        let link = text.split_whitespace().find(|word| word.contains("/answer/")).map(str::to_owned);
+        Mail { subject: text_of(mail, "subject"), text, link }
+    };
+    Ok(Page {
+        allclear: theatre.allclear,
+        enter: theatre.enter.clone(),
+        switches: switches.map(|(word, label)| Position { word, label, is_on: switch == word }).into_iter().collect(),
+        switch,
+        streams: live["streams"].as_u64().unwrap_or(0),
+        capacity: live["capacity"].as_u64().unwrap_or(0),
+        ringing,
+        texts: texts.into_iter().take(MOST_SHOWN).map(|(_, text)| text).collect(),
+        slack: newest(&slack["messages"]).map(message).collect(),
+        mails: newest(&mails["mails"]).map(mail).collect(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Pressed {
+    #[serde(default)]
+    with: String,
+}
+
+/// Ada's number and her name in Slack, as the demo's files have them.
+const NUMBER: &str = "+4520000001";
+const IN_SLACK: &str = "U0ADA";
+
+async fn act(State(theatre): State<Arc<Theatre>>, Path(what): Path<String>, Form(pressed): Form<Pressed>) -> Response {
+    let (eyes, world, with) = (&theatre.eyes, &theatre.world, pressed.with);
+    let done = match what.as_str() {
+        "switch" => eyes.post(world.live, "/_stage/switch", &json!({ "to": with })).await,
+        "text" => eyes.post(world.phone, "/_stage/reply", &json!({ "from": NUMBER, "body": with })).await,
+        "pick_up" => eyes.post(world.phone, "/_stage/pick_up", &json!({ "to": NUMBER, "digits": with })).await,
+        "slack" => eyes.post(world.slack, "/_stage/press", &json!({ "user": IN_SLACK, "action": with })).await,
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    if let Err(error) = done {
+        // A call may have ended while somebody reached for it.
+        tracing::debug!(%error, "nothing came of it");
+    }
+    Redirect::to("/").into_response()
+}

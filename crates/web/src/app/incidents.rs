@@ -1,0 +1,424 @@
+//! Incidents: the list, one with everything that belongs to it, and what a responder does to it.
+
+use std::collections::BTreeMap;
+
+use allclear_domain::delivery::{Purpose, Status};
+use allclear_domain::incident::{Incident, LogKind, Paging, Priority, ResolveReason, State as Standing, Urgency};
+use allclear_domain::{IncidentId, PersonId, RunId, Span};
+use allclear_ops::view::{self, IncidentView, Names};
+use allclear_ops::wish::{Declared, Wish};
+use allclear_ops::{incident, wish};
+use allclear_store::record::delivery::Stored;
+use askama::Template;
+use axum::Form;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::evidence::Evidence;
+use super::guard::{Viewer, failed};
+use super::{Clock, Moment, Shell};
+use crate::{Web, page};
+
+/// Incidents on one page of the list.
+const ON_A_PAGE: u32 = 50;
+
+/// One incident in a list.
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) number: i64,
+    pub(crate) title: String,
+    pub(crate) service: String,
+    pub(crate) status: &'static str,
+    pub(crate) urgency: &'static str,
+    pub(crate) priority: Option<&'static str>,
+    pub(crate) opened: Moment,
+    /// Who has it, or how it ended.
+    pub(crate) remark: String,
+}
+
+impl Row {
+    pub(crate) fn new(incident: &Incident, names: &Names, clock: &Clock) -> Self {
+        Self {
+            id: incident.id.0.clone(),
+            number: incident.number,
+            title: incident.title.clone(),
+            service: names.service(&incident.service),
+            status: incident.state.word(),
+            urgency: incident.urgency.word(),
+            priority: incident.priority.map(Priority::word),
+            opened: clock.moment(incident.opened_at),
+            remark: remark(incident, names, clock),
+        }
+    }
+}
+
+fn people(names: &Names, people: &[PersonId]) -> String {
+    people.iter().map(|person| names.person(person)).collect::<Vec<_>>().join(", ")
+}
+
+/// How it stands, in a sentence.
+fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
+    match &incident.state {
+        Standing::Triggered(Paging::Level(here)) => {
+            let next = here.escalates_at.map_or(String::new(), |at| format!("; escalates at {}", clock.time(at)));
+            format!("{} was paged{next}", people(names, &here.assigned))
+        }
+        Standing::Triggered(Paging::Nobody { .. }) => "nobody to notify".to_owned(),
+        Standing::Acknowledged(held) => {
+            let by = held.by.last().map_or(String::new(), |last| format!("{} has it", names.agent(&last.by)));
+            let until = held.times_out_at.map_or(String::new(), |at| format!(", until {}", clock.time(at)));
+            format!("{by}{until}")
+        }
+        Standing::Resolved(ended) => format!("{}, {}", ended.why.words(), clock.time(ended.at)),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "app/incidents.html")]
+struct List {
+    shell: Shell,
+    open: Vec<Row>,
+    ended: Vec<Row>,
+    /// The number before which the next page begins.
+    older: Option<i64>,
+    services: Vec<String>,
+    is_first_page: bool,
+}
+
+#[derive(Deserialize, Default)]
+pub(crate) struct Wanted {
+    before: Option<i64>,
+}
+
+/// `GET /incidents`: what is open first, then what ended.
+pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(wanted): Query<Wanted>) -> Response {
+    let (actor, names, clock) = (who.actor(), Names::of(&web.store), Clock::of(&web.store, &who));
+    let before = wanted.before.unwrap_or(i64::MAX);
+    let rows = |found: &[Incident]| found.iter().map(|incident| Row::new(incident, &names, &clock)).collect::<Vec<_>>();
+    let found = async {
+        let mut open = view::list_incidents(&web.store, &actor, Some("triggered".into()), i64::MAX, ON_A_PAGE).await?;
+        let held = view::list_incidents(&web.store, &actor, Some("acknowledged".into()), i64::MAX, ON_A_PAGE).await?;
+        open.extend(held);
+        let ended = view::list_incidents(&web.store, &actor, Some("resolved".into()), before, ON_A_PAGE).await?;
+        Ok((open, ended))
+    };
+    let (open, ended) = match found.await {
+        Ok(found) => found,
+        Err(error) => return failed(&error),
+    };
+    let full = u32::try_from(ended.len()).is_ok_and(|n| n >= ON_A_PAGE);
+    let catalog = web.store.catalog();
+    let mut services: Vec<String> =
+        catalog.of_kind(allclear_domain::catalog::Kind::Service).map(|resource| resource.document.name()).collect();
+    services.sort();
+    let is_first_page = wanted.before.is_none();
+    let view = List {
+        shell: Shell::new("Incidents", "incidents", &who, i64::try_from(open.len()).unwrap_or(0)),
+        open: if is_first_page { rows(&open) } else { vec![] },
+        older: ended.last().filter(|_| full).map(|last| last.number),
+        ended: rows(&ended),
+        services,
+        is_first_page,
+    };
+    page::app(StatusCode::OK, &view)
+}
+
+#[derive(Template)]
+#[template(path = "app/incident.html")]
+struct Page {
+    shell: Shell,
+    row: Row,
+    is_open: bool,
+    can_acknowledge: bool,
+    merged_into: Option<i64>,
+    why: Vec<String>,
+    components: Vec<String>,
+    run: Option<String>,
+    evidence: Option<Evidence>,
+    evidence_gone: bool,
+    entries: Vec<Entry>,
+    told: Vec<Told>,
+    changes: Vec<(String, String)>,
+    people: Vec<String>,
+    /// Why somebody was told, or why nobody was.
+    paging: Vec<String>,
+}
+
+/// A line of the timeline.
+struct Entry {
+    at: Moment,
+    time: String,
+    agent: String,
+    sentence: String,
+    is_note: bool,
+}
+
+/// A message.
+struct Told {
+    to: String,
+    by: String,
+    what: &'static str,
+    status: &'static str,
+    class: &'static str,
+    why: String,
+    at: Moment,
+}
+
+/// `GET /incidents/{id}`
+pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+    let actor = who.actor();
+    let found = match view::show_incident(&web.store, &actor, &id).await {
+        Ok(found) => found,
+        Err(error) => return failed(&error),
+    };
+    let (report, gone) = match &found.incident.run {
+        Some(run) => report(&web, &who, run).await,
+        None => (None, false),
+    };
+    let open = view::open_counts(&web.store, &actor).await.map(|counts| counts.values().map(|c| c.triggered + c.acknowledged).sum());
+    match open {
+        Ok(open) => page::app(StatusCode::OK, &Page::new(&web, &who, &found, report, gone, open)),
+        Err(error) => failed(&error),
+    }
+}
+
+/// What was kept of the run that opened it.
+async fn report(web: &Web, who: &allclear_ops::session::SignedIn, run: &RunId) -> (Option<Evidence>, bool) {
+    match view::show_run(&web.store, &web.evidence, &who.actor(), run).await {
+        Ok(found) => (found.report.as_ref().map(Evidence::of), found.report.is_none()),
+        Err(_) => (None, true),
+    }
+}
+
+impl Page {
+    fn new(
+        web: &Web,
+        who: &allclear_ops::session::SignedIn,
+        found: &IncidentView,
+        evidence: Option<Evidence>,
+        evidence_gone: bool,
+        open: i64,
+    ) -> Self {
+        let (names, clock, incident) = (Names::of(&web.store), Clock::of(&web.store, who), &found.incident);
+        let catalog = web.store.catalog();
+        let mut people: Vec<String> =
+            catalog.of_kind(allclear_domain::catalog::Kind::Person).map(|resource| resource.document.name()).collect();
+        people.sort();
+        let merged_into = match &incident.state {
+            Standing::Resolved(ended) => match &ended.why {
+                ResolveReason::Merged { number, .. } => Some(*number),
+                _ => None,
+            },
+            Standing::Triggered(_) | Standing::Acknowledged(_) => None,
+        };
+        let mut why: Vec<String> = found.alerts.iter().map(|alert| alert.why.clone()).collect();
+        why.dedup();
+        let entry = |entry: &allclear_store::record::incident::LogEntry| Entry {
+            at: clock.moment(entry.draft.at),
+            time: clock.time(entry.draft.at),
+            agent: names.agent(&entry.draft.agent),
+            sentence: names.sentence(&entry.draft.kind),
+            is_note: matches!(entry.draft.kind, LogKind::Noted { .. }),
+        };
+        Self {
+            shell: Shell::new(format!("#{} {}", incident.number, incident.title), "incidents", who, open),
+            row: Row::new(incident, &names, &clock),
+            is_open: incident.is_open(),
+            can_acknowledge: matches!(incident.state, Standing::Triggered(_)),
+            merged_into,
+            why,
+            components: found.components.iter().map(|component| names.component(component)).collect(),
+            run: incident.run.as_ref().map(|run| run.0.clone()),
+            evidence,
+            evidence_gone,
+            entries: found.log.iter().rev().map(entry).collect(),
+            told: found.deliveries.iter().map(|stored| Told::new(stored, &names, &clock)).collect(),
+            changes: found.changes.iter().map(|change| (clock.time(change.at), change.summary.clone())).collect(),
+            people,
+            paging: paging(found, &names),
+        }
+    }
+}
+
+/// "Why was I paged?", or "why was nobody?".
+fn paging(found: &IncidentView, names: &Names) -> Vec<String> {
+    let mut reasons: BTreeMap<String, ()> = BTreeMap::new();
+    let mut told = Vec::new();
+    for entry in &found.log {
+        let sentence = match &entry.draft.kind {
+            LogKind::Assigned { people: who, level, why } => format!("{} on level {level}: {}", people(names, who), why.words()),
+            LogKind::NobodyToNotify => {
+                "Nobody was paged: no level of the escalation policy had anybody on call who can be reached.".to_owned()
+            }
+            LogKind::Exhausted => "Every level was paged and nobody acknowledged.".to_owned(),
+            LogKind::Reassigned { people: who } => format!("{}: it was given to them", people(names, who)),
+            _ => continue,
+        };
+        if reasons.insert(sentence.clone(), ()).is_none() {
+            told.push(sentence);
+        }
+    }
+    told
+}
+
+impl Told {
+    fn new(stored: &Stored, names: &Names, clock: &Clock) -> Self {
+        use allclear_domain::delivery::Recipient;
+        let delivery = &stored.delivery;
+        let to = match &delivery.recipient {
+            Recipient::Person { person } => names.person(person),
+            Recipient::Room { .. } => delivery.address.clone(),
+            Recipient::Mirror { component } => format!("{} elsewhere", names.component(component)),
+        };
+        let (status, class) = match stored.status {
+            Status::Pending => ("waits", "quiet"),
+            Status::Claimed => ("under way", "quiet"),
+            Status::Accepted => ("sent", "good"),
+            Status::Delivered => ("arrived", "good"),
+            Status::Undelivered => ("did not arrive", "bad"),
+            Status::Failed => ("failed", "bad"),
+            Status::Cancelled => ("not needed any more", "quiet"),
+            Status::Unknown => ("not known", "warn"),
+            Status::Parked => ("given up", "bad"),
+        };
+        let what = match delivery.purpose {
+            Purpose::Page => "page",
+            Purpose::State => "state",
+            Purpose::Note => "note",
+            Purpose::AllClear => "all-clear",
+            Purpose::Mirror => "status",
+            Purpose::Trial => "trial",
+        };
+        Self {
+            to,
+            by: stored.provider.clone(),
+            what,
+            status,
+            class,
+            why: stored.why.clone().unwrap_or_default(),
+            at: clock.moment(stored.finished_at.unwrap_or(delivery.due_at)),
+        }
+    }
+}
+
+/// What a form of the page sends.
+#[derive(Deserialize)]
+pub(crate) struct Sent {
+    act: String,
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    person: String,
+    #[serde(default)]
+    span: String,
+}
+
+impl Sent {
+    fn wish(self, me: &PersonId) -> Option<Wish> {
+        Some(match self.act.as_str() {
+            "acknowledge" => Wish::Ack,
+            "resolve" => Wish::Resolve,
+            "escalate" => Wish::Escalate { level: None },
+            "take" => Wish::Reassign { people: vec![me.0.clone()] },
+            "reassign" => Wish::Reassign { people: vec![self.person] },
+            "note" => Wish::Note { text: self.text },
+            "snooze" => Wish::Snooze { span: self.span.parse::<Span>().ok()? },
+            "louder" => Wish::Urgency { urgency: Urgency::High },
+            "quieter" => Wish::Urgency { urgency: Urgency::Low },
+            _ => return None,
+        })
+    }
+}
+
+/// `POST /incidents/{id}`
+pub(crate) async fn act(
+    State(web): State<Web>,
+    Viewer(who): Viewer,
+    Path(id): Path<String>,
+    form: Result<Form<Sent>, FormRejection>,
+) -> Response {
+    let wished = form.ok().and_then(|Form(sent)| sent.wish(&who.person));
+    let Some(wished) = wished else {
+        return page::notice(StatusCode::UNPROCESSABLE_ENTITY, "Nothing was changed", "Go back and use one of the page's forms.");
+    };
+    let actor = who.actor();
+    let done = async {
+        let act = wished.act(&web.store)?;
+        incident::act(&web.store, &*web.rng, &actor, &IncidentId::from(id.as_str()), act).await
+    };
+    match done.await {
+        Ok(changed) => Redirect::to(&format!("/incidents/{}", changed.id)).into_response(),
+        // What somebody else did a moment before is no mistake: the page shows it.
+        Err(allclear_ops::OpsError::Refused(_)) => Redirect::to(&format!("/incidents/{id}")).into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Declaring {
+    title: String,
+    service: String,
+    #[serde(default)]
+    details: String,
+}
+
+/// `POST /incidents`
+pub(crate) async fn declare(State(web): State<Web>, Viewer(who): Viewer, form: Result<Form<Declaring>, FormRejection>) -> Response {
+    let Ok(Form(sent)) = form else { return Redirect::to("/incidents").into_response() };
+    let details = Some(sent.details).filter(|details| !details.trim().is_empty());
+    let wished = Declared {
+        title: sent.title,
+        service: sent.service,
+        details,
+        urgency: None,
+        people: vec![],
+        priority: None,
+        taken: false,
+        key: None,
+    };
+    match wish::declare(&web.store, &*web.rng, &who.actor(), wished).await {
+        Ok(opened) => Redirect::to(&format!("/incidents/{}", opened.id)).into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "app/run.html")]
+struct RunPage {
+    shell: Shell,
+    test: String,
+    environment: String,
+    location: String,
+    verdict: String,
+    why: Option<String>,
+    started: Moment,
+    took: String,
+    judged: String,
+    evidence: Option<Evidence>,
+}
+
+/// `GET /runs/{id}`
+pub(crate) async fn run(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+    let found = match view::show_run(&web.store, &web.evidence, &who.actor(), &RunId::from(id.as_str())).await {
+        Ok(found) => found,
+        Err(error) => return failed(&error),
+    };
+    let (run, clock, catalog) = (&found.run, Clock::of(&web.store, &who), web.store.catalog());
+    let test = catalog.test(&run.test).map_or_else(|| run.test.0.clone(), |test| test.name.clone());
+    let view = RunPage {
+        shell: Shell::new(format!("A run of {test}"), "tests", &who, 0),
+        test,
+        environment: run.environment.clone(),
+        location: run.location.0.clone(),
+        verdict: run.verdict.clone(),
+        why: run.why.clone(),
+        started: clock.moment(run.started_at),
+        took: format!("{} ms", run.finished_at.since(run.started_at).as_millis()),
+        judged: run.judged.clone(),
+        evidence: found.report.as_ref().map(Evidence::of),
+    };
+    page::app(StatusCode::OK, &view)
+}

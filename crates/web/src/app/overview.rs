@@ -1,0 +1,142 @@
+//! The loop at a glance: what is open and who has it, what runs, who is on call, what customers see, and whether AllClear
+//! itself is well.
+
+use allclear_domain::catalog::{Catalog, Kind};
+use allclear_domain::escalation::Target;
+use allclear_ops::OpsError;
+use allclear_ops::view::{self, Names};
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::guard::{Viewer, failed};
+use super::incidents::Row;
+use super::{Clock, Moment, Shell, in_words};
+use crate::{Web, page};
+
+/// Open incidents that are shown; the list has all.
+const MOST_SHOWN: usize = 8;
+
+#[derive(Template)]
+#[template(path = "app/overview.html")]
+struct Overview {
+    shell: Shell,
+    heading: String,
+    open: Vec<Row>,
+    more: usize,
+    tests: usize,
+    failing: i64,
+    on_call: Vec<OnCall>,
+    pages: Vec<PublicPage>,
+    findings: Vec<String>,
+    waiting: i64,
+    oldest: Option<String>,
+    steps: Vec<Step>,
+}
+
+/// The first level of an escalation policy, as it is now.
+struct OnCall {
+    policy: String,
+    who: String,
+    until: Option<Moment>,
+    next: Option<String>,
+}
+
+struct PublicPage {
+    name: String,
+    slug: String,
+    indicator: &'static str,
+    phrase: &'static str,
+}
+
+/// One of the six steps from nothing to a loop that closes.
+struct Step {
+    done: bool,
+    text: &'static str,
+    hint: &'static str,
+}
+
+/// `GET /`
+pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer) -> Response {
+    match look(&web, &who).await {
+        Ok(view) => page::app(StatusCode::OK, &view),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overview, OpsError> {
+    let (actor, names, clock) = (who.actor(), Names::of(&web.store), Clock::of(&web.store, who));
+    let mut open = view::list_incidents(&web.store, &actor, Some("triggered".into()), i64::MAX, 200).await?;
+    open.extend(view::list_incidents(&web.store, &actor, Some("acknowledged".into()), i64::MAX, 200).await?);
+    let standing = view::standing(&web.store, &actor).await?;
+    let pages = view::published_pages(&web.store).await?;
+    let catalog = web.store.catalog();
+    let heading = match open.len() {
+        0 => "All clear".to_owned(),
+        1 => "One open incident".to_owned(),
+        n => format!("{n} open incidents"),
+    };
+    let public = |(_, shown): &(i64, allclear_domain::status::published::PublishedPage)| {
+        let (indicator, phrase) = shown.overall();
+        PublicPage { name: shown.name.clone(), slug: shown.slug.clone(), indicator: indicator.word(), phrase }
+    };
+    Ok(Overview {
+        shell: Shell::new("Overview", "overview", who, i64::try_from(open.len()).unwrap_or(0)),
+        heading,
+        open: open.iter().take(MOST_SHOWN).map(|incident| Row::new(incident, &names, &clock)).collect(),
+        more: open.len().saturating_sub(MOST_SHOWN),
+        tests: catalog.of_kind(Kind::Test).count(),
+        failing: standing.failing_tests,
+        on_call: on_call(&catalog, web.store.now(), &clock),
+        pages: pages.iter().map(public).collect(),
+        findings: web.health.findings(),
+        waiting: standing.waiting,
+        oldest: (standing.oldest_due_s >= 60).then(|| in_words(standing.oldest_due_s)),
+        steps: steps(&catalog),
+    })
+}
+
+fn on_call(catalog: &Catalog, now: allclear_domain::Timestamp, clock: &Clock) -> Vec<OnCall> {
+    let name = |person: &allclear_domain::PersonId| catalog.person(person).map_or_else(|| person.0.clone(), |found| found.name.clone());
+    let mut found = Vec::new();
+    for policy in catalog.of_kind(Kind::EscalationPolicy).filter_map(|resource| resource.document.as_policy()) {
+        let Some(first) = policy.levels.first() else { continue };
+        let (mut who, mut until, mut next) = (Vec::new(), None, None);
+        for target in &first.targets {
+            match target {
+                Target::Person(person) => who.push(name(person)),
+                Target::Schedule(id) => {
+                    let Some(schedule) = catalog.schedule(id) else { continue };
+                    let Ok(Some(turn)) = schedule.on_call(now) else { continue };
+                    who.push(name(&turn.person));
+                    next = schedule.on_call(turn.to).ok().flatten().map(|after| name(&after.person));
+                    until = Some(clock.moment(turn.to));
+                }
+            }
+        }
+        let who = if who.is_empty() { "nobody".to_owned() } else { who.join(", ") };
+        found.push(OnCall { policy: policy.name.clone(), who, until, next });
+    }
+    found.sort_by(|a, b| a.policy.cmp(&b.policy));
+    found
+}
+
+/// What is still missing until the loop closes; nothing once it does.
+fn steps(catalog: &Catalog) -> Vec<Step> {
+    let any = |kind: Kind| catalog.of_kind(kind).next().is_some();
+    let reachable = catalog.of_kind(Kind::Person).filter_map(|r| r.document.as_person()).any(|person| !person.contact_methods.is_empty());
+    let steps = vec![
+        Step { done: any(Kind::Test), text: "Write a test", hint: "kind: test, with a schedule and an environment" },
+        Step {
+            done: any(Kind::Service),
+            text: "Make a service",
+            hint: "kind: service, with an escalation policy; the test's environment names it",
+        },
+        Step { done: reachable, text: "Say how people are reached", hint: "kind: person, with contact methods" },
+        Step { done: any(Kind::Channel), text: "Connect Slack, Twilio or a mail server", hint: "kind: channel" },
+        Step { done: any(Kind::Component), text: "Make a page with a component", hint: "kind: page, kind: component" },
+        Step { done: any(Kind::Rule), text: "Tie the service to the component", hint: "kind: rule; then fail it once and watch" },
+    ];
+    if steps.iter().all(|step| step.done) { vec![] } else { steps }
+}
