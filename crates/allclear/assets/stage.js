@@ -13,7 +13,7 @@ setInterval(async () => {
       changed = true;
     }
   }
-  if (changed) document.querySelectorAll("[data-reload]").forEach((frame) => { frame.src = frame.src; });
+  if (changed) document.querySelectorAll("[data-reload]").forEach((frame) => frame.contentWindow.location.replace(frame.src));
 }, 1000);
 document.addEventListener("submit", async (event) => {
   event.preventDefault();

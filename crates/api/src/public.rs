@@ -42,6 +42,7 @@ pub struct PublicPages {
     pages: Arc<RwLock<Pages>>,
     public_url: Arc<str>,
     renderer: Renderer,
+    packs: bool,
 }
 
 #[derive(Default)]
@@ -66,12 +67,15 @@ struct Part {
 }
 
 impl Part {
-    fn new(content_type: &'static str, body: Vec<u8>) -> Self {
+    fn new(content_type: &'static str, body: Vec<u8>, packs: bool) -> Self {
         let hash: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let etag = HeaderValue::from_str(&format!("W/\"{hash}\"")).unwrap_or(HeaderValue::from_static("W/\"0\""));
-        let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+        let pack = || {
+            let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+            packer.write_all(&body).and_then(|()| packer.finish())
+        };
         // Writing to memory cannot fail; were it to, the plain bytes serve.
-        let packed = packer.write_all(&body).and_then(|()| packer.finish()).unwrap_or_default();
+        let packed = if packs { pack().unwrap_or_default() } else { vec![] };
         Self { content_type: HeaderValue::from_static(content_type), etag, plain: body.into(), packed: packed.into() }
     }
 }
@@ -80,13 +84,13 @@ impl PublicPages {
     /// No pages yet. `public_url` is where AllClear is reached, without a slash at its end.
     #[must_use]
     pub fn new(public_url: &str, renderer: Renderer) -> Self {
-        Self { pages: Arc::default(), public_url: public_url.trim_end_matches('/').into(), renderer }
+        Self { pages: Arc::default(), public_url: public_url.trim_end_matches('/').into(), renderer, packs: true }
     }
 
-    /// The same with JSON alone.
+    /// The same with JSON alone, unpacked: for whoever renders far more often than anybody reads.
     #[must_use]
     pub fn without_html(public_url: &str) -> Self {
-        Self::new(public_url, Arc::new(|_, _, _| vec![]))
+        Self { packs: false, ..Self::new(public_url, Arc::new(|_, _, _| vec![])) }
     }
 
     /// Takes the published pages; only those that changed, or whose day is over, are rendered.
@@ -107,14 +111,17 @@ impl PublicPages {
     fn render(&self, seq: i64, day: String, page: &PublishedPage, now: Timestamp) -> Page {
         let mut parts = BTreeMap::new();
         for (endpoint, body) in render::bodies(page, &self.public_url) {
-            parts.insert(format!("api/v2/{endpoint}"), Part::new("application/json; charset=utf-8", body.to_string().into_bytes()));
+            parts.insert(
+                format!("api/v2/{endpoint}"),
+                Part::new("application/json; charset=utf-8", body.to_string().into_bytes(), self.packs),
+            );
         }
         let base = match &page.host {
             Some(host) => format!("https://{host}"),
             None => format!("{}/status/{}", self.public_url, page.slug),
         };
         for Rendered { path, content_type, body } in (self.renderer)(page, now, &base) {
-            parts.insert(path, Part::new(content_type, body));
+            parts.insert(path, Part::new(content_type, body, self.packs));
         }
         Page { seq, day, as_of: page.updated_at, parts }
     }
@@ -156,6 +163,8 @@ pub(crate) async fn preflight() -> Response {
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
+const MAY_BE_OLD: &str = "max-age=10, public, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600";
+
 /// Nothing runs; pictures may come from where the page's owner says.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors *",
@@ -175,7 +184,6 @@ fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
     let headers = response.headers_mut();
     let fixed = [
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (CACHE_CONTROL, "max-age=10, public, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"),
         (VARY, "Accept,Accept-Encoding"),
         (REFERRER_POLICY, "strict-origin-when-cross-origin"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -183,6 +191,10 @@ fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Programs may read what is ten seconds old, as with StatusPage; people who load the page want to know now.
+    let for_programs = path.starts_with("api/");
+    headers
+        .insert(CACHE_CONTROL, HeaderValue::from_static(if for_programs { MAY_BE_OLD } else { "no-cache, public, stale-if-error=3600" }));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(CONTENT_TYPE, part.content_type.clone());
     headers.insert(ETAG, part.etag.clone());
