@@ -16,6 +16,7 @@ const HELP: &str = "cargo xtask TASK
 
   test          format, lints, all tests on both databases, short crash and simulation runs, the demo's script
   crash         the long crash run (at least 300 kills)
+  flood         events while the process is killed: 100,000 accepted, none lost
   sim           the simulation: --seed N --runs M, or --planted
   interleave    every pair of use cases on two connections to PostgreSQL, met at every statement
   postgres      a PostgreSQL cluster to run single tests against
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match task.as_str() {
         "test" => test(),
         "crash" => acceptance(&["crash", "--kills", "300"], &rest),
+        "flood" => acceptance(&["flood"], &rest),
         "sim" => acceptance(&["sim"], &rest),
         "interleave" => interleave(&rest),
         "bench" => bench(&rest),

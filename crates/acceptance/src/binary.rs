@@ -295,6 +295,31 @@ pub fn exchange(addr: SocketAddr, raw: &str) -> Option<(u16, String, String)> {
     Some((status, head.to_owned(), body.to_owned()))
 }
 
+/// The status of the next answer on a connection, which must come whole.
+///
+/// # Errors
+/// A connection that ends before.
+pub fn read_answer(stream: &mut impl BufRead) -> anyhow::Result<u16> {
+    let (mut line, mut length) = (String::new(), 0);
+    stream.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no answer")?;
+    loop {
+        line.clear();
+        if stream.read_line(&mut line)? == 0 {
+            bail!("the answer was cut off");
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse()?;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok(status)
+}
+
 /// A port that was free a moment ago.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod binary;
 pub mod crash;
+pub mod flood;
 pub mod interleave;
 pub mod invariants;
 pub mod postgres;

@@ -1,4 +1,4 @@
-//! `cargo xtask crash | sim | interleave | bench` end up here.
+//! `cargo xtask crash | flood | sim | interleave | bench` end up here.
 
 use std::process::ExitCode;
 
@@ -14,6 +14,8 @@ struct Cli {
 enum Task {
     /// Kills the real binary at every named point and at random.
     Crash(allclear_acceptance::crash::Args),
+    /// Sends events while the process is killed, and looks for each that was accepted.
+    Flood(allclear_acceptance::flood::Args),
     /// Plays seeded days in virtual time.
     Sim(allclear_acceptance::sim::Args),
     /// Lets pairs of use cases meet on two connections to PostgreSQL.
@@ -31,6 +33,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Crash(args) => allclear_acceptance::crash::run(&args),
+        Task::Flood(args) => allclear_acceptance::flood::run(&args),
         Task::Sim(args) => allclear_acceptance::sim::run(&args),
         Task::Interleave(args) => allclear_acceptance::interleave::run(&args),
         Task::Bench(args) => allclear_acceptance::bench::run(&args),

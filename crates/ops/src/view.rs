@@ -1,12 +1,12 @@
 //! Reading: incidents with their evidence, the chain from a component's status to the failing assertion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::apitest::report::RunReport;
 use allclear_domain::catalog::Kind;
 use allclear_domain::incident::{Agent, Incident, LogKind, State};
 use allclear_domain::status::published::PublishedPage;
-use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, ServiceId, Span};
+use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, ServiceId, Span, TestId};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::alert::{self, Alert};
 use allclear_store::record::change::{self, ChangeEvent};
@@ -232,6 +232,30 @@ pub async fn standing(store: &Store, actor: &Actor) -> Result<Standing, OpsError
         Ok::<_, OpsError>(Standing { failing_tests: alert::failing_tests(tx)?, waiting, oldest_due_s })
     };
     store.read("standing", look).await
+}
+
+/// The tests with an open alert.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn failing_tests(store: &Store, actor: &Actor) -> Result<BTreeSet<TestId>, OpsError> {
+    const MOST: u32 = 20_000;
+    actor.require(Permission::ConfigRead)?;
+    let open = store.read("failing tests", |tx| Ok::<_, OpsError>(alert::open_test_alerts(tx, MOST)?)).await?;
+    Ok(open.into_iter().filter_map(|alert| alert.test.map(|(test, _)| test)).collect())
+}
+
+/// The latest runs of a test, newest first.
+///
+/// # Errors
+/// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
+pub async fn runs_of(store: &Store, actor: &Actor, test: &TestId, most: u32) -> Result<Vec<Run>, OpsError> {
+    actor.require(Permission::ConfigRead)?;
+    if store.catalog().test(test).is_none() {
+        return Err(OpsError::NotFound { what: "test", id: test.0.clone() });
+    }
+    let test = test.clone();
+    store.read("runs of a test", move |tx| Ok::<_, OpsError>(run::latest_runs(tx, &test, most)?)).await
 }
 
 /// How many incidents of each service are open.

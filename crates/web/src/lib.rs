@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use allclear_base::runtime::Health;
 use allclear_base::{Rng, Runtime};
-use allclear_ops::Permission::{IncidentsRead, IncidentsWrite};
+use allclear_ops::Permission::{ConfigRead, IncidentsRead, IncidentsWrite};
 use allclear_ops::route::{Access, Route};
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
@@ -21,7 +21,7 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 use app::entry::{self, Attempts};
-use app::{guard, incidents, overview};
+use app::{guard, incidents, overview, tests};
 
 /// What the pages share. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +62,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/incidents", access: Access::Needs(IncidentsWrite) },
     Route { method: "GET", path: "/incidents/{id}", access: Access::Needs(IncidentsRead) },
     Route { method: "POST", path: "/incidents/{id}", access: Access::Needs(IncidentsWrite) },
+    Route { method: "GET", path: "/tests", access: Access::Needs(ConfigRead) },
+    Route { method: "GET", path: "/tests/{id}", access: Access::Needs(ConfigRead) },
     Route { method: "GET", path: "/runs/{id}", access: Access::Needs(IncidentsRead) },
     Route { method: "GET", path: "/sign-in", access: Access::Public },
     Route { method: "POST", path: "/sign-in", access: Access::Public },
@@ -80,7 +82,9 @@ fn handler(route: &Route) -> MethodRouter<Web> {
         ("POST", "/incidents") => post(incidents::declare),
         ("GET", "/incidents/{id}") => get(incidents::show),
         ("POST", "/incidents/{id}") => post(incidents::act),
-        ("GET", "/runs/{id}") => get(incidents::run),
+        ("GET", "/tests") => get(tests::list),
+        ("GET", "/tests/{id}") => get(tests::show),
+        ("GET", "/runs/{id}") => get(tests::run),
         ("GET", "/sign-in") => get(entry::sign_in_page),
         ("POST", "/sign-in") => post(entry::sign_in),
         ("POST", "/sign-out") => post(entry::sign_out),

@@ -1,7 +1,7 @@
 //! Events a second over the Events API, each answered after its commit, against Alertmanager, which keeps alerts in memory.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::{ms, quantile};
-use crate::binary::{Process, Start, fixed_secrets, free_addr, get, wait};
+use crate::binary::{Process, Start, fixed_secrets, free_addr, get, read_answer, wait};
 
 /// Clients, each with one connection and one event at a time.
 const CLIENTS: usize = 64;
@@ -208,24 +208,4 @@ fn drive(
     let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
     times.sort_unstable();
     Ok(Intake { rate, times })
-}
-
-/// The status of an answer whose body is read to its end.
-fn read_answer(stream: &mut BufReader<TcpStream>) -> anyhow::Result<u16> {
-    let (mut line, mut length) = (String::new(), 0);
-    stream.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no answer")?;
-    loop {
-        line.clear();
-        stream.read_line(&mut line)?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse()?;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    Ok(status)
 }

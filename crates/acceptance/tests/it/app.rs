@@ -200,11 +200,24 @@ fn a_responder_sees_why_and_acts_and_another_sites_form_does_not() {
         .expect("a run")
         .to_owned();
     assert!(ada.get(&run).body.contains("Step by step"));
+    let tests = ada.get("/tests").body;
+    assert!(
+        tests.contains("Live Streaming API") && tests.contains("failing") && tests.contains("every 1s in production from local"),
+        "{tests}"
+    );
+    assert!(ada.get("/tests?q=nothing+like+it").body.contains("No test has this in its name"));
+    let test = tests
+        .split("href=\"")
+        .find_map(|rest| rest.split('"').next().filter(|path| path.starts_with("/tests/")))
+        .expect("a test")
+        .to_owned();
+    let shown = ada.get(&test).body;
+    assert!(shown.contains("The last runs") && shown.contains("class=\"fail\"") && shown.contains("Streams"), "{shown}");
     ground.world.live.player().turn(Switch::Healthy);
     assert!(wait(PATIENCE, || ada.get("/").body.contains("All clear")), "{}", ada.get("/").body);
     assert_eq!(ada.post("/incidents", "title=Too+hot&service=Streams&details=").status, 303);
     assert!(ada.get("/").body.contains("Too hot"));
-    for missing in ["/incidents/QNOTHING", "/runs/nothing"] {
+    for missing in ["/incidents/QNOTHING", "/runs/nothing", "/tests/nothing"] {
         assert_eq!(ada.get(missing).status, 404, "{missing}");
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod evidence;
 pub(crate) mod guard;
 pub(crate) mod incidents;
 pub(crate) mod overview;
+pub(crate) mod tests;
 
 use allclear_domain::Timestamp;
 use allclear_domain::oncall;

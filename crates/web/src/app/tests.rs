@@ -1,0 +1,238 @@
+//! Tests: the list, one with its latest runs, and one run step by step.
+
+use allclear_domain::apitest::document::Test;
+use allclear_domain::catalog::Kind;
+use allclear_domain::{RunId, TestId};
+use allclear_ops::view;
+use allclear_store::record::run::Run;
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::evidence::Evidence;
+use super::guard::{Viewer, failed};
+use super::{Clock, Moment, Shell};
+use crate::{Web, page};
+
+/// Tests on one page of the list.
+const ON_A_PAGE: usize = 100;
+
+/// Runs that a test's page shows.
+const RUNS_SHOWN: u32 = 60;
+
+struct Row {
+    id: String,
+    name: String,
+    bucket: String,
+    state: &'static str,
+    class: &'static str,
+    schedules: String,
+}
+
+#[derive(Template)]
+#[template(path = "app/tests.html")]
+struct List {
+    shell: Shell,
+    rows: Vec<Row>,
+    total: usize,
+    query: String,
+    /// Where the next page begins.
+    next: Option<usize>,
+}
+
+#[derive(Deserialize, Default)]
+pub(crate) struct Wanted {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    from: usize,
+}
+
+fn schedules(test: &Test) -> String {
+    let one = |schedule: &allclear_domain::apitest::document::Schedule| {
+        let places: Vec<&str> = schedule.locations.iter().map(allclear_domain::LocationName::as_str).collect();
+        format!("every {} in {} from {}", schedule.every, schedule.environment, places.join(", "))
+    };
+    let all: Vec<String> = test.schedules.iter().map(one).collect();
+    if all.is_empty() { "not on a schedule".to_owned() } else { all.join("; ") }
+}
+
+/// `GET /tests`: those that fail first.
+pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(wanted): Query<Wanted>) -> Response {
+    let actor = who.actor();
+    let (failing, open) = match (view::failing_tests(&web.store, &actor).await, open_incidents(&web, &who).await) {
+        (Ok(failing), Ok(open)) => (failing, open),
+        (Err(error), _) | (_, Err(error)) => return failed(&error),
+    };
+    let (catalog, now, part) = (web.store.catalog(), web.store.now(), wanted.q.to_lowercase());
+    let mut rows: Vec<Row> = Vec::new();
+    for resource in catalog.of_kind(Kind::Test) {
+        let Some(test) = resource.document.as_test().filter(|test| test.name.to_lowercase().contains(&part)) else { continue };
+        let (state, class) = if failing.contains(&TestId::from(resource.id.as_str())) {
+            ("failing", "bad")
+        } else if test.is_paused(now) {
+            ("paused", "quiet")
+        } else {
+            ("no open alert", "good")
+        };
+        let (id, name, bucket) = (resource.id.clone(), test.name.clone(), test.bucket.clone());
+        rows.push(Row { id, name, bucket, state, class, schedules: schedules(test) });
+    }
+    rows.sort_by_key(|row| (row.state != "failing", row.name.to_lowercase()));
+    let total = rows.len();
+    let next = wanted.from.saturating_add(ON_A_PAGE);
+    let view = List {
+        shell: Shell::new("Tests", "tests", &who, open),
+        rows: rows.into_iter().skip(wanted.from).take(ON_A_PAGE).collect(),
+        total,
+        query: wanted.q,
+        next: (next < total).then_some(next),
+    };
+    page::app(StatusCode::OK, &view)
+}
+
+async fn open_incidents(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<i64, allclear_ops::OpsError> {
+    let counts = view::open_counts(&web.store, &who.actor()).await?;
+    Ok(counts.values().map(|count| count.triggered + count.acknowledged).sum())
+}
+
+#[derive(Template)]
+#[template(path = "app/test.html")]
+struct TestPage {
+    shell: Shell,
+    name: String,
+    bucket: String,
+    schedules: String,
+    notifies: Vec<(String, String)>,
+    runs: Vec<RunRow>,
+    chart: Vec<Bar>,
+    slowest: String,
+    median: String,
+}
+
+struct RunRow {
+    id: String,
+    verdict: String,
+    environment: String,
+    location: String,
+    at: Moment,
+    took: String,
+    why: String,
+}
+
+/// A run in the picture of how long runs took: 10 wide, up to 100 high.
+struct Bar {
+    id: String,
+    x: usize,
+    y: i64,
+    height: i64,
+    verdict: String,
+    label: String,
+}
+
+/// `GET /tests/{id}`
+pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+    let id = TestId::from(id.as_str());
+    let (runs, open) = match (view::runs_of(&web.store, &who.actor(), &id, RUNS_SHOWN).await, open_incidents(&web, &who).await) {
+        (Ok(runs), Ok(open)) => (runs, open),
+        (Err(error), _) | (_, Err(error)) => return failed(&error),
+    };
+    let (catalog, clock) = (web.store.catalog(), Clock::of(&web.store, &who));
+    let Some(test) = catalog.test(&id) else {
+        return failed(&allclear_ops::OpsError::NotFound { what: "test", id: id.0 });
+    };
+    let service = |id: &allclear_domain::ServiceId| catalog.service(id).map_or_else(|| id.0.clone(), |service| service.name.clone());
+    let notifies = test.environments.iter().map(|(name, environment)| {
+        let told = environment.notify.as_ref().filter(|notify| notify.on).map(|notify| service(&notify.service));
+        (name.clone(), told.unwrap_or_else(|| "nobody is told".to_owned()))
+    });
+    let mut times: Vec<i64> = runs.iter().map(took_us).collect();
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or(0);
+    let view = TestPage {
+        shell: Shell::new(test.name.clone(), "tests", &who, open),
+        name: test.name.clone(),
+        bucket: test.bucket.clone(),
+        schedules: schedules(test),
+        notifies: notifies.collect(),
+        chart: chart(&runs, times.last().copied().unwrap_or(1), &clock),
+        slowest: milliseconds(times.last().copied().unwrap_or(0)),
+        median: milliseconds(median),
+        runs: runs.iter().map(|run| RunRow::new(run, &clock)).collect(),
+    };
+    page::app(StatusCode::OK, &view)
+}
+
+fn took_us(run: &Run) -> i64 {
+    run.finished_at.since(run.started_at).as_micros()
+}
+
+fn milliseconds(us: i64) -> String {
+    format!("{}.{} ms", us / 1_000, us % 1_000 / 100)
+}
+
+/// The runs from left to right, the newest last.
+fn chart(runs: &[Run], slowest_us: i64, clock: &Clock) -> Vec<Bar> {
+    const STEP: usize = 10;
+    const HIGH: i64 = 100;
+    let bar = |(n, run): (usize, &Run)| {
+        let height = (took_us(run) * HIGH / slowest_us.max(1)).max(2);
+        let label = format!("{}, {}, {}", run.verdict, milliseconds(took_us(run)), clock.exact(run.started_at));
+        Bar { id: run.id.0.clone(), x: n * STEP, y: HIGH - height, height, verdict: run.verdict.clone(), label }
+    };
+    runs.iter().rev().enumerate().map(bar).collect()
+}
+
+impl RunRow {
+    fn new(run: &Run, clock: &Clock) -> Self {
+        Self {
+            id: run.id.0.clone(),
+            verdict: run.verdict.clone(),
+            environment: run.environment.clone(),
+            location: run.location.0.clone(),
+            at: clock.moment(run.started_at),
+            took: milliseconds(took_us(run)),
+            why: run.why.clone().unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "app/run.html")]
+struct RunPage {
+    shell: Shell,
+    test: String,
+    environment: String,
+    location: String,
+    verdict: String,
+    why: Option<String>,
+    started: Moment,
+    took: String,
+    judged: String,
+    evidence: Option<Evidence>,
+}
+
+/// `GET /runs/{id}`
+pub(crate) async fn run(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+    let found = match view::show_run(&web.store, &web.evidence, &who.actor(), &RunId::from(id.as_str())).await {
+        Ok(found) => found,
+        Err(error) => return failed(&error),
+    };
+    let (run, clock, catalog) = (&found.run, Clock::of(&web.store, &who), web.store.catalog());
+    let test = catalog.test(&run.test).map_or_else(|| run.test.0.clone(), |test| test.name.clone());
+    let view = RunPage {
+        shell: Shell::new(format!("A run of {test}"), "tests", &who, 0),
+        test,
+        environment: run.environment.clone(),
+        location: run.location.0.clone(),
+        verdict: run.verdict.clone(),
+        why: run.why.clone(),
+        started: clock.moment(run.started_at),
+        took: format!("{} ms", run.finished_at.since(run.started_at).as_millis()),
+        judged: run.judged.clone(),
+        evidence: found.report.as_ref().map(Evidence::of),
+    };
+    page::app(StatusCode::OK, &view)
+}
