@@ -299,7 +299,7 @@ pub fn exchange(addr: SocketAddr, raw: &str) -> Option<(u16, String, String)> {
 ///
 /// # Errors
 /// A connection that ends before.
-pub fn read_answer(stream: &mut impl BufRead) -> anyhow::Result<u16> {
+pub fn read_answer(stream: &mut impl std::io::BufRead) -> anyhow::Result<u16> {
     let (mut line, mut length) = (String::new(), 0);
     stream.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no answer")?;

@@ -106,6 +106,7 @@ impl Flood {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a sender stands outside of the product")]
     fn send_on_a_connection(&self) -> anyhow::Result<()> {
         let mut stream = BufReader::new(TcpStream::connect(self.listen)?);
         stream.get_ref().set_nodelay(true)?;
