@@ -19,6 +19,7 @@ const HELP: &str = "cargo xtask TASK
   flood         events while the process is killed: 100,000 accepted, none lost
   sim           the simulation: --seed N --runs M, or --planted
   interleave    every pair of use cases on two connections to PostgreSQL, met at every statement
+  screenshots   pictures of every page, wide and narrow, light and dark: --out FOLDER
   postgres      a PostgreSQL cluster to run single tests against
   bench         the figures of docs/benchmarks.md";
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         "flood" => acceptance(&["flood"], &rest),
         "sim" => acceptance(&["sim"], &rest),
         "interleave" => interleave(&rest),
+        "screenshots" => screenshots(&rest),
         "bench" => bench(&rest),
         "postgres" => postgres(),
         _ => {
@@ -61,7 +63,8 @@ fn test() -> anyhow::Result<()> {
     println!("a cluster of our own listens on {}", server.url());
     packages::ensure("strace", "strace")?;
     packages::ensure("prometheus-alertmanager", "prometheus-alertmanager")?;
-    let python = python::with_pagerduty()?;
+    packages::ensure("chromium", "chromium")?;
+    let python = python::with_clients()?;
     step("build");
     run(Command::new("cargo").args(["build", "--workspace", "--all-targets"]))?;
     step("tests");
@@ -69,7 +72,8 @@ fn test() -> anyhow::Result<()> {
         .args(["test", "--workspace"])
         .env("ALLCLEAR_TEST_POSTGRES", server.url())
         .env("ALLCLEAR_TEST_POSTGRES_CA", server.authority())
-        .env("ALLCLEAR_TEST_PYTHON", &python))?;
+        .env("ALLCLEAR_TEST_PYTHON", &python.program)
+        .env("ALLCLEAR_TEST_AXE", &python.axe))?;
     step("the story, from outside");
     run(Command::new("cargo").args(["run", "--quiet", "-p", "allclear", "--", "demo", "--script"]))?;
     step("short crash run");
@@ -89,6 +93,11 @@ fn acceptance(fixed: &[&str], more: &[String]) -> anyhow::Result<()> {
     run(Command::new("cargo").args(["run", "--quiet", "-p", "allclear-acceptance", "--"]).args(fixed).args(more))
 }
 
+fn screenshots(more: &[String]) -> anyhow::Result<()> {
+    packages::ensure("chromium", "chromium")?;
+    acceptance(&["pictures"], more)
+}
+
 fn interleave(more: &[String]) -> anyhow::Result<()> {
     let server = postgres::Server::start()?;
     acceptance(&["interleave", "--database", &server.url()], more)
@@ -97,11 +106,12 @@ fn interleave(more: &[String]) -> anyhow::Result<()> {
 /// A cluster to test against by hand, for as long as somebody wants it.
 fn postgres() -> anyhow::Result<()> {
     let server = postgres::Server::start()?;
-    let (url, authority, python) = (server.url(), server.authority(), python::with_pagerduty()?);
+    let (url, authority, python) = (server.url(), server.authority(), python::with_clients()?);
     println!(
-        "export ALLCLEAR_TEST_POSTGRES={url} ALLCLEAR_TEST_POSTGRES_CA={} ALLCLEAR_TEST_PYTHON={}",
+        "export ALLCLEAR_TEST_POSTGRES={url} ALLCLEAR_TEST_POSTGRES_CA={} ALLCLEAR_TEST_PYTHON={} ALLCLEAR_TEST_AXE={}",
         authority.display(),
-        python.display()
+        python.program.display(),
+        python.axe.display()
     );
     println!("press Enter to end it");
     std::io::stdin().read_line(&mut String::new())?;

@@ -199,10 +199,11 @@ fn resolved_only_by_its_own(tx: &mut Tx<'_>, found: &Incident, wrong: &mut Viola
         let at_once = ended.why == ResolveReason::AlertsCleared && notify.is_some_and(|notify| notify.after_failures <= 1);
         let Some(failed) = run::find_run(tx, last)?.filter(|_| at_once) else { continue };
         let when = |one: &run::Run| one.slot.unwrap_or(one.started_at);
-        let later = |one: &run::Run| {
-            one.environment == *environment && one.location == failed.location && when(one) > when(&failed) && one.judged == "counted"
-        };
-        if !run::latest_runs(tx, test, MOST)?.iter().any(|one| later(one) && one.started_at <= ended.at && one.verdict != failed.verdict) {
+        let later = |one: &run::Run| one.location == failed.location && when(one) > when(&failed) && one.judged == "counted";
+        if !run::latest_runs(tx, test, environment, MOST)?
+            .iter()
+            .any(|one| later(one) && one.started_at <= ended.at && one.verdict != failed.verdict)
+        {
             wrong.push(format!("#{} was resolved and {} never passed since in {}", found.number, test, failed.location));
         }
     }
@@ -260,10 +261,10 @@ fn slots_accounted_for(tx: &mut Tx<'_>, wrong: &mut Violations) -> Result<(), St
     let Some(mark) = slot::watermark(tx, &location, "local")? else { return Ok(()) };
     for resource in catalog.of_kind(Kind::Test) {
         let (id, Some(test)) = (TestId(resource.id.clone()), resource.document.as_test()) else { continue };
-        let runs = run::latest_runs(tx, &id, MOST)?;
         let exceptions = slot::exceptions_of(tx, &id, MOST)?;
         for schedule in &test.schedules {
             let slots = Slots::new(&id, &schedule.environment, &location, schedule.every);
+            let runs = run::latest_runs(tx, &id, &schedule.environment, MOST)?;
             let here = |environment: &str, at: &allclear_domain::LocationName| environment == schedule.environment && *at == location;
             let mut seen: BTreeSet<Timestamp> = runs.iter().filter(|r| here(&r.environment, &r.location)).filter_map(|r| r.slot).collect();
             let missed: Vec<_> = exceptions.iter().filter(|e| here(&e.environment, &e.location)).collect();

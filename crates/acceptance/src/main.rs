@@ -20,6 +20,8 @@ enum Task {
     Sim(allclear_acceptance::sim::Args),
     /// Lets pairs of use cases meet on two connections to PostgreSQL.
     Interleave(allclear_acceptance::interleave::Args),
+    /// Takes pictures of every page.
+    Pictures(allclear_acceptance::pictures::Args),
     /// Measures.
     Bench(allclear_acceptance::bench::Args),
     /// Exchanges and nothing else, for comparison.
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Task::Flood(args) => allclear_acceptance::flood::run(&args),
         Task::Sim(args) => allclear_acceptance::sim::run(&args),
         Task::Interleave(args) => allclear_acceptance::interleave::run(&args),
+        Task::Pictures(args) => allclear_acceptance::pictures::run(&args),
         Task::Bench(args) => allclear_acceptance::bench::run(&args),
         Task::Bare(args) => allclear_acceptance::bench::bare::run(&args),
         Task::Unsynced(args) => allclear_acceptance::unsynced::run(&args),

@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod client;
 mod demo;
+mod hands;
 mod http;
 mod run;
 mod secrets;

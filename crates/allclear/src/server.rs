@@ -28,6 +28,7 @@ use anyhow::{Context, bail};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::cli::{DataArgs, UpArgs};
+use crate::hands::Hands;
 use crate::tls::{Certificate, Names, Tls};
 use crate::{UNUSABLE, check, http, secrets, welcome};
 
@@ -303,6 +304,7 @@ impl Server {
             app.evidence.clone(),
             runtime.clone(),
             Arc::clone(&app.health),
+            Arc::new(Hands(engine.by_hand())),
             &app_url,
         ));
         runtime.spawn(http::serve_tcp(

@@ -16,11 +16,15 @@ use crate::Parts;
 /// The name of this server as a probe, and of its location.
 pub(crate) const LOCAL: &str = "local";
 
+/// What may be called from a location.
+pub(crate) fn guard_of(catalog: &Catalog, location: &LocationName) -> Guard {
+    Guard::allowing(catalog.location(location).allow.iter().filter_map(|range| range.parse().ok()).collect())
+}
+
 /// Everything that the location runs.
 #[must_use]
 pub fn assignment(catalog: &Catalog, location: &LocationName) -> Assignment {
-    let place = catalog.location(location);
-    let guard = Guard::allowing(place.allow.iter().filter_map(|range| range.parse().ok()).collect());
+    let (place, guard) = (catalog.location(location), guard_of(catalog, location));
     let mut items = Vec::new();
     for resource in catalog.of_kind(Kind::Test) {
         let Some(test) = resource.document.as_test() else { continue };

@@ -21,11 +21,13 @@ use crate::Parts;
 /// Calls by one carrier at the same time.
 const SLOTS: usize = 16;
 
-/// The pace at which one destination is written to: the providers' own limit is about one a second, and what is written
-/// within a second should begin within it.
-const PACE_US: i64 = 900_000;
+/// The pace at which one destination is written to in the long run: the providers' own limit is about one a second.
+const PACE_US: i64 = 1_000_000;
 
-/// Destinations that were written to within the last second.
+/// How much early a message may go that keeps that pace in the long run: what is due within a second should begin within it.
+const EARLY_US: i64 = 300_000;
+
+/// Destinations that were written to lately, with when the next message is due by the pace.
 type Paces = Arc<Mutex<BTreeMap<(ChannelId, String), i64>>>;
 
 /// The dispatcher.
@@ -121,9 +123,10 @@ impl Fleet {
     /// The destinations that must wait, and when the first of them may be written to again.
     fn paced(&self, now: i64) -> (BTreeSet<(ChannelId, String)>, i64) {
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        paces.retain(|_, until| *until > now);
-        let next = paces.values().copied().min().unwrap_or(i64::MAX);
-        (paces.keys().cloned().collect(), next)
+        paces.retain(|_, due| *due > now);
+        let waiting: Vec<_> = paces.iter().filter(|(_, due)| **due - EARLY_US > now).collect();
+        let next = waiting.iter().map(|(_, due)| **due - EARLY_US).min().unwrap_or(i64::MAX);
+        (waiting.into_iter().map(|(destination, _)| destination.clone()).collect(), next)
     }
 }
 
@@ -150,8 +153,7 @@ impl Sender {
     fn begin(&self, outgoing: Outgoing) {
         let now = self.parts.pager.clock.now_us();
         self.breaker(|breaker| *breaker = breaker.begun(Timestamp(now)));
-        let until = now + PACE_US;
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner).insert((self.carrier.channel.clone(), outgoing.address.clone()), until);
+        self.written_to(&outgoing.address, now);
         self.busy.fetch_add(1, Ordering::SeqCst);
         self.under_way.fetch_add(1, Ordering::SeqCst);
         let sender = self.clone();
@@ -161,6 +163,13 @@ impl Sender {
             sender.under_way.fetch_sub(1, Ordering::SeqCst);
             sender.parts.store.wakes().outbox.wake();
         });
+    }
+
+    /// Counts a message to a destination: the next is due a pace after this one was.
+    fn written_to(&self, address: &str, now: i64) {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = paces.entry((self.carrier.channel.clone(), address.to_owned())).or_insert(now);
+        *due = now.max(*due) + PACE_US;
     }
 
     async fn send(&self, outgoing: &Outgoing) {

@@ -3,6 +3,7 @@
 
 mod assign;
 mod audit;
+mod by_hand;
 mod dispatch;
 mod ingest;
 mod janitor;
@@ -24,6 +25,7 @@ use allclear_store::evidence::Evidence;
 use tokio::sync::mpsc;
 
 pub use assign::assignment;
+pub use by_hand::ByHand;
 pub use publish::kept_pages;
 
 /// What becomes of published pages.
@@ -115,6 +117,12 @@ impl Engine {
             async move { scheduler.run(&stop).await }
         });
         Ok(())
+    }
+
+    /// What runs tests at somebody's wish.
+    #[must_use]
+    pub fn by_hand(&self) -> ByHand {
+        ByHand::new(&self.parts, &self.scheduler)
     }
 
     /// Keeps AllClear's clock beside the machine's.

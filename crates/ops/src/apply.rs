@@ -1,7 +1,7 @@
 //! Writes decided changes: the one place where an incident, its pages, its timers and the components that follow
 //! it change together.
 //!
-//! The order of the steps is the order of locks: incidents (held by the caller), components, pages, counters.
+//! The order of the steps is the order of locks: incidents (held by the caller), components, pages.
 //! 1. Components: what every change presses or releases, and the status that follows.
 //! 2. Pages: public incidents, and the published documents of every page that shows a changed component.
 //! 3. Incidents: numbers, rows, alerts, timelines, timers.
@@ -17,7 +17,7 @@ use allclear_store::record::alert::{self, Alert};
 use allclear_store::record::delivery as outbox;
 use allclear_store::record::incident as incidents;
 use allclear_store::record::timer::{self, Timer};
-use allclear_store::{Lock, StoreError, Tx};
+use allclear_store::{StoreError, Tx};
 
 use crate::draw::Ids;
 use crate::status;
@@ -66,8 +66,7 @@ pub(crate) fn apply(tx: &mut Tx<'_>, ids: &Ids, mut pending: Vec<Pending>) -> Re
 fn number(tx: &mut Tx<'_>, pending: &mut [Pending]) -> Result<(), StoreError> {
     let news = pending.iter_mut().filter(|item| item.opened_by.is_some());
     for item in news {
-        tx.lock([Lock::Counter("incident")])?;
-        item.change.next.number = incidents::next_number(tx, "incident")?;
+        item.change.next.number = incidents::next_number(tx)?;
     }
     Ok(())
 }
@@ -81,7 +80,7 @@ fn write_incident(tx: &mut Tx<'_>, ids: &Ids, item: &Pending) -> Result<(), Stor
         }
         None => incidents::update_incident(tx, next)?,
     }
-    let log_ids: Vec<String> = log.iter().map(|_| ids.pagerduty_record()).collect();
+    let log_ids: Vec<String> = log.iter().map(|_| ids.pagerduty_record(tx.now())).collect();
     match &item.opened_by {
         Some(_) => incidents::begin_log(tx, &next.id, &log_ids, log)?,
         None => incidents::append_log(tx, &next.id, &log_ids, log)?,

@@ -253,7 +253,8 @@ fn display_name(document: &Document, catalog: &Catalog, names: &BTreeMap<(Kind, 
     format!("{} -> {}", name(Kind::Service, rule.service.as_str()), name(Kind::Component, rule.component.as_str()))
 }
 
-fn resolve(document: &mut Document, names: &BTreeMap<(Kind, String), String>, catalog: &Catalog) -> Result<(), OpsError> {
+/// Puts ids in place of the names that a document refers to.
+pub(crate) fn resolve(document: &mut Document, names: &BTreeMap<(Kind, String), String>, catalog: &Catalog) -> Result<(), OpsError> {
     let (own_kind, own_name) = (document.kind().word(), document.name());
     for (kind, reference) in document.references() {
         let fresh = names.get(&(kind, reference.clone())).cloned();

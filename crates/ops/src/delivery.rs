@@ -456,8 +456,9 @@ fn note(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: &str) -> Result<()
         Purpose::Page | Purpose::State | Purpose::Note | Purpose::Mirror | Purpose::Trial => outcome.to_owned(),
     };
     let kind = LogKind::Notified { person, method: stored.provider.clone(), address: mask_address(&delivery.address), outcome };
-    let draft = LogDraft { at: tx.now(), agent: Agent::System, kind };
-    incidents::append_log(tx, &delivery.incident, &[ids.pagerduty_record()], &[draft])
+    let now = tx.now();
+    let draft = LogDraft { at: now, agent: Agent::System, kind };
+    incidents::append_log(tx, &delivery.incident, &[ids.pagerduty_record(now)], &[draft])
 }
 
 /// Enough of an address to know which one it was.

@@ -33,8 +33,8 @@ impl Ids {
         id::pagerduty(&self.0)
     }
 
-    pub(crate) fn pagerduty_record(&self) -> String {
-        id::pagerduty_record(&self.0)
+    pub(crate) fn pagerduty_record(&self, now: allclear_domain::Timestamp) -> String {
+        id::pagerduty_record(&self.0, now.0)
     }
 
     pub(crate) fn uuid4(&self) -> String {

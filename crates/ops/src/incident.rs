@@ -121,7 +121,7 @@ pub(crate) fn opening_as(tx: &mut Tx<'_>, ids: &Ids, about: Opening, urgency: Op
     let (catalog, now) = (tx.catalog(), tx.now());
     let service = catalog.service(&about.service).filter(|_| !catalog.rests(&about.service, now))?;
     let policy = catalog.policy(&service.escalation_policy);
-    let id = IncidentId(ids.pagerduty_record());
+    let id = IncidentId(ids.pagerduty_record(now));
     tx.adopt(Lock::Incident(id.clone()));
     let draft = Incident {
         id: id.clone(),
@@ -142,7 +142,7 @@ pub(crate) fn opening_as(tx: &mut Tx<'_>, ids: &Ids, about: Opening, urgency: Op
     context.auto_resolve = service.auto_resolve_after(about.event.is_some());
     let change = incident::open(draft, about.why.clone(), about.agent, &context, now);
     let alert = Alert {
-        id: AlertId(ids.pagerduty_record()),
+        id: AlertId(ids.pagerduty_record(now)),
         incident: id,
         service: about.service,
         dedup_key: about.dedup_key,

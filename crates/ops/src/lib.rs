@@ -17,6 +17,7 @@ pub mod incident;
 pub mod judge;
 pub mod link;
 pub mod merge;
+pub mod public;
 pub mod resource;
 pub mod route;
 mod rules;

@@ -1,5 +1,6 @@
 //! Changing one document by itself: what the API and the web app do. A document that files own is theirs to change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use allclear_base::Rng;
@@ -7,7 +8,7 @@ use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
 use allclear_store::record::resource;
 use allclear_store::{Lane, Lock, Store, Tx, Write};
 
-use crate::config::{Action, Plan, Step, Worked, check_removed, follow, id_of};
+use crate::config::{Action, Plan, Step, Worked, check_removed, follow, id_of, resolve};
 use crate::draw::SecretSeed;
 use crate::{Actor, Draw, OpsError, Permission};
 
@@ -56,6 +57,26 @@ where
         tx.catalog().get(kind, &new_id).cloned().ok_or(OpsError::NotFound { what: kind.word(), id: new_id })
     };
     store.write(Write::new("put document", Lane::Events).lock(Lock::Catalog), work).await
+}
+
+/// Puts a document whose references are names, in place of the one with this id or as a new one.
+///
+/// # Errors
+/// As [`put`].
+pub async fn put_named(
+    store: &Store,
+    rng: &dyn Rng,
+    actor: &Actor,
+    id: Option<&str>,
+    document: Document,
+) -> Result<Arc<Resource>, OpsError> {
+    let kind = document.kind();
+    let make = move |_: Option<&Document>, catalog: &Catalog| {
+        let mut document = document.clone();
+        resolve(&mut document, &BTreeMap::new(), catalog)?;
+        Ok(document)
+    };
+    put(store, rng, actor, kind, id, make).await
 }
 
 /// Removes a document.

@@ -26,8 +26,9 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, open: &[Incident]) -> Result<()
         let cause = serde_json::json!({ "incident": incident.id, "configuration": rev, "run": incident.run });
         let (change, entry) = status::rederive(tx, ids, &incident.id, &component, &cause)?;
         affected.extend(change);
-        let drafts: Vec<_> = entry.into_iter().map(|kind| system_entry(tx.now(), kind)).collect();
-        incidents::append_log(tx, &incident.id, &[ids.pagerduty_record()], &drafts)?;
+        let now = tx.now();
+        let drafts: Vec<_> = entry.into_iter().map(|kind| system_entry(now, kind)).collect();
+        incidents::append_log(tx, &incident.id, &[ids.pagerduty_record(now)], &drafts)?;
     }
     let catalog = tx.catalog();
     for incident in open {

@@ -3,7 +3,7 @@
 use allclear_base::{Rng, id};
 use allclear_domain::catalog::{Document, Kind, Resource};
 use allclear_domain::delivery::{Person, Role};
-use allclear_domain::{PersonId, Span};
+use allclear_domain::{PersonId, Span, Timestamp};
 use allclear_store::record::resource;
 use allclear_store::record::session::{self, EntryLink, Password, Session};
 use allclear_store::{Lane, Lock, Store, Tx, Write};
@@ -225,6 +225,43 @@ pub async fn sign_out(store: &Store, value: &str) -> Result<(), OpsError> {
     let kept = hash(value);
     let work = move |tx: &mut Tx<'_>| Ok::<_, OpsError>(session::remove_session(tx, &kept)?);
     store.write(Write::new("sign out", Lane::Events), work).await
+}
+
+/// The hash of somebody's own password; nothing where they came in by a link alone.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn own_password(store: &Store, who: &SignedIn) -> Result<Option<Password>, OpsError> {
+    let person = who.person.clone();
+    store.read("look for password", move |tx| Ok::<_, OpsError>(session::find_password(tx, &person)?)).await
+}
+
+/// Sets somebody's own password (or leaves it, for nothing), ends every session of theirs and begins a new one; its value.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn begin_anew(store: &Store, rng: &dyn Rng, who: &SignedIn, password_hash: Option<String>) -> Result<String, OpsError> {
+    let (person, fresh) = (who.person.clone(), value(rng));
+    let kept = hash(&fresh);
+    let work = move |tx: &mut Tx<'_>| {
+        if let Some(hash) = &password_hash {
+            let is_owner = session::find_password(tx, &person)?.is_some_and(|old| old.is_owner);
+            session::put_password(tx, &Password { person: person.clone(), hash: hash.clone(), is_owner })?;
+        }
+        session::remove_sessions_of(tx, &person)?;
+        begin(tx, &kept, person.clone())
+    };
+    store.write(Write::new("begin session anew", Lane::Events).lock(Lock::Catalog), work).await?;
+    Ok(fresh)
+}
+
+/// When somebody's sessions began, newest first.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn sessions(store: &Store, who: &SignedIn) -> Result<Vec<Timestamp>, OpsError> {
+    let person = who.person.clone();
+    store.read("list sessions", move |tx| Ok::<_, OpsError>(session::sessions_of(tx, &person)?)).await
 }
 
 /// Who a session's value stands for; nothing for one that is not good, or whose person is gone.

@@ -91,8 +91,9 @@ pub(crate) fn follow_one(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident, compon
     for id in &pages {
         publish(tx, id)?;
     }
-    let drafts: Vec<_> = entry.into_iter().map(|kind| system_entry(tx.now(), kind)).collect();
-    allclear_store::record::incident::append_log(tx, &incident.id, &[ids.pagerduty_record()], &drafts)
+    let now = tx.now();
+    let drafts: Vec<_> = entry.into_iter().map(|kind| system_entry(now, kind)).collect();
+    allclear_store::record::incident::append_log(tx, &incident.id, &[ids.pagerduty_record(now)], &drafts)
 }
 
 pub(crate) fn clear_rule_timers(tx: &mut Tx<'_>, incident: &Incident) -> Result<(), StoreError> {

@@ -16,6 +16,7 @@ pub use allclear_store::record::incident::OpenCount;
 use allclear_store::record::incident::{self as incidents, LogEntry};
 use allclear_store::record::page;
 use allclear_store::record::run::{self, Run};
+use allclear_store::record::slot::{self, SlotException};
 use allclear_store::{Store, Tx};
 
 use crate::delivery::agent_name;
@@ -66,6 +67,16 @@ pub async fn find_to_act_on(store: &Store, actor: &Actor, key: &str) -> Result<I
     actor.require(Permission::IncidentsWrite)?;
     let key = key.to_owned();
     store.read("find incident", move |tx| find(tx, &key)).await
+}
+
+/// An incident by its id; nothing where it is no longer kept.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn find_incident(store: &Store, actor: &Actor, id: &IncidentId) -> Result<Option<Incident>, OpsError> {
+    actor.require(Permission::IncidentsRead)?;
+    let id = id.clone();
+    store.read("find incident", move |tx| Ok::<_, OpsError>(incidents::find_incident(tx, &id)?)).await
 }
 
 fn find(tx: &mut Tx<'_>, key: &str) -> Result<Incident, OpsError> {
@@ -131,6 +142,28 @@ pub async fn show_run(store: &Store, evidence: &Evidence, actor: &Actor, id: &Ru
         None => None,
     };
     Ok(RunView { run, report })
+}
+
+/// The last good run of the same test, environment and location before a run, with its evidence; nothing where none was kept.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn good_run_before(store: &Store, evidence: &Evidence, actor: &Actor, run: &Run) -> Result<Option<RunReport>, OpsError> {
+    actor.require(Permission::IncidentsRead)?;
+    let of = run.clone();
+    let good = store.read("good run before", move |tx| Ok::<_, OpsError>(run::good_before(tx, &of)?)).await?;
+    // Evidence that is gone or damaged leaves nothing to compare with.
+    Ok(good.and_then(|good| good.evidence).and_then(|place| evidence.read(&place).ok()))
+}
+
+/// The slots of a test that did not run, newest first.
+///
+/// # Errors
+/// [`OpsError::Forbidden`]; errors of the store.
+pub async fn missed_slots(store: &Store, actor: &Actor, test: &TestId, most: u32) -> Result<Vec<SlotException>, OpsError> {
+    actor.require(Permission::ConfigRead)?;
+    let test = test.clone();
+    store.read("missed slots", move |tx| Ok::<_, OpsError>(slot::exceptions_of(tx, &test, most)?)).await
 }
 
 /// A component with its history.
@@ -250,12 +283,22 @@ pub async fn failing_tests(store: &Store, actor: &Actor) -> Result<BTreeSet<Test
 /// # Errors
 /// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
 pub async fn runs_of(store: &Store, actor: &Actor, test: &TestId, most: u32) -> Result<Vec<Run>, OpsError> {
+    const MOST_ENVIRONMENTS: usize = 20;
     actor.require(Permission::ConfigRead)?;
-    if store.catalog().test(test).is_none() {
-        return Err(OpsError::NotFound { what: "test", id: test.0.clone() });
-    }
+    let catalog = store.catalog();
+    let Some(found) = catalog.test(test) else { return Err(OpsError::NotFound { what: "test", id: test.0.clone() }) };
+    let environments: Vec<String> = found.environments.keys().take(MOST_ENVIRONMENTS).cloned().collect();
     let test = test.clone();
-    store.read("runs of a test", move |tx| Ok::<_, OpsError>(run::latest_runs(tx, &test, most)?)).await
+    let look = move |tx: &mut Tx<'_>| {
+        let mut runs = Vec::new();
+        for environment in &environments {
+            runs.extend(run::latest_runs(tx, &test, environment, most)?);
+        }
+        runs.sort_by_key(|run| std::cmp::Reverse(run.started_at));
+        runs.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        Ok::<_, OpsError>(runs)
+    };
+    store.read("runs of a test", look).await
 }
 
 /// How many incidents of each service are open.

@@ -121,8 +121,46 @@ pub enum Finished {
     Missed(Missed),
 }
 
+/// The runs of a scheduled test since the start that are remembered.
+const REMEMBERED: usize = 12;
+
+/// A run that is remembered, for a list that shows how a test fares without reading a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Whether it passed.
+    pub passed: bool,
+    /// How long it took, in milliseconds.
+    pub took_ms: u32,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// The latest runs of one scheduled test.
+#[derive(Debug, Clone, Copy, Default)]
+struct Recent {
+    marks: [Option<Mark>; REMEMBERED],
+    /// Where the next one goes.
+    next: u8,
+}
+
+impl Recent {
+    fn push(&mut self, report: &RunReport) {
+        let took_ms = u32::try_from(report.finished_at.since(report.started_at).as_millis()).unwrap_or(u32::MAX);
+        let at = usize::from(self.next) % REMEMBERED;
+        self.marks[at] = Some(Mark { passed: report.verdict == Verdict::Passed, took_ms, at: report.finished_at });
+        self.next = u8::try_from((at + 1) % REMEMBERED).unwrap_or(0);
+    }
+
+    /// Oldest first.
+    fn marks(&self) -> impl Iterator<Item = Mark> {
+        let at = usize::from(self.next) % REMEMBERED;
+        self.marks[at..].iter().chain(&self.marks[..at]).flatten().copied()
+    }
+}
+
 struct Planned {
     item: Arc<Item>,
+    recent: Recent,
     /// A run of it has not come to its end.
     running: bool,
     /// Raised when the item changes, so that entries of the heap made before are passed over.
@@ -176,6 +214,7 @@ impl Scheduler {
             let key = item.key();
             let old = before.remove(&key);
             let running = old.as_ref().is_some_and(|old| old.running);
+            let recent = old.as_ref().map_or_else(Recent::default, |old| old.recent);
             if let Some(old) = old.filter(|old| old.item.rev == item.rev && old.item.every == item.every) {
                 // The same test: its place in the heap stands, but guard and canaries may be new.
                 state.items.insert(key, Planned { item, ..old });
@@ -188,10 +227,35 @@ impl Scheduler {
                 From::SlotsSince(since) => item.slots().at_or_after(since),
             };
             state.due.push(Reverse((first, generation, key.clone())));
-            state.items.insert(key, Planned { item, running, generation });
+            state.items.insert(key, Planned { item, recent, running, generation });
         }
         drop(state);
         self.wake.wake();
+    }
+
+    /// Runs a scheduled test now, besides its slots; its result counts like any other. Whether it was begun: one that is not
+    /// scheduled there, or runs already, is not.
+    pub fn run_now(&self, test: &TestId, environment: &str, location: &LocationName) -> bool {
+        let (key, now): (Key, _) = (Arc::new((test.clone(), environment.to_owned(), location.clone())), self.now());
+        let mut state = self.lock();
+        let rev = state.rev;
+        let Some(planned) = state.items.get_mut(&key).filter(|planned| !planned.running) else { return false };
+        planned.running = true;
+        let (scheduler, item) = (self.clone(), Arc::clone(&planned.item));
+        state.open.insert((now, Arc::clone(&key)));
+        self.runtime.spawn(async move { scheduler.run_slot(&key, &item, now, rev).await });
+        true
+    }
+
+    /// The latest runs of a test since the start, over its environments and locations, oldest first.
+    #[must_use]
+    pub fn recent(&self, test: &TestId) -> Vec<Mark> {
+        let first: Key = Arc::new((test.clone(), String::new(), LocationName::from("")));
+        let state = self.lock();
+        let of_test = state.items.range(first..).take_while(|(key, _)| key.0 == *test);
+        let mut marks: Vec<Mark> = of_test.flat_map(|(_, planned)| planned.recent.marks()).collect();
+        marks.sort_by_key(|mark| mark.at);
+        marks
     }
 
     /// Every slot up to here has its outcome on disk.
@@ -316,6 +380,7 @@ impl Scheduler {
         }
         if let Some(planned) = self.lock().items.get_mut(key) {
             planned.running = false;
+            planned.recent.push(&report);
         }
         self.hand_over(Finished::Ran { report, superseded, late }).await;
     }
@@ -397,6 +462,20 @@ mod tests {
             expected = one.last.plus(MINUTE);
         }
         assert_eq!(expected, until);
+    }
+
+    #[test]
+    fn a_test_that_is_run_now_is_not_begun_twice_and_its_slots_go_on() {
+        let start = item(None).slots().at_or_after(Timestamp(1_774_699_200_000_000));
+        let scheduler = scheduler(start.plus(Span::from_secs(7)));
+        scheduler.assign(Assignment { rev: 1, items: vec![item(None)] }, From::SlotsSince(start));
+        let run = |environment| scheduler.run_now(&"t".into(), environment, &"local".into());
+        assert!(!run("elsewhere"));
+        assert!(run("e"));
+        assert!(!run("e"), "it runs already");
+        assert!(!scheduler.is_idle());
+        let next = scheduler.lock().due.peek().map(|Reverse((slot, _, _))| *slot);
+        assert_eq!(next, Some(start));
     }
 
     #[test]

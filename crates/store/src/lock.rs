@@ -17,8 +17,6 @@ pub enum Lock {
     Component(ComponentId),
     /// A published page.
     Page(PageId),
-    /// A counter row; taken last.
-    Counter(&'static str),
 }
 
 impl Lock {
@@ -32,7 +30,6 @@ impl Lock {
             Self::Incident(id) => format!("3:{id}"),
             Self::Component(id) => format!("4:{id}"),
             Self::Page(id) => format!("5:{id}"),
-            Self::Counter(name) => format!("6:{name}"),
         }
     }
 }

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_carriers", include_str!("../migrations/0003_carriers.sql")),
     ("0004_more_ways", include_str!("../migrations/0004_more_ways.sql")),
     ("0005_people", include_str!("../migrations/0005_people.sql")),
+    ("0006_numbers", include_str!("../migrations/0006_numbers.sql")),
 ];
 
 const TABLE: &str =

@@ -8,10 +8,12 @@ pub(crate) fn for_sqlite(sql: &str) -> String {
     sql.replace('$', "?").replace(" FOR UPDATE SKIP LOCKED", "").replace(" FOR UPDATE", "")
 }
 
-/// A migration's text for SQLite: its names of the types, strict tables, no collation.
+/// A migration's text for SQLite: its names of the types, strict tables, no collation, no sequences.
 #[must_use]
 pub(crate) fn schema_for_sqlite(sql: &str) -> String {
-    let plain: String = sql.lines().filter(|line| !line.trim_start().starts_with("--")).map(|line| format!("{line}\n")).collect();
+    const NOT_THERE: [&str; 3] = ["--", "CREATE SEQUENCE ", "SELECT setval("];
+    let is_for_both = |line: &&str| !NOT_THERE.iter().any(|start| line.trim_start().starts_with(start));
+    let plain: String = sql.lines().filter(is_for_both).map(|line| format!("{line}\n")).collect();
     plain.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace(" COLLATE \"C\"", "").replace("\n);", "\n) STRICT;")
 }
 

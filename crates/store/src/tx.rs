@@ -72,6 +72,11 @@ impl Tx<'_> {
         self.now
     }
 
+    /// Whether the database is a server, where others write at the same time.
+    pub(crate) const fn is_on_server(&self) -> bool {
+        matches!(self.conn, Conn::Postgres(..))
+    }
+
     /// The configuration as of this transaction.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {

@@ -5,13 +5,18 @@ mod answer;
 mod app;
 mod assets;
 mod page;
+mod prose;
 pub mod status;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use allclear_base::runtime::Health;
 use allclear_base::{Rng, Runtime};
-use allclear_ops::Permission::{ConfigRead, IncidentsRead, IncidentsWrite};
+use allclear_domain::apitest::document::Test;
+use allclear_domain::apitest::report::RunReport;
+use allclear_domain::{TestId, Timestamp};
+use allclear_ops::Permission::{ConfigRead, ConfigWrite, IncidentsRead, IncidentsWrite};
 use allclear_ops::route::{Access, Route};
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
@@ -21,7 +26,22 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 use app::entry::{self, Attempts};
-use app::{guard, incidents, overview, tests};
+use app::{account, editor, guard, incidents, live, overview, pages, tests};
+
+/// A future that runs a test.
+pub type Trial = Pin<Box<dyn Future<Output = Option<RunReport>> + Send>>;
+
+/// What runs tests, as pages see it.
+pub trait Runs: Send + Sync {
+    /// Begins a run of a scheduled test besides its slots. Whether it was begun.
+    fn run_now(&self, test: &TestId, environment: &str) -> bool;
+
+    /// Runs a test that is being written; nothing is kept. Nothing where too many are tried out already.
+    fn try_out(&self, test: Test, environment: String) -> Trial;
+
+    /// The latest runs of a test since the start, oldest first: whether each passed, and how many milliseconds it took.
+    fn recent(&self, test: &TestId) -> Vec<(bool, u32, Timestamp)>;
+}
 
 /// What the pages share. Cheap to clone.
 #[derive(Clone)]
@@ -31,26 +51,32 @@ pub struct Web {
     rng: Arc<dyn Rng>,
     runtime: Runtime,
     health: Arc<Health>,
+    runs: Arc<dyn Runs>,
     /// Whether cookies go over TLS alone.
     secure: bool,
     attempts: Attempts,
     /// Passwords are hashed one after the other: it takes memory and time on purpose.
     hashing: Arc<Semaphore>,
+    /// Places for pages that listen for changes.
+    streams: Arc<Semaphore>,
 }
 
 impl Web {
-    /// With the database, the evidence of runs, chance and tasks, how the loops fare, and the address that others use.
+    /// With the database, the evidence of runs, chance and tasks, how the loops fare, what runs tests, and the address that
+    /// others use.
     #[must_use]
-    pub fn new(store: Store, evidence: Evidence, runtime: Runtime, health: Arc<Health>, public_url: &str) -> Self {
+    pub fn new(store: Store, evidence: Evidence, runtime: Runtime, health: Arc<Health>, runs: Arc<dyn Runs>, public_url: &str) -> Self {
         Self {
             store,
             evidence,
             rng: Arc::clone(&runtime.rng),
             runtime,
             health,
+            runs,
             secure: public_url.starts_with("https://"),
             attempts: Attempts::default(),
             hashing: Arc::new(Semaphore::new(1)),
+            streams: Arc::new(Semaphore::new(live::MOST_STREAMS)),
         }
     }
 }
@@ -58,13 +84,30 @@ impl Web {
 /// Every route of the pages, for the router and for the test that walks them all.
 pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/", access: Access::Needs(IncidentsRead) },
+    Route { method: "GET", path: "/live", access: Access::Needs(IncidentsRead) },
     Route { method: "GET", path: "/incidents", access: Access::Needs(IncidentsRead) },
     Route { method: "POST", path: "/incidents", access: Access::Needs(IncidentsWrite) },
     Route { method: "GET", path: "/incidents/{id}", access: Access::Needs(IncidentsRead) },
     Route { method: "POST", path: "/incidents/{id}", access: Access::Needs(IncidentsWrite) },
     Route { method: "GET", path: "/tests", access: Access::Needs(ConfigRead) },
     Route { method: "GET", path: "/tests/{id}", access: Access::Needs(ConfigRead) },
+    Route { method: "POST", path: "/tests/{id}", access: Access::Needs(IncidentsWrite) },
+    Route { method: "POST", path: "/tests/{id}/pause", access: Access::Needs(ConfigWrite) },
+    Route { method: "GET", path: "/tests/{id}/edit", access: Access::Needs(ConfigWrite) },
+    Route { method: "POST", path: "/tests/{id}/edit", access: Access::Needs(ConfigWrite) },
+    Route { method: "GET", path: "/new-test", access: Access::Needs(ConfigWrite) },
+    Route { method: "POST", path: "/new-test", access: Access::Needs(ConfigWrite) },
+    Route { method: "GET", path: "/account", access: Access::Needs(IncidentsRead) },
+    Route { method: "POST", path: "/account", access: Access::Needs(IncidentsRead) },
     Route { method: "GET", path: "/runs/{id}", access: Access::Needs(IncidentsRead) },
+    Route { method: "GET", path: "/pages", access: Access::Needs(IncidentsRead) },
+    Route { method: "GET", path: "/pages/{id}", access: Access::Needs(IncidentsRead) },
+    Route { method: "POST", path: "/pages/{id}", access: Access::Needs(IncidentsWrite) },
+    Route { method: "POST", path: "/pages/{id}/rules", access: Access::Needs(ConfigWrite) },
+    Route { method: "POST", path: "/pages/{id}/rules/remove", access: Access::Needs(ConfigWrite) },
+    Route { method: "GET", path: "/public-incidents/{id}", access: Access::Needs(IncidentsRead) },
+    Route { method: "POST", path: "/public-incidents/{id}", access: Access::Needs(IncidentsWrite) },
+    Route { method: "GET", path: "/components/{id}", access: Access::Needs(IncidentsRead) },
     Route { method: "GET", path: "/sign-in", access: Access::Public },
     Route { method: "POST", path: "/sign-in", access: Access::Public },
     Route { method: "POST", path: "/sign-out", access: Access::Public },
@@ -78,13 +121,30 @@ pub const ROUTES: &[Route] = &[
 fn handler(route: &Route) -> MethodRouter<Web> {
     match (route.method, route.path) {
         ("GET", "/") => get(overview::show),
+        ("GET", "/live") => get(live::stream),
         ("GET", "/incidents") => get(incidents::list),
         ("POST", "/incidents") => post(incidents::declare),
         ("GET", "/incidents/{id}") => get(incidents::show),
         ("POST", "/incidents/{id}") => post(incidents::act),
         ("GET", "/tests") => get(tests::list),
         ("GET", "/tests/{id}") => get(tests::show),
+        ("POST", "/tests/{id}") => post(editor::run_now),
+        ("POST", "/tests/{id}/pause") => post(editor::pause),
+        ("GET", "/tests/{id}/edit") => get(editor::show_known),
+        ("POST", "/tests/{id}/edit") => post(editor::act_known),
+        ("GET", "/new-test") => get(editor::show_new),
+        ("POST", "/new-test") => post(editor::act_new),
+        ("GET", "/account") => get(account::show),
+        ("POST", "/account") => post(account::act),
         ("GET", "/runs/{id}") => get(tests::run),
+        ("GET", "/pages") => get(pages::list),
+        ("GET", "/pages/{id}") => get(pages::show),
+        ("POST", "/pages/{id}") => post(pages::act),
+        ("POST", "/pages/{id}/rules") => post(pages::put_rule),
+        ("POST", "/pages/{id}/rules/remove") => post(pages::remove_rule),
+        ("GET", "/public-incidents/{id}") => get(pages::show_public),
+        ("POST", "/public-incidents/{id}") => post(pages::act_public),
+        ("GET", "/components/{id}") => get(pages::show_component),
         ("GET", "/sign-in") => get(entry::sign_in_page),
         ("POST", "/sign-in") => post(entry::sign_in),
         ("POST", "/sign-out") => post(entry::sign_out),

@@ -11,6 +11,7 @@ use askama::Template;
 use jiff::tz::TimeZone;
 
 use crate::assets;
+use crate::prose::prose;
 
 /// How many days of incidents the page itself lists; the history lists the rest.
 const RECENT_DAYS: usize = 14;
@@ -135,7 +136,8 @@ struct Incident {
 
 struct Update {
     label: &'static str,
-    paragraphs: Vec<String>,
+    /// Safe HTML.
+    html: String,
     at: String,
     machine_at: String,
 }
@@ -291,7 +293,7 @@ impl Update {
     fn new(update: &PublishedUpdate, zone: &TimeZone) -> Self {
         Self {
             label: stage_label(update.stage),
-            paragraphs: update.body.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+            html: prose(&update.body),
             at: at(update.at, zone),
             machine_at: update.at.to_rfc3339_millis(),
         }

@@ -33,6 +33,7 @@ struct Referee {
     /// The revision that the scene began at; it only grows, as the actors expect of a configuration.
     rev: i64,
     revisions: Regex,
+    numbers: Regex,
 }
 
 impl Arena {
@@ -108,7 +109,8 @@ impl Referee {
             client.batch_execute(&format!("CREATE TABLE scene.{table} AS TABLE public.{table}"))?;
         }
         let revisions = Regex::new(r#"("catalog_rev": |"rev": |\\"configuration\\":)(\d+)"#)?;
-        Ok(Self { client, tables, rev: 0, revisions })
+        let numbers = Regex::new(r#"\\?"number\\?": ?\d+"#)?;
+        Ok(Self { client, tables, rev: 0, revisions, numbers })
     }
 
     fn set_scene(&mut self) -> anyhow::Result<()> {
@@ -134,7 +136,7 @@ impl Referee {
         Ok(!self.client.query(waiting, &[])?.is_empty())
     }
 
-    /// Every row of every table, but for what no order fixes: lock rows, where evidence lies in its file, the revision that a
+    /// Every row of every table, but for what no order fixes: lock rows, the numbers of incidents, where evidence lies in its file, the revision that a
     /// run began on, and how often the same page was published. Revisions count from the scene's.
     fn dump(&mut self) -> anyhow::Result<Vec<String>> {
         let rows_of = |table: &String| {
@@ -152,7 +154,7 @@ impl Referee {
                 let rev = found[2].parse::<i64>().unwrap_or_default() - self.rev;
                 format!("{}+{rev}", &found[1])
             });
-            *row = counted.into_owned();
+            *row = self.numbers.replace_all(&counted, "\"number\": N").into_owned();
         }
         rows.sort();
         Ok(rows)

@@ -35,6 +35,7 @@ use super::far;
 use super::pipe::{PipeConnect, Players};
 use crate::binary::{SECRETS, secret};
 use crate::crash::link_in;
+use crate::idle::NoRuns;
 use crate::invariants;
 use crate::tool::{Report, Tool};
 
@@ -228,6 +229,7 @@ impl Day {
             self.evidence.clone(),
             self.runtime(),
             Arc::default(),
+            Arc::new(NoRuns),
             "http://allclear.sim",
         ));
         self.life = Some(Life { engine, router: allclear_api::router(app, pages) });

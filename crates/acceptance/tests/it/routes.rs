@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use allclear_acceptance::idle::NoRuns;
 use allclear_api::{App, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
 use allclear_base::{OsRng, Runtime, Secrets, SystemClock, Vault};
@@ -61,6 +62,7 @@ pub(crate) fn api() -> Api {
         app.evidence.clone(),
         app.pager.clone(),
         Arc::clone(&app.health),
+        Arc::new(NoRuns),
         "http://allclear.test",
     ));
     Api { router: allclear_api::router(app.clone(), pages), local: allclear_api::local_router(app), store, folder }

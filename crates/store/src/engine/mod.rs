@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 pub use planted::PLANTED;
 pub(crate) use sqlite::lock_folder;
@@ -158,6 +158,7 @@ pub(crate) struct Shared {
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) wakes: Wakes,
     last_committed_us: AtomicI64,
+    commits: AtomicU64,
 }
 
 impl Shared {
@@ -168,6 +169,7 @@ impl Shared {
             catalog: ArcSwap::from_pointee(Catalog::default()),
             wakes: Wakes::default(),
             last_committed_us: AtomicI64::new(0),
+            commits: AtomicU64::new(0),
         })
     }
 
@@ -178,6 +180,7 @@ impl Shared {
 
     pub(crate) fn committed(&self, at: Timestamp, catalog: &Arc<Catalog>, signals: &BTreeSet<Signal>) {
         self.last_committed_us.fetch_max(at.0, Ordering::SeqCst);
+        self.commits.fetch_add(1, Ordering::SeqCst);
         // Two workers may finish in either order; the newer snapshot stays.
         if catalog.rev() > self.catalog.load().rev() {
             self.catalog.rcu(|current| if current.rev() < catalog.rev() { Arc::clone(catalog) } else { Arc::clone(current) });
@@ -387,6 +390,12 @@ impl Store {
     #[must_use]
     pub fn wakes(&self) -> &Wakes {
         &self.shared.wakes
+    }
+
+    /// How many changes were committed since the start: as long as it is the same, nothing that was read has changed.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::SeqCst)
     }
 
     /// The folder for evidence and rendered pages.

@@ -10,9 +10,9 @@ use std::time::Duration;
 use allclear_base::crash;
 use allclear_base::metrics::metrics;
 use allclear_domain::catalog::Catalog;
-use postgres::Client;
 use postgres::config::TargetSessionAttrs;
 use postgres::error::SqlState;
+use postgres::{Client, SimpleQueryMessage};
 
 use super::queue::Queue;
 use super::tls::Way;
@@ -194,12 +194,14 @@ impl Worker {
             return Ran::Again(StoreError::Unavailable(error.to_string()));
         }
         let Some(client) = &mut self.client else { return Ran::Again(StoreError::Unavailable("no connection".into())) };
-        if let Err(error) = client.batch_execute("BEGIN") {
-            return self.failed(postgres_error(error, "BEGIN"));
-        }
+        let at_once = job.write().writes && job.write().locks.is_empty();
+        let begun = match begin_transaction(client, at_once) {
+            Ok(begun) => begun,
+            Err(error) => return self.failed(postgres_error(error, BEGIN)),
+        };
         let catalog = self.shared.catalog.load_full();
         let mut tx = begin(Conn::Postgres(client, &mut self.statements), &self.shared, catalog, job.write().writes);
-        let prepared = prepare(&mut tx, job.write().locks.clone());
+        let prepared = prepare(&mut tx, job.write().locks.clone(), begun);
         let (keep, xid) = match prepared {
             Ok(xid) => (self.shared.run(&mut **job, &mut tx), xid),
             Err(error) => {
@@ -298,10 +300,32 @@ impl Worker {
     }
 }
 
+const BEGIN: &str = "BEGIN; SELECT rev, pg_current_xact_id()::text FROM catalog WHERE id = 1";
+
+/// The configuration's revision and the transaction's number, where they were asked for with the begin.
+type Begun = Option<(i64, String)>;
+
+/// Begins a transaction; one that takes no locks first learns what it must know in the same message to the server.
+fn begin_transaction(client: &mut Client, at_once: bool) -> Result<Begun, postgres::Error> {
+    if !at_once {
+        client.batch_execute("BEGIN")?;
+        return Ok(None);
+    }
+    let row = client.simple_query(BEGIN)?.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    Ok(row.and_then(|row| Some((row.get(0)?.parse().ok()?, row.get(1)?.to_owned()))))
+}
+
 /// Takes the locks, brings the configuration up to date and learns the transaction's number.
-fn prepare(tx: &mut crate::Tx<'_>, locks: std::collections::BTreeSet<crate::Lock>) -> Result<Option<String>, StoreError> {
+fn prepare(tx: &mut crate::Tx<'_>, locks: std::collections::BTreeSet<crate::Lock>, begun: Begun) -> Result<Option<String>, StoreError> {
     if !tx.writable {
         return Ok(None);
+    }
+    if let Some((rev, xid)) = begun {
+        tx.see_catalog(rev)?;
+        return Ok(Some(xid));
     }
     tx.take_locks(locks)?;
     let row = tx.query_opt("SELECT rev, pg_current_xact_id()::text FROM catalog WHERE id = 1", params![])?;

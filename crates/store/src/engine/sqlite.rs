@@ -1,11 +1,13 @@
 //! The embedded database: one writer that commits closures in groups, a few readers, a checkpointer.
 //!
-//! Each closure of a group runs in a savepoint of its own; one COMMIT makes all of them durable, then all callers
-//! are answered. When the disk is full, SQLite may roll the whole transaction back without saying so: then nobody
-//! is answered and the group runs again, one by one, so that each closure gets its true answer.
+//! The closures of a group run one after the other; one COMMIT makes all of them durable, then all callers are answered. When
+//! one fails that has written already, the group runs once more with a savepoint for each. When the disk is full, SQLite
+//! may roll the whole transaction back without saying so: then nobody is answered and the group runs again, one by one,
+//! so that each closure gets its true answer.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,8 +30,15 @@ const READERS: usize = 2;
 /// A reader may take this long; a page that needs more is a fault of ours.
 const READ_LIMIT: Duration = Duration::from_millis(2_500);
 
-/// The log is written back into the database when it has grown by about this many pages (4 MB).
-const CHECKPOINT_PAGES: i64 = 1_000;
+/// The log is written back into the database when about so many rows or commits were added: some 4 to 16 MB.
+const CHECKPOINT_AFTER: u64 = 2_000;
+
+/// From this size on the writer writes the log back itself and lets everybody wait: beside a writer that never rests the log
+/// is never written back whole, and never begun anew.
+const WAL_TOO_LONG: u64 = 64 << 20;
+
+/// What is kept of the log's file.
+const WAL_KEPT_BYTES: i64 = 16 << 20;
 
 /// Above this size of the log somebody must look: a reader may be stuck.
 const WAL_ALARM_BYTES: u64 = 256 << 20;
@@ -56,6 +65,10 @@ impl Sqlite {
         writer.recover()?;
         let (writes, reads) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
         let mut threads = Vec::new();
+        let (due, asked) = mpsc::sync_channel(1);
+        writer.checkpoint_due = Some(due);
+        let conn = open_connection(&file, settings, false)?;
+        threads.push(spawn("store-checkpoint", move || checkpoint_loop(&conn, &asked))?);
         {
             let queue = Arc::clone(&writes);
             threads.push(spawn("store-writer", move || writer.work(&queue))?);
@@ -131,9 +144,13 @@ fn open_connection(file: &Path, settings: &Settings, reader: bool) -> Result<Con
         conn.pragma_update(None, "synchronous", if settings.synchronous_normal { "NORMAL" } else { "FULL" })?;
         conn.pragma_update(None, "foreign_keys", true)?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // A log that was written back and is begun anew is as short as this.
+        conn.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
         // Without this, statements are prepared anew whenever a bound value might suit another plan: each claim, each look
         // at the timers.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        // What a savepoint may have to undo is kept in memory: in a file it would be written as often as the log.
+        conn.pragma_update(None, "temp_store", "MEMORY")?;
         conn.busy_timeout(Duration::from_secs(5))?;
         conn.pragma_update(None, "cache_size", -16_000)?;
         if let Some(pages) = settings.max_pages {
@@ -172,7 +189,20 @@ pub(super) struct Writer {
     file: PathBuf,
     settings: Settings,
     seq: i64,
-    commits_since_checkpoint: i64,
+    /// Rows and commits since the log was last asked to be written back.
+    added: u64,
+    /// Where that is asked for; nobody is there for a database in memory.
+    checkpoint_due: Option<SyncSender<()>>,
+}
+
+/// What can be undone within a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undo {
+    /// Only all of it. Most closures that fail have written nothing, and copying every page before it changes costs more
+    /// than running a group once more.
+    Nothing,
+    /// Each closure by itself.
+    Each,
 }
 
 /// What became of a group.
@@ -181,6 +211,8 @@ enum Group {
     Committed,
     /// The transaction was lost on the way; nobody was answered.
     Lost,
+    /// A closure failed after it had written, and could not be undone by itself; nobody was answered.
+    Again,
     /// Whether the commit succeeded is not known.
     Unknown(String),
 }
@@ -196,7 +228,8 @@ impl Writer {
             file: file.to_owned(),
             settings,
             seq: 0,
-            commits_since_checkpoint: 0,
+            added: 0,
+            checkpoint_due: None,
         })
     }
 
@@ -214,7 +247,8 @@ impl Writer {
             file: PathBuf::new(),
             settings,
             seq: 0,
-            commits_since_checkpoint: i64::MIN,
+            added: 0,
+            checkpoint_due: None,
         };
         migrate::sqlite_fresh(&mut writer.conn, shared.now())?;
         match planted {
@@ -242,7 +276,8 @@ impl Writer {
             self.run(jobs);
             self.checkpoint_if_due();
         }
-        self.checkpoint("TRUNCATE");
+        self.checkpoint_due = None;
+        checkpoint(&self.conn, "TRUNCATE");
     }
 
     /// Runs a group; if its transaction is lost, runs its closures again one by one.
@@ -250,21 +285,28 @@ impl Writer {
         let now = self.shared.now();
         let (mut jobs, late): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.deadline() >= now);
         late.into_iter().for_each(|job| job.answer(End::Failed(StoreError::TooLate)));
+        if jobs.is_empty() {
+            return;
+        }
         let mut kept = Vec::new();
-        let outcome = if jobs.is_empty() { return } else { self.run_group(&mut jobs, &mut kept) };
+        let mut outcome = self.run_group(&mut jobs, &mut kept, Undo::Nothing);
+        if matches!(outcome, Ok(Group::Again)) {
+            kept.clear();
+            outcome = self.run_group(&mut jobs, &mut kept, Undo::Each);
+        }
         match outcome {
             Ok(Group::Committed) => answer_all(jobs, &kept),
             Ok(Group::Unknown(why)) => {
                 jobs.into_iter().for_each(|job| job.answer(End::Failed(StoreError::OutcomeUnknown(why.clone()))));
             }
             Ok(Group::Lost) if jobs.len() > 1 => jobs.into_iter().for_each(|job| self.run(vec![job])),
-            Ok(Group::Lost) => fail_all(jobs, "the disk is full or fails"),
+            Ok(Group::Lost | Group::Again) => fail_all(jobs, "the disk is full or fails"),
             Err(error) => fail_all(jobs, &error.chain()),
         }
     }
 
     /// One transaction. `kept` says of each closure whether it is part of it.
-    fn run_group(&mut self, jobs: &mut [Box<dyn Job>], kept: &mut Vec<bool>) -> Result<Group, StoreError> {
+    fn run_group(&mut self, jobs: &mut [Box<dyn Job>], kept: &mut Vec<bool>, undo: Undo) -> Result<Group, StoreError> {
         let batch = |conn: &Connection, text: &str| sqlite_execute(conn, text, &[]).map(|_| ()).map_err(|e| sqlite_error(e, text).error);
         if let Err(error) = batch(&self.conn, "BEGIN IMMEDIATE") {
             self.reopen();
@@ -275,7 +317,10 @@ impl Writer {
         let mut at = self.shared.now();
         let changes = self.conn.total_changes();
         for job in jobs.iter_mut() {
-            batch(&self.conn, "SAVEPOINT job")?;
+            let before = self.conn.total_changes();
+            if undo == Undo::Each {
+                batch(&self.conn, "SAVEPOINT job")?;
+            }
             let mut tx = begin(Conn::Sqlite(&self.conn, &mut self.texts), &self.shared, Arc::clone(&catalog), true);
             tx.now = tx.now.max(at);
             at = tx.now;
@@ -287,11 +332,15 @@ impl Writer {
                 return Ok(Group::Lost);
             }
             if keep {
-                batch(&self.conn, "RELEASE job")?;
                 catalog = changed;
                 signals.extend(asked);
-            } else {
+            } else if undo == Undo::Each {
                 batch(&self.conn, "ROLLBACK TO job")?;
+            } else if self.conn.total_changes() != before {
+                self.roll_back();
+                return Ok(Group::Again);
+            }
+            if undo == Undo::Each {
                 batch(&self.conn, "RELEASE job")?;
             }
             kept.push(keep);
@@ -306,6 +355,7 @@ impl Writer {
             self.shared.unchanged(&signals);
             return Ok(Group::Committed);
         }
+        self.added += self.conn.total_changes().saturating_sub(changes);
         self.commit(at, &catalog, &signals)
     }
 
@@ -332,7 +382,7 @@ impl Writer {
         crash::point("store.after_commit");
         metrics().commit(self.shared.clock.now_us().saturating_sub(begun_us));
         self.seq = seq;
-        self.commits_since_checkpoint = self.commits_since_checkpoint.saturating_add(1);
+        self.added += 1;
         self.shared.committed(at, catalog, signals);
         Ok(Group::Committed)
     }
@@ -371,26 +421,19 @@ impl Writer {
         }
     }
 
+    /// The log is written back beside the writer, who waits only where it has grown too long.
     fn checkpoint_if_due(&mut self) {
-        if self.commits_since_checkpoint < CHECKPOINT_PAGES {
-            return;
-        }
-        self.commits_since_checkpoint = 0;
-        self.checkpoint("PASSIVE");
+        let Some(due) = self.checkpoint_due.as_ref().filter(|_| self.added >= CHECKPOINT_AFTER) else { return };
+        self.added = 0;
         let wal = self.file.with_extension("db-wal");
-        if let Ok(size) = std::fs::metadata(&wal).map(|m| m.len()).map_err(|e| tracing::debug!(%e, "no log file"))
-            && size > WAL_ALARM_BYTES
-        {
+        let size = std::fs::metadata(&wal).map_or(0, |found| found.len());
+        if size >= WAL_TOO_LONG {
+            checkpoint(&self.conn, "PASSIVE");
+        } else if due.try_send(()).is_err() {
+            tracing::debug!("the log is being written back already");
+        }
+        if size > WAL_ALARM_BYTES {
             tracing::error!(wal.bytes = size, "the database's log grows without being written back");
-        }
-    }
-
-    fn checkpoint(&self, mode: &str) {
-        if self.file.as_os_str().is_empty() {
-            return;
-        }
-        if let Err(error) = self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
-            tracing::warn!(%error, "the database's log could not be written back");
         }
     }
 
@@ -400,6 +443,19 @@ impl Writer {
         let mut tx = begin(Conn::Sqlite(&self.conn, &mut self.texts), &self.shared, catalog, false);
         let ok = job.run(&mut tx);
         job.answer(if ok { End::Committed } else { End::Refused });
+    }
+}
+
+fn checkpoint(conn: &Connection, mode: &str) {
+    if let Err(error) = conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
+        tracing::warn!(%error, "the database's log could not be written back");
+    }
+}
+
+/// Writes the log back whenever asked, until nobody asks any more.
+fn checkpoint_loop(conn: &Connection, asked: &Receiver<()>) {
+    while asked.recv().is_ok() {
+        checkpoint(conn, "PASSIVE");
     }
 }
 

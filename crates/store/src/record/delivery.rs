@@ -71,15 +71,13 @@ fn from_row(row: &Row) -> Result<Stored, StoreError> {
 pub fn insert_delivery(tx: &mut Tx<'_>, delivery: &Delivery, provider: &str) -> Result<(), StoreError> {
     tx.require(&Lock::Incident(delivery.incident.clone()))?;
     let now = tx.now();
-    let last = tx.query_opt("SELECT COALESCE(max(seq), 0) FROM delivery WHERE incident_id = $1", params![delivery.incident.as_str()])?;
-    let seq = last.map_or(Ok(0), |row| row.int(0))? + 1;
     tx.execute(
         "INSERT INTO delivery (id, seq, lane, incident_id, recipient, channel_id, provider, address, purpose, body, status, due_at, \
          attempts, fence, possible_repeat, created_at, target) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $11, 0, 0, 0, $12, $13)",
+         VALUES ($1, (SELECT COALESCE(max(seq), 0) + 1 FROM delivery WHERE incident_id = $3), $2, $3, $4, $5, $6, $7, $8, $9, 'pending', \
+         $10, 0, 0, 0, $11, $12)",
         params![
             delivery.id.as_str(),
-            seq,
             delivery.lane(),
             delivery.incident.as_str(),
             delivery.recipient.key(),

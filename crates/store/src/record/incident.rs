@@ -21,13 +21,18 @@ pub struct LogEntry {
     pub catalog_rev: i64,
 }
 
-/// The next number of a counter. Needs its lock, which is taken last.
+/// The number of the next incident. A transaction that fails may leave one out; none is given twice.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn next_number(tx: &mut Tx<'_>, counter: &'static str) -> Result<i64, StoreError> {
-    let row = tx.query_opt("UPDATE counter SET value = value + 1 WHERE name = $1 RETURNING value", params![counter])?;
-    row.ok_or(StoreError::NotFound { what: "counter", id: counter.to_owned() })?.int(0)
+pub fn next_number(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    let next = if tx.is_on_server() {
+        "SELECT nextval('incident_number')"
+    } else {
+        "UPDATE counter SET value = value + 1 WHERE name = 'incident' RETURNING value"
+    };
+    let row = tx.query_opt(next, params![])?;
+    row.ok_or(StoreError::NotFound { what: "counter", id: "incident".to_owned() })?.int(0)
 }
 
 /// Adds an incident. Needs its lock, and its service's: whoever changes what follows from a service's incidents must

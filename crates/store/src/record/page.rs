@@ -59,6 +59,15 @@ pub fn following(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<StatusInc
     rows.iter().map(from_row).collect()
 }
 
+/// A public incident by its id.
+///
+/// # Errors
+/// Errors of the store.
+pub fn find_status_incident(tx: &mut Tx<'_>, id: &str) -> Result<Option<StatusIncident>, StoreError> {
+    let row = tx.query_opt("SELECT page_id, incident_id, rule_id, owner, body FROM status_incident WHERE id = $1", params![id])?;
+    row.as_ref().map(from_row).transpose()
+}
+
 /// Lets a public incident follow another of the engineers' incidents. Needs its page's lock.
 ///
 /// # Errors

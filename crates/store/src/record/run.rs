@@ -165,17 +165,31 @@ pub fn last_counted(tx: &mut Tx<'_>, test: &TestId, environment: &str, location:
     row.map(|row| row.time(0)).transpose()
 }
 
-/// The latest runs of a test, newest first.
+/// The latest runs of a test in an environment, newest first.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn latest_runs(tx: &mut Tx<'_>, test: &TestId, most: u32) -> Result<Vec<Run>, StoreError> {
+pub fn latest_runs(tx: &mut Tx<'_>, test: &TestId, environment: &str, most: u32) -> Result<Vec<Run>, StoreError> {
     let rows = tx.query(
         "SELECT id, test_id, environment, location, slot, attempt, started_at, finished_at, verdict, why, judged, teardown, catalog_rev, \
-         evidence_day, evidence_at, evidence_len FROM run WHERE test_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2",
-        params![test.as_str(), most],
+         evidence_day, evidence_at, evidence_len FROM run WHERE test_id = $1 AND environment = $2 ORDER BY started_at DESC LIMIT $3",
+        params![test.as_str(), environment, most],
     )?;
     rows.iter().map(from_row).collect()
+}
+
+/// The last run before another one, of the same test, environment and location, that passed and whose evidence was kept.
+///
+/// # Errors
+/// Errors of the store.
+pub fn good_before(tx: &mut Tx<'_>, run: &Run) -> Result<Option<Run>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT id, test_id, environment, location, slot, attempt, started_at, finished_at, verdict, why, judged, teardown, catalog_rev, \
+         evidence_day, evidence_at, evidence_len FROM run WHERE test_id = $1 AND environment = $2 AND started_at < $3 AND location = $4 \
+         AND verdict = 'pass' AND evidence_day IS NOT NULL ORDER BY started_at DESC LIMIT 1",
+        params![run.test.as_str(), &run.environment, run.started_at, run.location.as_str()],
+    )?;
+    row.as_ref().map(from_row).transpose()
 }
 
 /// Names the evidence of a run that was kept without it.

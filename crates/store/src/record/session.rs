@@ -97,6 +97,19 @@ pub fn remove_sessions_of(tx: &mut Tx<'_>, person: &PersonId) -> Result<u64, Sto
     tx.execute("DELETE FROM session WHERE person_id = $1", params![person.as_str()])
 }
 
+/// The sessions of a person that are good: when each began, newest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn sessions_of(tx: &mut Tx<'_>, person: &PersonId) -> Result<Vec<Timestamp>, StoreError> {
+    let now = tx.now();
+    let rows = tx.query(
+        "SELECT created_at FROM session WHERE person_id = $1 AND expires_at > $2 ORDER BY created_at DESC LIMIT 100",
+        params![person.as_str(), now],
+    )?;
+    rows.iter().map(|row| row.time(0)).collect()
+}
+
 /// Forgets sessions and links that are over.
 ///
 /// # Errors

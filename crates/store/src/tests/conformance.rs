@@ -72,7 +72,7 @@ fn to_ada() -> delivery::Destination {
 fn insert_one(tx: &mut Tx<'_>, id: &str) -> Result<(), StoreError> {
     tx.adopt(Lock::Service("P1".into()));
     tx.adopt(Lock::Incident(id.into()));
-    let number = incident::next_number(tx, "incident")?;
+    let number = incident::next_number(tx)?;
     incident::insert_incident(tx, &an_incident(id, number))
 }
 
@@ -482,12 +482,16 @@ on_both! {
         };
         let rows: Vec<run::Run> = (0..120).map(one).collect();
         wait(db.store.write(write(), move |tx| run::insert_runs(tx, &rows))).expect("kept");
-        let latest = wait(db.store.read("r", |tx| run::latest_runs(tx, &"t".into(), 2))).expect("read");
+        let latest = wait(db.store.read("r", |tx| run::latest_runs(tx, &"t".into(), "e", 2))).expect("read");
         assert_eq!(latest, [one(119), one(118)]);
+        let good = wait(db.store.read("r", move |tx| run::good_before(tx, &one(5)))).expect("read");
+        assert_eq!(good, None, "nothing was kept of those before");
         let place = Place { day: "2026-05-28".into(), at: 7, len: 9 };
         let named = place.clone();
         wait(db.store.write(write(), move |tx| run::attach_evidence(tx, &"r003".into(), &named))).expect("named");
         let found = wait(db.store.read("r", |tx| run::find_run(tx, &"r003".into()))).expect("read").expect("there");
+        let good = wait(db.store.read("r", move |tx| run::good_before(tx, &one(5)))).expect("read");
+        assert_eq!(good.as_ref(), Some(&found));
         assert_eq!(found.evidence, Some(place));
         let prune = || wait(db.store.write(write(), |tx| run::prune_runs(tx, Timestamp(NOON + 60), 50))).expect("pruned");
         assert_eq!((prune(), prune(), prune()), (50, 10, 0));

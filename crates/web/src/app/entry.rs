@@ -34,7 +34,7 @@ const MOST_REMEMBERED: usize = 10_000;
 pub(crate) struct Attempts(Arc<Mutex<BTreeMap<String, Vec<Timestamp>>>>);
 
 impl Attempts {
-    fn failed(&self, email: &str, now: Timestamp) {
+    pub(super) fn failed(&self, email: &str, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, times| times.last().is_some_and(|last| last.plus(WINDOW) > now));
         if all.len() < MOST_REMEMBERED {
@@ -44,7 +44,7 @@ impl Attempts {
         }
     }
 
-    fn too_many(&self, email: &str, now: Timestamp) -> bool {
+    pub(super) fn too_many(&self, email: &str, now: Timestamp) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.len() >= MOST_REMEMBERED
             || all.get(&email.to_lowercase()).is_some_and(|times| times.iter().filter(|at| at.plus(WINDOW) > now).count() >= MOST_FAILURES)
@@ -88,12 +88,12 @@ pub(crate) struct Credentials {
 /// What is verified where nobody has the address: as much work as for one that somebody has.
 static NOBODYS: LazyLock<String> = LazyLock::new(|| hash_with(b"sixteen-bytes-16", "nobody's password").unwrap_or_default());
 
-fn hash_with(salt: &[u8], password: &str) -> Option<String> {
+pub(super) fn hash_with(salt: &[u8], password: &str) -> Option<String> {
     let salt = SaltString::encode_b64(salt).ok()?;
     Some(Argon2::default().hash_password(password.as_bytes(), &salt).ok()?.to_string())
 }
 
-fn is_right(hash: &str, password: &str) -> bool {
+pub(super) fn is_right(hash: &str, password: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|known| Argon2::default().verify_password(password.as_bytes(), &known).is_ok())
 }
 

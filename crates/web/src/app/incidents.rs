@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use allclear_domain::apitest::difference::Difference;
 use allclear_domain::delivery::{Purpose, Status};
 use allclear_domain::incident::{Incident, LogKind, Paging, Priority, ResolveReason, State as Standing, Urgency};
 use allclear_domain::{IncidentId, PersonId, RunId, Span};
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 use super::evidence::Evidence;
 use super::guard::{Viewer, failed};
+use super::tests::differences;
 use super::{Clock, Moment, Shell};
 use crate::{Web, page};
 
@@ -139,6 +141,7 @@ struct Page {
     run: Option<String>,
     evidence: Option<Evidence>,
     evidence_gone: bool,
+    differences: Vec<Difference>,
     entries: Vec<Entry>,
     told: Vec<Told>,
     changes: Vec<(String, String)>,
@@ -174,34 +177,39 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         Ok(found) => found,
         Err(error) => return failed(&error),
     };
-    let (report, gone) = match &found.incident.run {
+    let report = match &found.incident.run {
         Some(run) => report(&web, &who, run).await,
-        None => (None, false),
+        None => Kept::default(),
     };
     let open = view::open_counts(&web.store, &actor).await.map(|counts| counts.values().map(|c| c.triggered + c.acknowledged).sum());
     match open {
-        Ok(open) => page::app(StatusCode::OK, &Page::new(&web, &who, &found, report, gone, open)),
+        Ok(open) => page::app(StatusCode::OK, &Page::new(&web, &who, &found, report, open)),
         Err(error) => failed(&error),
     }
 }
 
 /// What was kept of the run that opened it.
-async fn report(web: &Web, who: &allclear_ops::session::SignedIn, run: &RunId) -> (Option<Evidence>, bool) {
+async fn report(web: &Web, who: &allclear_ops::session::SignedIn, run: &RunId) -> Kept {
     match view::show_run(&web.store, &web.evidence, &who.actor(), run).await {
-        Ok(found) => (found.report.as_ref().map(Evidence::of), found.report.is_none()),
-        Err(_) => (None, true),
+        Ok(found) => Kept {
+            evidence: found.report.as_ref().map(Evidence::of),
+            gone: found.report.is_none(),
+            differences: differences(web, who, &found).await,
+        },
+        Err(_) => Kept { gone: true, ..Kept::default() },
     }
 }
 
+/// What is left of the run that opened an incident.
+#[derive(Default)]
+struct Kept {
+    evidence: Option<Evidence>,
+    gone: bool,
+    differences: Vec<Difference>,
+}
+
 impl Page {
-    fn new(
-        web: &Web,
-        who: &allclear_ops::session::SignedIn,
-        found: &IncidentView,
-        evidence: Option<Evidence>,
-        evidence_gone: bool,
-        open: i64,
-    ) -> Self {
+    fn new(web: &Web, who: &allclear_ops::session::SignedIn, found: &IncidentView, kept: Kept, open: i64) -> Self {
         let (names, clock, incident) = (Names::of(&web.store), Clock::of(&web.store, who), &found.incident);
         let catalog = web.store.catalog();
         let mut people: Vec<String> =
@@ -232,8 +240,9 @@ impl Page {
             why,
             components: found.components.iter().map(|component| names.component(component)).collect(),
             run: incident.run.as_ref().map(|run| run.0.clone()),
-            evidence,
-            evidence_gone,
+            evidence: kept.evidence,
+            evidence_gone: kept.gone,
+            differences: kept.differences,
             entries: found.log.iter().rev().map(entry).collect(),
             told: found.deliveries.iter().map(|stored| Told::new(stored, &names, &clock)).collect(),
             changes: found.changes.iter().map(|change| (clock.time(change.at), change.summary.clone())).collect(),

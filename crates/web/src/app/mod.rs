@@ -1,24 +1,31 @@
 //! The app: what a responder needs. Every page works without a script; forms post and answer with a redirect.
 
+pub(crate) mod account;
+pub(crate) mod editor;
 pub(crate) mod entry;
 pub(crate) mod evidence;
 pub(crate) mod guard;
 pub(crate) mod incidents;
+pub(crate) mod live;
 pub(crate) mod overview;
+pub(crate) mod pages;
 pub(crate) mod tests;
 
 use allclear_domain::Timestamp;
 use allclear_domain::oncall;
+use allclear_ops::OpsError;
 use allclear_ops::session::SignedIn;
+use allclear_ops::view;
 use allclear_store::Store;
 use jiff::tz::TimeZone;
 
-use crate::assets;
+use crate::{Web, assets};
 
 /// What every page of the app has around it.
 pub(crate) struct Shell {
     pub(crate) title: String,
     pub(crate) style: &'static str,
+    pub(crate) script: &'static str,
     /// Which of the rooms is open.
     pub(crate) room: &'static str,
     pub(crate) name: String,
@@ -30,7 +37,15 @@ pub(crate) struct Shell {
 impl Shell {
     pub(crate) fn new(title: impl Into<String>, room: &'static str, who: &SignedIn, open: i64) -> Self {
         let can_act = who.actor().may(allclear_ops::Permission::IncidentsWrite);
-        Self { title: title.into(), style: assets::style_path(), room, name: who.name.clone(), can_act, open }
+        Self {
+            title: title.into(),
+            style: assets::style_path(),
+            script: assets::script_path(),
+            room,
+            name: who.name.clone(),
+            can_act,
+            open,
+        }
     }
 }
 
@@ -75,6 +90,12 @@ impl Clock {
         let form = if at.date() == now.date() { "%H:%M:%S" } else { "%-d %b %H:%M" };
         at.strftime(form).to_string()
     }
+}
+
+/// How many incidents are open, for the number beside their room.
+pub(crate) async fn open_incidents(web: &Web, who: &SignedIn) -> Result<i64, OpsError> {
+    let counts = view::open_counts(&web.store, &who.actor()).await?;
+    Ok(counts.values().map(|count| count.triggered + count.acknowledged).sum())
 }
 
 /// A span in its largest unit.

@@ -1,9 +1,11 @@
 //! Tests: the list, one with its latest runs, and one run step by step.
 
+use allclear_domain::apitest::difference::{self, Difference};
 use allclear_domain::apitest::document::Test;
+use allclear_domain::apitest::report::Verdict;
 use allclear_domain::catalog::Kind;
-use allclear_domain::{RunId, TestId};
-use allclear_ops::view;
+use allclear_domain::{RunId, TestId, Timestamp};
+use allclear_ops::{Permission, view};
 use allclear_store::record::run::Run;
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -13,7 +15,7 @@ use serde::Deserialize;
 
 use super::evidence::Evidence;
 use super::guard::{Viewer, failed};
-use super::{Clock, Moment, Shell};
+use super::{Clock, Moment, Shell, open_incidents};
 use crate::{Web, page};
 
 /// Tests on one page of the list.
@@ -22,6 +24,9 @@ const ON_A_PAGE: usize = 100;
 /// Runs that a test's page shows.
 const RUNS_SHOWN: u32 = 60;
 
+/// Stretches of slots that did not run, as a test's page shows them.
+const MISSED_SHOWN: u32 = 20;
+
 struct Row {
     id: String,
     name: String,
@@ -29,6 +34,31 @@ struct Row {
     state: &'static str,
     class: &'static str,
     schedules: String,
+    last: Option<Moment>,
+    spark: Vec<Spark>,
+}
+
+/// A run in the small picture of a list: 6 wide, up to 24 high.
+struct Spark {
+    x: usize,
+    y: u32,
+    height: u32,
+    passed: bool,
+}
+
+/// Runs that the small picture shows.
+const SPARKS: usize = 12;
+
+fn sparks(runs: &[(bool, u32, Timestamp)]) -> Vec<Spark> {
+    const STEP: usize = 6;
+    const HIGH: u32 = 24;
+    let shown = &runs[runs.len().saturating_sub(SPARKS)..];
+    let slowest = shown.iter().map(|(_, took, _)| *took).max().unwrap_or(0).max(1);
+    let spark = |(n, (passed, took, _)): (usize, &(bool, u32, Timestamp))| {
+        let height = u32::try_from(u64::from(*took) * u64::from(HIGH) / u64::from(slowest)).unwrap_or(HIGH).max(3);
+        Spark { x: n * STEP, y: HIGH - height, height, passed: *passed }
+    };
+    shown.iter().enumerate().map(spark).collect()
 }
 
 #[derive(Template)]
@@ -38,6 +68,7 @@ struct List {
     rows: Vec<Row>,
     total: usize,
     query: String,
+    can_configure: bool,
     /// Where the next page begins.
     next: Option<usize>,
 }
@@ -78,24 +109,25 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
             ("no open alert", "good")
         };
         let (id, name, bucket) = (resource.id.clone(), test.name.clone(), test.bucket.clone());
-        rows.push(Row { id, name, bucket, state, class, schedules: schedules(test) });
+        rows.push(Row { id, name, bucket, state, class, schedules: schedules(test), last: None, spark: vec![] });
     }
     rows.sort_by_key(|row| (row.state != "failing", row.name.to_lowercase()));
+    let clock = Clock::of(&web.store, &who);
+    let fill = |row: Row| {
+        let runs = web.runs.recent(&TestId::from(row.id.as_str()));
+        Row { last: runs.last().map(|(_, _, at)| clock.moment(*at)), spark: sparks(&runs), ..row }
+    };
     let total = rows.len();
     let next = wanted.from.saturating_add(ON_A_PAGE);
     let view = List {
         shell: Shell::new("Tests", "tests", &who, open),
-        rows: rows.into_iter().skip(wanted.from).take(ON_A_PAGE).collect(),
+        rows: rows.into_iter().skip(wanted.from).take(ON_A_PAGE).map(fill).collect(),
+        can_configure: actor.may(Permission::ConfigWrite),
         total,
         query: wanted.q,
         next: (next < total).then_some(next),
     };
     page::app(StatusCode::OK, &view)
-}
-
-async fn open_incidents(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<i64, allclear_ops::OpsError> {
-    let counts = view::open_counts(&web.store, &who.actor()).await?;
-    Ok(counts.values().map(|count| count.triggered + count.acknowledged).sum())
 }
 
 #[derive(Template)]
@@ -108,8 +140,23 @@ struct TestPage {
     notifies: Vec<(String, String)>,
     runs: Vec<RunRow>,
     chart: Vec<Bar>,
+    percentiles: Vec<(&'static str, String)>,
     slowest: String,
-    median: String,
+    id: String,
+    environments: Vec<String>,
+    paused: Option<Moment>,
+    is_ours: bool,
+    source: Option<String>,
+    can_configure: bool,
+    missed: Vec<Missed>,
+}
+
+/// Slots in a row that did not run, or ran late.
+struct Missed {
+    at: Moment,
+    slots: i64,
+    environment: String,
+    reason: String,
 }
 
 struct RunRow {
@@ -150,7 +197,15 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
     });
     let mut times: Vec<i64> = runs.iter().map(took_us).collect();
     times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or(0);
+    let percentile = |share: usize| times.get(times.len() * share / 100).or(times.last()).copied().map_or_else(String::new, milliseconds);
+    let missed = match view::missed_slots(&web.store, &who.actor(), &id, MISSED_SHOWN).await {
+        Ok(missed) => missed,
+        Err(error) => return failed(&error),
+    };
+    let source = catalog.get(Kind::Test, id.as_str()).and_then(|resource| resource.source.clone());
+    let mut environments: Vec<String> = test.schedules.iter().map(|schedule| schedule.environment.clone()).collect();
+    environments.sort();
+    environments.dedup();
     let view = TestPage {
         shell: Shell::new(test.name.clone(), "tests", &who, open),
         name: test.name.clone(),
@@ -159,7 +214,22 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         notifies: notifies.collect(),
         chart: chart(&runs, times.last().copied().unwrap_or(1), &clock),
         slowest: milliseconds(times.last().copied().unwrap_or(0)),
-        median: milliseconds(median),
+        percentiles: vec![("median", percentile(50)), ("95 %", percentile(95)), ("99 %", percentile(99))],
+        id: id.0.clone(),
+        environments,
+        paused: test.paused_until.filter(|until| *until > web.store.now()).map(|until| clock.moment(until)),
+        is_ours: source.is_none(),
+        source,
+        can_configure: who.actor().may(Permission::ConfigWrite),
+        missed: missed
+            .iter()
+            .map(|one| Missed {
+                at: clock.moment(one.first),
+                slots: one.slots,
+                environment: one.environment.clone(),
+                reason: one.reason.clone(),
+            })
+            .collect(),
         runs: runs.iter().map(|run| RunRow::new(run, &clock)).collect(),
     };
     page::app(StatusCode::OK, &view)
@@ -212,6 +282,7 @@ struct RunPage {
     took: String,
     judged: String,
     evidence: Option<Evidence>,
+    differences: Vec<Difference>,
 }
 
 /// `GET /runs/{id}`
@@ -220,10 +291,15 @@ pub(crate) async fn run(State(web): State<Web>, Viewer(who): Viewer, Path(id): P
         Ok(found) => found,
         Err(error) => return failed(&error),
     };
+    let open = match open_incidents(&web, &who).await {
+        Ok(open) => open,
+        Err(error) => return failed(&error),
+    };
+    let differences = differences(&web, &who, &found).await;
     let (run, clock, catalog) = (&found.run, Clock::of(&web.store, &who), web.store.catalog());
     let test = catalog.test(&run.test).map_or_else(|| run.test.0.clone(), |test| test.name.clone());
     let view = RunPage {
-        shell: Shell::new(format!("A run of {test}"), "tests", &who, 0),
+        shell: Shell::new(format!("A run of {test}"), "tests", &who, open),
         test,
         environment: run.environment.clone(),
         location: run.location.0.clone(),
@@ -233,6 +309,15 @@ pub(crate) async fn run(State(web): State<Web>, Viewer(who): Viewer, Path(id): P
         took: format!("{} ms", run.finished_at.since(run.started_at).as_millis()),
         judged: run.judged.clone(),
         evidence: found.report.as_ref().map(Evidence::of),
+        differences,
     };
     page::app(StatusCode::OK, &view)
+}
+
+/// How a run that did not pass differs from the last good one; nothing where there is none to compare with.
+pub(crate) async fn differences(web: &Web, who: &allclear_ops::session::SignedIn, found: &view::RunView) -> Vec<Difference> {
+    let Some(report) = found.report.as_ref().filter(|report| report.verdict != Verdict::Passed) else { return vec![] };
+    // A page is worth more without its comparison than an error.
+    let good = view::good_run_before(&web.store, &web.evidence, &who.actor(), &found.run).await.ok().flatten();
+    good.map_or_else(Vec::new, |good| difference::differences(&good, report))
 }

@@ -1,0 +1,44 @@
+//! Pictures of every page, wide and narrow, light and dark: to be looked at, and for the README.
+
+use std::path::PathBuf;
+
+use crate::chromium::Chromium;
+use crate::scene::Scene;
+
+/// The two widths at which pages are looked at: a desk, and a telephone.
+pub const WIDTHS: [u32; 2] = [1280, 390];
+
+/// What may be said on the command line.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the pictures go.
+    #[arg(long, default_value = "docs/pictures")]
+    out: PathBuf,
+}
+
+/// Takes pictures of every page of a demo whose API is broken.
+///
+/// # Errors
+/// A page that does not come, or a folder that cannot be written to.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let folder = &args.out;
+    std::fs::create_dir_all(folder)?;
+    let scene = Scene::start()?;
+    let mut browser = Chromium::start()?;
+    scene.break_it(&mut browser)?;
+    let mut pages: Vec<(&str, String)> =
+        scene.pages(&mut browser)?.into_iter().map(|(name, path)| (name, format!("{}{path}", scene.app))).collect();
+    pages.push(("stage", scene.stage.clone()));
+    for (name, url) in &pages {
+        for width in WIDTHS {
+            for dark in [false, true] {
+                browser.look(width, dark)?;
+                browser.open(url)?;
+                let file = folder.join(format!("{name}-{width}-{}.png", if dark { "dark" } else { "light" }));
+                std::fs::write(&file, browser.picture()?)?;
+            }
+        }
+        println!("{name}");
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! The demo as a visitor has it in a browser, and every page that there is in it.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::binary::{path, wait};
+use crate::chromium::Chromium;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running demo.
+pub struct Scene {
+    child: Child,
+    _folder: tempfile::TempDir,
+    /// Where the stage is.
+    pub stage: String,
+    /// The link that signs in as the owner.
+    pub enter: String,
+    /// Where AllClear is.
+    pub app: String,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+impl Scene {
+    /// Starts the demo.
+    ///
+    /// # Errors
+    /// A demo that does not start.
+    pub fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let said = folder.path().join("said.txt");
+        let child = Command::new(path()?)
+            .args(["demo", "--listen", "127.0.0.1:0"])
+            .stdout(std::fs::File::create(&said)?)
+            .stderr(Stdio::null())
+            .spawn()?;
+        let text = || std::fs::read_to_string(&said).unwrap_or_default();
+        wait(PATIENCE, || text().contains("--script"));
+        let text = text();
+        let urls: Vec<String> = text.split_whitespace().filter(|word| word.starts_with("http://")).map(str::to_owned).collect();
+        let [stage, enter, public] = <[String; 3]>::try_from(urls).ok().context("the demo does not say where it is")?;
+        let app = public.trim_end_matches("/status/synq").to_owned();
+        Ok(Self { child, _folder: folder, stage, enter, app })
+    }
+
+    /// Signs the browser in, breaks the API, and waits until everybody has heard of it.
+    ///
+    /// # Errors
+    /// A loop that does not close.
+    pub fn break_it(&self, browser: &mut Chromium) -> anyhow::Result<()> {
+        browser.open(&self.enter)?;
+        browser.until("document.title.startsWith('Overview')")?;
+        browser.open(&self.stage)?;
+        browser.evaluate("[...document.querySelectorAll('button')].find(b => b.value === 'wrong_json').click()")?;
+        browser.until("document.querySelector('.bubbles li') !== null && document.querySelector('.messages li') !== null")?;
+        browser.open(&format!("{}/incidents", self.app))?;
+        browser.until("document.querySelector('a[href^=\"/incidents/Q\"]') !== null")
+    }
+
+    /// Every page of the app and of the status page, by name: the first incident, test, run, page, component and public
+    /// incident that there are.
+    ///
+    /// # Errors
+    /// A page without the link that should stand on it.
+    pub fn pages(&self, browser: &mut Chromium) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let mut link = |on: &str, start: &str| -> anyhow::Result<String> {
+            browser.open(&format!("{}{on}", self.app))?;
+            let query = format!("document.querySelector('main a[href^=\"{start}\"]')");
+            browser.until(&format!("{query} !== null"))?;
+            Ok(browser.evaluate(&format!("{query}.getAttribute('href')"))?.as_str().unwrap_or_default().to_owned())
+        };
+        let incident = link("/incidents", "/incidents/Q")?;
+        let test = link("/tests", "/tests/")?;
+        let run = link(&test, "/runs/")?;
+        let page = link("/pages", "/pages/")?;
+        let component = link(&page, "/components/")?;
+        let public = link(&page, "/public-incidents/")?;
+        let shown = public.replace("/public-incidents/", "/status/synq/incidents/");
+        Ok(vec![
+            ("overview", "/".to_owned()),
+            ("incidents", "/incidents".to_owned()),
+            ("incident", incident),
+            ("tests", "/tests".to_owned()),
+            ("test", test.clone()),
+            ("test-as-yaml", format!("{test}/edit")),
+            ("new-test", "/new-test".to_owned()),
+            ("run", run),
+            ("status-pages", "/pages".to_owned()),
+            ("status-page-room", page),
+            ("component", component),
+            ("public-incident", public),
+            ("account", "/account".to_owned()),
+            ("sign-in", "/sign-in".to_owned()),
+            ("not-there", "/incidents/QNOTHING".to_owned()),
+            ("status-page", "/status/synq".to_owned()),
+            ("status-history", "/status/synq/history".to_owned()),
+            ("status-incident", shown),
+        ])
+    }
+}

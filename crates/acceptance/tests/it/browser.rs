@@ -1,0 +1,106 @@
+//! The pages in a real Chromium, as somebody at a desk, on a telephone, or with a keyboard alone meets them.
+
+use std::path::PathBuf;
+
+use allclear_acceptance::chromium::Chromium;
+use allclear_acceptance::pictures::WIDTHS;
+use allclear_acceptance::scene::Scene;
+
+/// The text of axe, which finds what keeps people from using a page. The test command says where it put it.
+fn axe() -> String {
+    let file = std::env::var_os("ALLCLEAR_TEST_AXE").map(PathBuf::from).expect("ALLCLEAR_TEST_AXE: `cargo xtask test` sets it");
+    std::fs::read_to_string(file).expect("axe")
+}
+
+fn broken() -> (Scene, Chromium) {
+    let scene = Scene::start().expect("a demo");
+    let mut browser = Chromium::start().expect("a browser");
+    scene.break_it(&mut browser).expect("the loop closes");
+    (scene, browser)
+}
+
+#[test]
+fn no_page_keeps_anybody_out_or_moves_sideways_in_either_theme_at_either_width() {
+    let (scene, mut browser) = broken();
+    let axe = axe();
+    let mut pages: Vec<(&str, String)> = scene.pages(&mut browser).expect("every page").into_iter().collect();
+    pages.iter_mut().for_each(|(_, path)| path.insert_str(0, &scene.app));
+    pages.push(("stage", scene.stage.clone()));
+    let mut found = Vec::new();
+    for (name, url) in &pages {
+        for (width, dark) in WIDTHS.into_iter().flat_map(|width| [(width, false), (width, true)]) {
+            browser.look(width, dark).expect("a size");
+            browser.open(url).expect("a page");
+            browser.evaluate(&axe).expect("axe");
+            // The status page within the stage is looked at by itself.
+            let run = "axe.run({ exclude: ['iframe'] }).then(r => r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).slice(0, 3).join(' ')))";
+            let violations = browser.evaluate(run).expect("a judgement");
+            for violation in violations.as_array().into_iter().flatten() {
+                found.push(format!("{name} {width} {dark}: {violation}"));
+            }
+            let sideways = browser.evaluate("document.scrollingElement.scrollWidth > window.innerWidth").expect("a width");
+            if sideways == true {
+                found.push(format!("{name} {width}: wider than its window"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn an_open_page_shows_what_happens_without_a_reload_and_keeps_what_is_being_typed() {
+    let (scene, mut browser) = broken();
+    let pages = scene.pages(&mut browser).expect("every page");
+    let incident = pages.iter().find(|(name, _)| *name == "incident").map(|(_, path)| path.clone()).expect("an incident");
+    browser.open(&format!("{}{incident}", scene.app)).expect("the incident");
+    browser.evaluate("window.stays = true; document.querySelector('input[name=text]').value = 'half a sen'").expect("typed");
+    let other = "fetch(location.href, { method: 'POST', body: new URLSearchParams({ act: 'acknowledge' }) }).then(r => r.ok)";
+    assert_eq!(browser.evaluate(other).expect("acknowledged by another window"), true);
+    browser.until("document.querySelector('.lead').innerText.includes('has it')").expect("the page says so");
+    assert_eq!(browser.evaluate("window.stays === true && document.querySelector('input[name=text]').value").expect("kept"), "half a sen");
+}
+
+#[test]
+fn a_keyboard_alone_acknowledges_and_a_thumb_on_a_telephone_resolves() {
+    let (scene, mut browser) = broken();
+    let pages = scene.pages(&mut browser).expect("every page");
+    let incident = pages.iter().find(|(name, _)| *name == "incident").map(|(_, path)| path.clone()).expect("an incident");
+    browser.look(1280, false).expect("a desk");
+    browser.open(&format!("{}{incident}", scene.app)).expect("the incident");
+    let mut steps = 0;
+    while browser.evaluate("document.activeElement.innerText").expect("a focus") != "Acknowledge" {
+        browser.press("Tab").expect("a key");
+        steps += 1;
+        assert!(steps < 30, "the button is not reached");
+    }
+    browser.press("Enter").expect("a key");
+    browser
+        .until("document.querySelector('.lead') !== null && document.querySelector('.lead').innerText.includes('has it')")
+        .expect("acknowledged");
+    browser.look(390, true).expect("a telephone");
+    browser.open(&format!("{}{incident}", scene.app)).expect("the incident");
+    browser.tap("[...document.querySelectorAll('button')].find(b => b.innerText === 'Resolve')").expect("a tap");
+    browser
+        .until("document.querySelector('.lead') !== null && document.querySelector('.lead').innerText.includes('resolved')")
+        .expect("resolved");
+}
+
+#[test]
+fn a_visitor_of_the_stage_breaks_the_api_answers_by_text_and_everything_returns() {
+    let (scene, mut browser) = broken();
+    browser.open(&scene.stage).expect("the stage");
+    let press = |browser: &mut Chromium, value: &str| {
+        let click = format!("[...document.querySelectorAll('button')].find(b => b.value === '{value}').click()");
+        browser.evaluate(&click).expect("pressed");
+    };
+    let says = |word: &str| format!("[...document.querySelectorAll('.bubbles li')].some(li => li.innerText.includes('{word}'))");
+    browser.until(&says("ALERT")).expect("a text comes");
+    press(&mut browser, "4");
+    browser
+        .until("[...document.querySelectorAll('.messages li')].some(li => li.innerText.includes('has it'))")
+        .expect("Slack shows who has it");
+    press(&mut browser, "healthy");
+    browser.until(&says("All clear")).expect("the all-clear comes");
+    browser.open(&format!("{}/status/synq", scene.app)).expect("the status page");
+    browser.until("document.querySelector('h1').innerText === 'All Systems Operational'").expect("customers see it");
+}

@@ -1,0 +1,268 @@
+//! The rooms of the app beyond incidents: status pages by hand, writing tests, one's account, pages that stay as things are.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use allclear_acceptance::binary::{get, wait};
+use allclear_stage::live::Switch;
+
+use super::app::{PASSWORD, link_to, nobody, owner, up};
+use super::binary::{Ground, PATIENCE};
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let encoded = |text: &str| {
+        let byte = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        text.bytes().map(byte).collect::<String>()
+    };
+    let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    pairs.join("&")
+}
+
+#[test]
+fn a_component_set_by_hand_stays_until_it_is_given_back() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let path = link_to("/pages/", &ada.get("/pages").body);
+    let component = link_to("/components/", &ada.get(&path).body);
+    let id = component.trim_start_matches("/components/").to_owned();
+    let public = |word: &str| get(ground.addr, "/status/synq/api/v2/components.json").is_some_and(|(_, body)| body.contains(word));
+    assert_eq!(ada.post(&path, &form(&[("act", "set"), ("component", &id), ("status", "partial_outage")])).status, 303);
+    assert!(wait(PATIENCE, || public("\"partial_outage\"")), "customers see what was set");
+    ground.world.live.player().turn(Switch::WrongJson);
+    assert!(wait(PATIENCE, || ada.get(&path).body.contains("the rules propose Degraded performance")), "{}", ada.get(&path).body);
+    assert!(public("\"partial_outage\""), "an incident does not take it over");
+    let history = ada.get(&component).body;
+    assert!(history.contains("set by hand: Ada in the app") && history.contains("Partial outage"), "{history}");
+    assert_eq!(ada.post(&path, &form(&[("act", "automatic"), ("component", &id)])).status, 303);
+    assert!(wait(PATIENCE, || public("\"degraded_performance\"")), "the open incident decides again");
+    ground.world.live.player().turn(Switch::Healthy);
+    assert!(wait(PATIENCE, || public("\"operational\"") && !public("\"degraded_performance\"")));
+    let nonsense = ada.post(&path, &form(&[("act", "set"), ("component", "nothing"), ("status", "operational")]));
+    assert_eq!(nonsense.status, 404);
+}
+
+#[test]
+fn a_public_incident_is_previewed_published_updated_and_resolved_by_hand() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let path = link_to("/pages/", &ada.get("/pages").body);
+    let id = link_to("/components/", &ada.get(&path).body).trim_start_matches("/components/").to_owned();
+    let chosen = format!("component-{id}");
+    let words = |act: &str, stage: &str, body: &str, status: &str| {
+        form(&[("act", act), ("name", "Streams stutter"), ("stage", stage), ("body", body), (chosen.as_str(), status)])
+    };
+    let unresolved = || get(ground.addr, "/status/synq/api/v2/incidents/unresolved.json").map_or_else(String::new, |(_, body)| body);
+    let preview = ada.post(&path, &words("preview", "investigating", "We *look* into <b>it</b>.", "degraded_performance"));
+    assert!(preview.body.contains("We <em>look</em> into &lt;b&gt;it&lt;/b&gt;."), "{}", preview.body);
+    assert!(!unresolved().contains("Streams stutter"), "a preview publishes nothing");
+    let empty = ada.post(&path, &words("open", "investigating", "  ", "keep"));
+    assert!(empty.status == 422 && empty.body.contains("Say something to your customers"), "{}", empty.body);
+    let opened = ada.post(&path, &words("open", "investigating", "We *look* into it.", "degraded_performance"));
+    assert_eq!(opened.status, 303, "{}", opened.body);
+    assert!(wait(PATIENCE, || unresolved().contains("Streams stutter")));
+    assert!(unresolved().contains("\"impact\":\"minor\"") && unresolved().contains("\"degraded_performance\""), "{}", unresolved());
+    let page = get(ground.addr, "/status/synq").map_or_else(String::new, |(_, body)| body);
+    assert!(page.contains("<em>look</em>"), "{page}");
+    let one = opened.location().to_owned();
+    assert_eq!(ada.post(&one, &form(&[("act", "update"), ("stage", "identified"), ("body", "Found it.")])).status, 303);
+    assert!(wait(PATIENCE, || unresolved().contains("Found it.")));
+    assert_eq!(ada.post(&one, &form(&[("act", "automatic")])).status, 422, "no rule opened it");
+    let over = form(&[("act", "update"), ("stage", "resolved"), ("body", "Over."), (chosen.as_str(), "automatic")]);
+    assert_eq!(ada.post(&one, &over).status, 303);
+    assert!(wait(PATIENCE, || !unresolved().contains("Streams stutter")));
+    let summary = get(ground.addr, "/status/synq/api/v2/summary.json").map_or_else(String::new, |(_, body)| body);
+    assert!(summary.contains("All Systems Operational"), "{summary}");
+    let late = ada.post(&one, &form(&[("act", "update"), ("stage", "monitoring"), ("body", "Again.")]));
+    assert!(late.status == 422 || late.status == 303 && !unresolved().contains("Again."), "what is over stays over");
+}
+
+#[test]
+fn rules_are_added_and_removed_but_not_those_that_files_own() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let path = link_to("/pages/", &ada.get("/pages").body);
+    let room = ada.get(&path).body;
+    assert!(room.contains("owned by the files"), "{room}");
+    let value_of = |page: &str, select: &str, label: &str| {
+        let options =
+            page.split(&format!("<select name=\"{select}\">")).nth(1).and_then(|rest| rest.split("</select>").next()).expect("a select");
+        let option = options.split("<option value=\"").find(|option| option.contains(label)).expect("an option");
+        option.split('"').next().unwrap_or_default().to_owned()
+    };
+    let component = link_to("/components/", &room).trim_start_matches("/components/").to_owned();
+    let streams = value_of(&room, "service", "Streams");
+    let owned = ada.post(&format!("{path}/rules"), &form(&[("service", &streams), ("component", &component), ("high", "major_outage")]));
+    assert!(owned.status == 422 && owned.body.contains("is owned by the files"), "{}", owned.body);
+    let nothing = ada.post(&format!("{path}/rules"), &form(&[("service", "PNOTHING"), ("component", &component)]));
+    assert_eq!(nothing.status, 422, "{}", nothing.body);
+    let slow = ada.post(&format!("{path}/rules"), &form(&[("service", &streams), ("component", &component), ("delay", "soon")]));
+    assert!(slow.body.contains("is no time"), "{}", slow.body);
+}
+
+const WRITTEN: &str = "kind: test\nname: Written here\nenvironments: { default: { variables: { base: \"BASE\" } } }\nschedules: [{ every: 1h }]\nsteps:\n  - request: \"GET {{base}}/streams\"\n    assert: [{ source: status, comparison: equal_number, value: 200 }]\n";
+
+#[test]
+fn a_test_is_written_checked_tried_kept_run_and_paused() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    assert!(ada.get("/new-test").body.contains("kind: test"));
+    let wrong = WRITTEN.replace("comparison: equal_number", "comparison: equal_numbr");
+    let checked = ada.post("/new-test", &form(&[("act", "keep"), ("text", &wrong)]));
+    assert!(checked.status == 422 && checked.body.contains("^^^^") && checked.body.contains("equal_number"), "{}", checked.body);
+    let text = WRITTEN.replace("BASE", "http://127.0.0.1:9");
+    let tried = ada.post("/new-test", &form(&[("act", "try"), ("text", &text)]));
+    assert!(tried.status == 200 && tried.body.contains("How it went in default") && tried.body.contains("fail"), "{}", tried.body);
+    assert!(!ada.get("/tests").body.contains("Written here"), "a try keeps nothing");
+    let kept = ada.post("/new-test", &form(&[("act", "keep"), ("text", &text)]));
+    assert_eq!(kept.status, 303, "{}", kept.body);
+    let path = kept.location().to_owned();
+    assert!(wait(PATIENCE, || ada.get(&path).body.contains("state fail")), "it runs at once: {}", ada.get(&path).body);
+    let before = ada.get(&path).body.matches("state fail").count();
+    assert!(wait(PATIENCE, || ada.post(&path, &form(&[("act", "run"), ("environment", "default")])).status == 303));
+    assert!(wait(PATIENCE, || ada.get(&path).body.matches("state fail").count() > before), "one more run is there");
+    assert_eq!(ada.post(&path, &form(&[("act", "run"), ("environment", "nowhere")])).status, 409);
+    let edited = text.replace("Written here", "Written anew");
+    assert_eq!(ada.post(&format!("{path}/edit"), &form(&[("act", "keep"), ("text", &edited)])).status, 303);
+    assert!(ada.get(&path).body.contains("<h1>Written anew</h1>"));
+    assert_eq!(ada.post(&format!("{path}/pause"), &form(&[("act", "pause"), ("span", "1h")])).status, 303);
+    assert!(ada.get(&path).body.contains("paused") && ada.get("/tests?q=anew").body.contains("paused"));
+    assert_eq!(ada.post(&format!("{path}/pause"), &form(&[("act", "go-on")])).status, 303);
+    assert!(!ada.get(&path).body.contains("it goes on"));
+    let of_files = link_to("/tests/", &ada.get("/tests?q=Live+Streaming").body);
+    let refused = ada.post(&format!("{of_files}/pause"), &form(&[("act", "pause"), ("span", "1h")]));
+    assert!(refused.status == 422 && refused.body.contains("owned by the files"), "{}", refused.body);
+}
+
+#[test]
+fn a_new_password_ends_every_other_session() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let mut elsewhere = nobody(&ground);
+    assert_eq!(elsewhere.post("/sign-in", &format!("email=ada%40synq.example&password={PASSWORD}")).status, 303);
+    let wrong = ada.post("/account", &form(&[("act", "password"), ("old", "not it at all"), ("new", "another battery")]));
+    assert!(wrong.status == 422 && wrong.body.contains("The present password is not right."), "{}", wrong.body);
+    assert_eq!(elsewhere.get("/account").status, 200);
+    let before = ada.cookie.clone();
+    let right = PASSWORD.replace('+', " ");
+    assert_eq!(ada.post("/account", &form(&[("act", "password"), ("old", &right), ("new", "another battery")])).status, 303);
+    assert_ne!(ada.cookie, before, "the session's value is another one");
+    assert_eq!((ada.get("/account").status, elsewhere.get("/account").status), (200, 401));
+    assert_eq!(elsewhere.post("/sign-in", "email=ada%40synq.example&password=another+battery").status, 303);
+    assert_eq!(ada.post("/account", &form(&[("act", "end")])).status, 303);
+    assert_eq!((ada.get("/account").status, elsewhere.get("/account").status), (200, 401));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a browser's own socket, which is read while it is open")]
+fn an_open_page_hears_of_a_change_and_no_longer_than_its_session_lasts() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let mut stream = TcpStream::connect(ground.addr).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a patience");
+    let cookie = ada.cookie.clone().unwrap_or_default();
+    write!(stream, "GET /live HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\n\r\n", ground.addr).expect("sent");
+    let mut heard = String::new();
+    let mut some = [0; 1024];
+    while !heard.contains("event: changed") {
+        let count = stream.read(&mut some).expect("something comes");
+        assert!(count > 0, "it ended: {heard}");
+        heard.push_str(&String::from_utf8_lossy(&some[..count]));
+    }
+    assert!(heard.contains("text/event-stream"), "{heard}");
+    assert_eq!(ada.post("/sign-out", "").status, 303);
+    let mut rest = Vec::new();
+    let ended = stream.read_to_end(&mut rest);
+    assert!(ended.is_ok() && String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "{ended:?}");
+}
+
+/// Two hundred texts that would be markup, script or a way out of an attribute, if somebody forgot that they are text. Each
+/// carries its number.
+fn payloads() -> Vec<String> {
+    const CORES: &[&str] = &[
+        "<script>zq(N)</script>",
+        "<img src=x onerror=zq(N)>",
+        "\"><svg onload=zq(N)>",
+        "'><b id=zqN>",
+        "\" autofocus onfocus=zq(N) x=\"",
+        "</title><script>zq(N)</script>",
+        "</textarea><script>zq(N)</script>",
+        "<iframe srcdoc='<script>zq(N)</script>'>",
+        "<a href=\"javascript:zq(N)\">zqN</a>",
+        "<!--zqN--><p>",
+        "<style>*{x:zqN}</style>",
+        "<form action=//zqN.example><input name=a>",
+        "<base href=//zqN.example>",
+        "<meta http-equiv=refresh content='0;url=//zqN.example'>",
+        "{{zqN}}<u>",
+        "[zqN](javascript:zq(N))<i>",
+        "![zqN](x\" onerror=\"zq(N))<i>",
+        "<scr<script>ipt>zq(N)</scr</script>ipt>",
+        "<math><mtext></p><img src=x onerror=zq(N)>",
+        "<details open ontoggle=zq(N)>",
+    ];
+    let around = ["X", " X", "X ", "a X b", "&lt;X", "&X;", "*X*", "`X`", "\u{202e}X", "X\u{0}X"];
+    let all = around.iter().flat_map(|around| CORES.iter().map(move |core| around.replace('X', core)));
+    all.enumerate().map(|(n, text)| text.replace('N', &n.to_string())).collect()
+}
+
+/// Whether a page shows a text otherwise than as text. Of a text only that part matters that markup could begin with.
+fn is_markup(page: &str, payload: &str) -> bool {
+    let tags = payload.split('<').skip(1).map(|rest| format!("<{}", rest.chars().take_while(|c| *c != '>').collect::<String>()));
+    tags.filter(|tag| tag.contains("zq")).any(|tag| page.contains(&tag))
+        || payload.split('"').skip(1).filter(|part| part.contains("=zq(")).any(|part| page.contains(&format!("\"{part}")))
+}
+
+#[test]
+fn nothing_that_people_or_programs_write_becomes_markup() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let keys = ground.say(&["integrations"]);
+    let key = keys.split_whitespace().find(|word| word.len() == 32).unwrap_or_else(|| panic!("no key in {keys}")).to_owned();
+    let room = link_to("/pages/", &ada.get("/pages").body);
+    let payloads = payloads();
+    assert_eq!(payloads.len(), 200);
+    let mut pages = vec![];
+    for (n, payload) in payloads.iter().enumerate() {
+        let details = serde_json::json!({ payload.as_str(): payload, "list": [payload] });
+        let event = serde_json::json!({ "routing_key": key, "event_action": "trigger", "dedup_key": format!("{n}"),
+            "payload": { "summary": payload, "source": payload, "severity": "critical", "custom_details": details } });
+        assert_eq!(ground.post("/v2/enqueue", &event), 202);
+        let declared = ada.post("/incidents", &form(&[("title", payload), ("service", "Streams"), ("details", payload)]));
+        let one = declared.location().to_owned();
+        assert!(one.starts_with("/incidents/Q"), "{}", declared.body);
+        assert_eq!(ada.post(&one, &form(&[("act", "note"), ("text", payload)])).status, 303);
+        pages.push((one.clone(), ada.get(&one).body));
+        pages.push(("search".to_owned(), ada.get(&format!("/tests?{}", form(&[("q", payload)]))).body));
+        pages.push(("sign-in".to_owned(), ada.post("/sign-in", &form(&[("email", payload), ("password", "x"), ("to", payload)])).body));
+        let yaml = format!("kind: test\nname: {}\n", serde_json::Value::String(payload.replace('\u{0}', "")));
+        pages.push(("editor".to_owned(), ada.post("/new-test", &form(&[("act", "check"), ("text", &yaml)])).body));
+        let said = [("act", "open"), ("name", payload.as_str()), ("stage", "investigating"), ("body", payload)];
+        if n % 10 == 0 {
+            let public = ada.post(&room, &form(&said)).location().to_owned();
+            pages.push((public.clone(), ada.get(&public).body));
+        } else {
+            let preview = ada.post(&room, &form(&[&[("act", "preview")], &said[1..]].concat())).body;
+            pages.push(("preview".to_owned(), preview));
+        }
+    }
+    for path in ["/", "/incidents", "/incidents?before=150", "/incidents?before=100", "/tests", &room] {
+        pages.push((path.to_owned(), ada.get(path).body));
+    }
+    let first = link_to("/incidents/Q", &ada.get("/incidents").body);
+    pages.push((first.clone(), ada.get(&first).body));
+    for path in ["/status/synq", "/status/synq/history", "/status/synq/history.atom", "/status/synq/history.rss"] {
+        pages.push((path.to_owned(), get(ground.addr, path).map_or_else(String::new, |(_, body)| body)));
+    }
+    for (path, page) in &pages {
+        let markup = payloads.iter().find(|payload| is_markup(page, payload));
+        assert!(markup.is_none(), "{markup:?} is markup on {path}:\n{page}");
+    }
+    assert!(pages.iter().any(|(_, page)| page.contains("&lt;script&gt;") || page.contains("&#60;script&#62;")), "they are shown at all");
+}

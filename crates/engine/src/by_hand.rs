@@ -1,0 +1,61 @@
+//! Runs that somebody asks for: a scheduled test now, or one that is being written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use allclear_domain::apitest::document::Test;
+use allclear_domain::apitest::report::RunReport;
+use allclear_domain::{LocationName, TestId};
+use allclear_probe::{Job, Mark, Scheduler};
+use tokio::sync::Semaphore;
+
+use crate::{Parts, assign};
+
+/// Tests that are tried out at the same time.
+const MOST_TRIED: usize = 4;
+
+/// Runs tests when somebody asks for it. Cheap to clone.
+#[derive(Clone)]
+pub struct ByHand {
+    parts: Parts,
+    scheduler: Scheduler,
+    places: Arc<Semaphore>,
+}
+
+impl ByHand {
+    pub(crate) fn new(parts: &Parts, scheduler: &Scheduler) -> Self {
+        Self { parts: parts.clone(), scheduler: scheduler.clone(), places: Arc::new(Semaphore::new(MOST_TRIED)) }
+    }
+
+    /// Runs a scheduled test now, besides its slots. Whether it was begun.
+    #[must_use]
+    pub fn run_now(&self, test: &TestId, environment: &str) -> bool {
+        self.scheduler.run_now(test, environment, &LocationName::from(assign::LOCAL))
+    }
+
+    /// The latest runs of a test since the start, oldest first.
+    #[must_use]
+    pub fn recent(&self, test: &TestId) -> Vec<Mark> {
+        self.scheduler.recent(test)
+    }
+
+    /// Runs a test that is being written; nothing is recorded. Nothing where too many are tried out already.
+    pub async fn try_out(&self, test: Test, environment: String) -> Option<RunReport> {
+        let _place = self.places.try_acquire().ok()?;
+        let location = LocationName::from(assign::LOCAL);
+        let guard = assign::guard_of(&self.parts.store.catalog(), &location);
+        let job = Job {
+            test_id: "".into(),
+            test: Arc::new(test),
+            environment,
+            overrides: BTreeMap::new(),
+            location,
+            guard,
+            canaries: vec![],
+            slot: None,
+            attempt: 1,
+            catalog_rev: 0,
+        };
+        Some(self.parts.runner.run(&job).await)
+    }
+}

@@ -1,0 +1,123 @@
+//! One's own password and sessions.
+
+use allclear_ops::OpsError;
+use allclear_ops::session::{self, LONGEST_PASSWORD, SHORTEST_PASSWORD, SignedIn};
+use askama::Template;
+use axum::Form;
+use axum::extract::State;
+use axum::extract::rejection::FormRejection;
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::entry::{hash_with, is_right};
+use super::guard::{Viewer, cookie, failed};
+use super::{Clock, Moment, Shell, open_incidents};
+use crate::{Web, page};
+
+#[derive(Template)]
+#[template(path = "app/account.html")]
+struct Account {
+    shell: Shell,
+    name: String,
+    role: &'static str,
+    has_password: bool,
+    shortest: usize,
+    sessions: Vec<Moment>,
+    problem: Option<String>,
+}
+
+/// What the forms send.
+#[derive(Deserialize)]
+pub(crate) struct Sent {
+    act: String,
+    #[serde(default)]
+    old: String,
+    #[serde(default)]
+    new: String,
+}
+
+/// `GET /account`
+pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer) -> Response {
+    room(&web, &who, None).await
+}
+
+async fn room(web: &Web, who: &SignedIn, problem: Option<String>) -> Response {
+    let found = async {
+        let sessions = session::sessions(&web.store, who).await?;
+        let has_password = session::own_password(&web.store, who).await?.is_some();
+        Ok::<_, OpsError>((sessions, has_password, open_incidents(web, who).await?))
+    };
+    let (sessions, has_password, open) = match found.await {
+        Ok(found) => found,
+        Err(error) => return failed(&error),
+    };
+    let clock = Clock::of(&web.store, who);
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let view = Account {
+        shell: Shell::new("Your account", "account", who, open),
+        name: who.name.clone(),
+        role: who.role.word(),
+        has_password,
+        shortest: SHORTEST_PASSWORD,
+        sessions: sessions.into_iter().map(|at| clock.moment(at)).collect(),
+        problem,
+    };
+    page::app(status, &view)
+}
+
+/// `POST /account`: a new password, or an end of all other sessions. Either begins one's own session anew.
+pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, form: Result<Form<Sent>, FormRejection>) -> Response {
+    let Ok(Form(sent)) = form else { return Redirect::to("/account").into_response() };
+    let password = match sent.act.as_str() {
+        "password" => match new_password(&web, &who, &sent).await {
+            Ok(hash) => Some(hash),
+            Err(Refusal::Problem(problem)) => return room(&web, &who, Some(problem)).await,
+            Err(Refusal::Failed(error)) => return failed(&error),
+        },
+        "end" => None,
+        _ => return Redirect::to("/account").into_response(),
+    };
+    match session::begin_anew(&web.store, &*web.rng, &who, password).await {
+        Ok(value) => (cookie(&web, &value), Redirect::to("/account")).into_response(),
+        Err(error) => failed(&error),
+    }
+}
+
+enum Refusal {
+    Problem(String),
+    Failed(OpsError),
+}
+
+/// The hash of a new password, if the old one was right.
+async fn new_password(web: &Web, who: &SignedIn, sent: &Sent) -> Result<String, Refusal> {
+    let problem = |text: &str| Refusal::Problem(text.to_owned());
+    if sent.new.chars().count() < SHORTEST_PASSWORD || sent.new.len() > LONGEST_PASSWORD {
+        return Err(Refusal::Problem(format!("A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.")));
+    }
+    let now = web.store.now();
+    // Somebody at an unlocked screen guesses no faster than at the sign-in page.
+    let counted = format!("account:{}", who.person);
+    if web.attempts.too_many(&counted, now) {
+        return Err(problem("Too many attempts. Wait a quarter of an hour."));
+    }
+    let known = session::own_password(&web.store, who).await.map_err(Refusal::Failed)?;
+    let mut salt = [0; 16];
+    web.rng.fill(&mut salt);
+    let (old, new) = (sent.old.clone(), sent.new.clone());
+    let permit = web.hashing.acquire().await;
+    let work = move || {
+        let right = known.is_none_or(|known| old.len() <= LONGEST_PASSWORD && is_right(&known.hash, &old));
+        right.then(|| hash_with(&salt, &new))
+    };
+    let done = web.runtime.unblock(work).await;
+    drop(permit);
+    match done {
+        Ok(Some(Some(hash))) => Ok(hash),
+        Ok(None) => {
+            web.attempts.failed(&counted, now);
+            Err(problem("The present password is not right."))
+        }
+        Ok(Some(None)) | Err(_) => Err(problem("The password could not be kept. Try again.")),
+    }
+}

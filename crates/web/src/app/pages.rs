@@ -1,0 +1,626 @@
+//! Status pages as those see them who look after them: components with who decides about them, public incidents, rules.
+
+use allclear_domain::catalog::{Catalog, Document, Kind};
+use allclear_domain::status::published::{PublishedIncident, Stage};
+use allclear_domain::status::{ComponentStatus, IncidentTemplate, Owner, Rule};
+use allclear_domain::{ComponentId, PageId, RuleId, ServiceId, Span};
+use allclear_ops::public::{self, Hand, Looked, Said};
+use allclear_ops::view::{self, Names};
+use allclear_ops::{OpsError, Permission, resource};
+use allclear_store::record::component::ComponentChange;
+use allclear_store::record::page::StatusIncident;
+use askama::Template;
+use axum::Form;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::guard::{Viewer, failed};
+use super::{Clock, Moment, Shell};
+use crate::prose::prose;
+use crate::{Web, page};
+
+/// A status that can be chosen.
+pub(crate) struct Choice {
+    word: &'static str,
+    label: &'static str,
+    chosen: bool,
+}
+
+fn statuses(chosen: Option<ComponentStatus>) -> Vec<Choice> {
+    let choice = |status: ComponentStatus| Choice { word: status.word(), label: status.label(), chosen: chosen == Some(status) };
+    ComponentStatus::ALL.into_iter().map(choice).collect()
+}
+
+/// How a public incident can stand.
+fn stages(chosen: Stage) -> Vec<Choice> {
+    let all = [
+        (Stage::Investigating, "Investigating"),
+        (Stage::Identified, "Identified"),
+        (Stage::Monitoring, "Monitoring"),
+        (Stage::Resolved, "Resolved"),
+    ];
+    all.into_iter().map(|(stage, label)| Choice { word: stage.word(), label, chosen: stage == chosen }).collect()
+}
+
+fn stage_of(word: &str) -> Option<Stage> {
+    [Stage::Investigating, Stage::Identified, Stage::Monitoring, Stage::Resolved].into_iter().find(|stage| stage.word() == word)
+}
+
+#[derive(Template)]
+#[template(path = "app/pages.html")]
+struct List {
+    shell: Shell,
+    pages: Vec<Listed>,
+}
+
+struct Listed {
+    id: String,
+    name: String,
+    indicator: &'static str,
+    phrase: &'static str,
+    remark: String,
+}
+
+/// `GET /pages`
+pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer) -> Response {
+    let (found, open) = match (view::published_pages(&web.store).await, super::open_incidents(&web, &who).await) {
+        (Ok(found), Ok(open)) => (found, open),
+        (Err(error), _) | (_, Err(error)) => return failed(&error),
+    };
+    let listed = |(_, shown): &(i64, allclear_domain::status::published::PublishedPage)| {
+        let (indicator, phrase) = shown.overall();
+        let open = shown.incidents.iter().filter(|incident| incident.stage != Stage::Resolved).count();
+        let remark = format!("{} · {}", count(shown.components.len(), "component"), count(open, "open incident"));
+        Listed { id: shown.id.0.clone(), name: shown.name.clone(), indicator: indicator.word(), phrase, remark }
+    };
+    let mut pages: Vec<Listed> = found.iter().map(listed).collect();
+    pages.sort_by_key(|page| page.name.to_lowercase());
+    page::app(StatusCode::OK, &List { shell: Shell::new("Status pages", "pages", &who, open), pages })
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+#[derive(Template)]
+#[template(path = "app/page.html")]
+struct Room {
+    shell: Shell,
+    id: String,
+    name: String,
+    slug: String,
+    components: Vec<Component>,
+    open: Vec<Public>,
+    past: Vec<Public>,
+    rules: Vec<RuleRow>,
+    can_configure: bool,
+    services: Vec<(String, String)>,
+    statuses: Vec<Choice>,
+    problem: Option<String>,
+    draft: Draft,
+}
+
+struct Component {
+    id: String,
+    name: String,
+    group: Option<String>,
+    status: &'static str,
+    label: &'static str,
+    by_hand: bool,
+    /// What rules would make of it, where that is another status.
+    proposed: Option<&'static str>,
+    pressed_by: Vec<(String, String)>,
+    statuses: Vec<Choice>,
+}
+
+/// A public incident.
+struct Public {
+    id: String,
+    name: String,
+    stage: &'static str,
+    impact: &'static str,
+    at: Moment,
+    /// Who writes it.
+    owner: String,
+}
+
+struct RuleRow {
+    id: String,
+    service: String,
+    component: String,
+    sentence: String,
+    /// The files that own it; then it is changed there.
+    source: Option<String>,
+}
+
+/// A public incident that is being written.
+#[derive(Default)]
+struct Draft {
+    name: String,
+    body: String,
+    stages: Vec<Choice>,
+    components: Vec<(String, String, Vec<Choice>)>,
+    preview: Option<Preview>,
+}
+
+/// What customers would read.
+struct Preview {
+    name: String,
+    label: String,
+    /// Safe HTML.
+    html: String,
+    components: Vec<String>,
+}
+
+impl Component {
+    fn new(looked: &Looked, catalog: &Catalog) -> Self {
+        let document = catalog.component(&looked.id);
+        let by_hand = looked.state.owner == Owner::Person;
+        Self {
+            id: looked.id.0.clone(),
+            name: document.map_or_else(|| looked.id.0.clone(), |found| found.name.clone()),
+            group: document.and_then(|found| found.group.clone()),
+            status: looked.state.status.word(),
+            label: looked.state.status.label(),
+            by_hand,
+            proposed: (by_hand && looked.proposed != looked.state.status).then(|| looked.proposed.label()),
+            pressed_by: looked.pressed_by.iter().map(|(id, number, title)| (id.0.clone(), format!("#{number} {title}"))).collect(),
+            statuses: statuses(Some(looked.state.status)),
+        }
+    }
+}
+
+impl Public {
+    fn new(found: &StatusIncident, clock: &Clock) -> Self {
+        let shown = &found.shown;
+        let owner = match (&found.follows, found.owner) {
+            (Some(_), Owner::Automation) => "written by a rule",
+            (Some(_), Owner::Person) => "opened by a rule, written by people",
+            (None, _) => "written by people",
+        };
+        Self {
+            id: shown.id.clone(),
+            name: shown.name.clone(),
+            stage: shown.stage.word(),
+            impact: shown.impact.word(),
+            at: clock.moment(shown.created_at),
+            owner: owner.to_owned(),
+        }
+    }
+}
+
+fn rules_of(catalog: &Catalog, page: &PageId) -> Vec<RuleRow> {
+    let mut rows: Vec<RuleRow> = Vec::new();
+    for resource in catalog.of_kind(Kind::Rule) {
+        let Document::Rule(rule) = &resource.document else { continue };
+        let Some(component) = catalog.component(&rule.component).filter(|component| component.page == *page) else { continue };
+        let statuses = if rule.high == rule.low {
+            rule.high.label().to_owned()
+        } else {
+            format!("{} at high urgency, {} at low", rule.high.label(), rule.low.label())
+        };
+        let delay = if rule.delay == Span::ZERO { String::new() } else { format!(", after {}", rule.delay) };
+        let incident =
+            rule.incident.as_ref().map_or_else(String::new, |template| format!(", with the public incident “{}”", template.name));
+        rows.push(RuleRow {
+            id: resource.id.clone(),
+            service: catalog.service(&rule.service).map_or_else(|| rule.service.0.clone(), |service| service.name.clone()),
+            component: component.name.clone(),
+            sentence: format!("{statuses}{delay}{incident}"),
+            source: resource.source.clone(),
+        });
+    }
+    rows.sort_by(|a, b| (&a.service, &a.component).cmp(&(&b.service, &b.component)));
+    rows
+}
+
+/// What the forms of a page send.
+#[derive(Deserialize, Default)]
+pub(crate) struct Sent {
+    #[serde(default)]
+    act: String,
+    #[serde(default)]
+    component: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    stage: String,
+    #[serde(default)]
+    body: String,
+    /// `component-ID=status`, `keep` or `automatic`.
+    #[serde(flatten)]
+    others: std::collections::BTreeMap<String, String>,
+}
+
+impl Sent {
+    /// The components that the form sets.
+    fn components(&self) -> Vec<(ComponentId, Hand)> {
+        let chosen = self.others.iter().filter_map(|(name, word)| Some((name.strip_prefix("component-")?, word)));
+        chosen.filter_map(|(id, word)| Some((ComponentId::from(id), hand_of(word)?))).collect()
+    }
+
+    fn said(&self) -> Said {
+        let stage = stage_of(&self.stage).unwrap_or(Stage::Investigating);
+        Said { stage, body: self.body.clone(), components: self.components() }
+    }
+
+    fn draft(&self, components: &[Component], stage: Stage, title: &str) -> Draft {
+        let chosen = |id: &str| self.others.get(&format!("component-{id}")).and_then(|word| ComponentStatus::from_word(word));
+        let said = self.said();
+        let stage = if self.stage.is_empty() { stage } else { said.stage };
+        let preview = (self.act == "preview").then(|| Preview {
+            name: if title.is_empty() { self.name.clone() } else { title.to_owned() },
+            label: stages(stage).into_iter().find(|one| one.chosen).map_or_else(String::new, |one| one.label.to_owned()),
+            html: prose(&self.body),
+            components: components.iter().filter_map(|one| Some(format!("{}: {}", one.name, chosen(&one.id)?.label()))).collect(),
+        });
+        Draft {
+            name: self.name.clone(),
+            body: self.body.clone(),
+            stages: stages(stage),
+            components: components.iter().map(|one| (one.id.clone(), one.name.clone(), statuses(chosen(&one.id)))).collect(),
+            preview,
+        }
+    }
+}
+
+fn hand_of(word: &str) -> Option<Hand> {
+    if word == "automatic" { Some(Hand::GiveBack) } else { ComponentStatus::from_word(word).map(Hand::Set) }
+}
+
+/// `GET /pages/{id}`
+pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+    room(&web, &who, &id, &Sent::default(), None).await
+}
+
+async fn room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: &Sent, problem: Option<String>) -> Response {
+    let (page_id, actor) = (PageId::from(id), who.actor());
+    let (found, open) = match (public::show_page(&web.store, &actor, &page_id).await, super::open_incidents(web, who).await) {
+        (Ok(found), Ok(open)) => (found, open),
+        (Err(error), _) | (_, Err(error)) => return failed(&error),
+    };
+    let (catalog, clock) = (web.store.catalog(), Clock::of(&web.store, who));
+    let Some(document) = catalog.page(&page_id) else { return failed(&OpsError::NotFound { what: "page", id: id.to_owned() }) };
+    let components: Vec<Component> = found.components.iter().map(|looked| Component::new(looked, &catalog)).collect();
+    let (open_ones, past): (Vec<_>, Vec<_>) = found.incidents.iter().partition(|one| one.shown.stage != Stage::Resolved);
+    let mut services: Vec<(String, String)> =
+        catalog.of_kind(Kind::Service).map(|resource| (resource.id.clone(), resource.document.name())).collect();
+    services.sort_by(|a, b| a.1.cmp(&b.1));
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let view = Room {
+        shell: Shell::new(document.name.clone(), "pages", who, open),
+        id: id.to_owned(),
+        name: document.name.clone(),
+        slug: document.slug.clone(),
+        draft: sent.draft(&components, Stage::Investigating, ""),
+        components,
+        open: open_ones.into_iter().map(|one| Public::new(one, &clock)).collect(),
+        past: past.into_iter().map(|one| Public::new(one, &clock)).collect(),
+        rules: rules_of(&catalog, &page_id),
+        can_configure: actor.may(Permission::ConfigWrite),
+        services,
+        statuses: statuses(Some(ComponentStatus::DegradedPerformance)),
+        problem,
+    };
+    page::app(status, &view)
+}
+
+/// `POST /pages/{id}`: sets a component, gives it back, or opens a public incident.
+pub(crate) async fn act(
+    State(web): State<Web>,
+    Viewer(who): Viewer,
+    Path(id): Path<String>,
+    form: Result<Form<Sent>, FormRejection>,
+) -> Response {
+    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/pages/{id}")).into_response() };
+    let (actor, component) = (who.actor(), ComponentId::from(sent.component.as_str()));
+    let back = Redirect::to(&format!("/pages/{id}")).into_response();
+    let done = match (sent.act.as_str(), hand_of(&sent.status)) {
+        ("set", Some(hand)) => public::set_component(&web.store, &*web.rng, &actor, &component, hand).await.map(|_| back),
+        ("automatic", _) => public::set_component(&web.store, &*web.rng, &actor, &component, Hand::GiveBack).await.map(|_| back),
+        ("open", _) => {
+            let opened = public::open(&web.store, &*web.rng, &actor, &PageId::from(id.as_str()), &sent.name, sent.said()).await;
+            opened.map(|opened| Redirect::to(&format!("/public-incidents/{opened}")).into_response())
+        }
+        ("preview", _) => return room(&web, &who, &id, &sent, None).await,
+        _ => Ok(back),
+    };
+    match done {
+        Ok(response) => response,
+        Err(OpsError::Invalid(problem)) => room(&web, &who, &id, &sent, Some(problem)).await,
+        Err(error) => failed(&error),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "app/public_incident.html")]
+struct PublicPage {
+    shell: Shell,
+    page: String,
+    page_name: String,
+    slug: String,
+    id: String,
+    name: String,
+    stage: &'static str,
+    impact: &'static str,
+    is_open: bool,
+    owner: String,
+    /// The engineers' incident that it follows.
+    follows: Option<(String, String)>,
+    can_give_back: bool,
+    components: Vec<String>,
+    updates: Vec<Update>,
+    problem: Option<String>,
+    draft: Draft,
+}
+
+struct Update {
+    label: &'static str,
+    /// Safe HTML.
+    html: String,
+    at: Moment,
+    affected: Vec<String>,
+}
+
+fn updates(shown: &PublishedIncident, clock: &Clock) -> Vec<Update> {
+    let update = |update: &allclear_domain::status::published::PublishedUpdate| Update {
+        label: stages(update.stage).into_iter().find(|one| one.chosen).map_or("", |one| one.label),
+        html: prose(&update.body),
+        at: clock.moment(update.at),
+        affected: update.affected.iter().map(|one| format!("{}: {} → {}", one.name, one.from.label(), one.to.label())).collect(),
+    };
+    shown.updates.iter().map(update).collect()
+}
+
+/// `GET /public-incidents/{id}`
+pub(crate) async fn show_public(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+    public_room(&web, &who, &id, &Sent::default(), None).await
+}
+
+async fn public_room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: &Sent, problem: Option<String>) -> Response {
+    let actor = who.actor();
+    let found = async {
+        let found = public::show_incident(&web.store, &actor, id).await?;
+        let looked = public::show_page(&web.store, &actor, &found.page).await?;
+        let follows = match &found.follows {
+            Some((incident, _)) => view::find_incident(&web.store, &actor, incident).await?,
+            None => None,
+        };
+        Ok::<_, OpsError>((found, looked, follows, super::open_incidents(web, who).await?))
+    };
+    let (found, looked, follows, open) = match found.await {
+        Ok(found) => found,
+        Err(error) => return failed(&error),
+    };
+    let (catalog, clock, names) = (web.store.catalog(), Clock::of(&web.store, who), Names::of(&web.store));
+    let components: Vec<Component> = looked.components.iter().map(|looked| Component::new(looked, &catalog)).collect();
+    let shown = &found.shown;
+    let document = catalog.page(&found.page);
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let is_open = shown.stage != Stage::Resolved;
+    let view = PublicPage {
+        shell: Shell::new(shown.name.clone(), "pages", who, open),
+        page: found.page.0.clone(),
+        page_name: document.map_or_else(|| found.page.0.clone(), |page| page.name.clone()),
+        slug: document.map_or_else(String::new, |page| page.slug.clone()),
+        id: shown.id.clone(),
+        name: shown.name.clone(),
+        stage: shown.stage.word(),
+        impact: shown.impact.word(),
+        is_open,
+        owner: Public::new(&found, &clock).owner,
+        follows: follows.map(|incident| (incident.id.0.clone(), format!("#{} {}", incident.number, incident.title))),
+        can_give_back: is_open && found.follows.is_some() && found.owner == Owner::Person,
+        components: shown.components.iter().map(|id| names.component(id)).collect(),
+        updates: updates(shown, &clock),
+        problem,
+        draft: sent.draft(&components, shown.stage, &shown.name),
+    };
+    page::app(status, &view)
+}
+
+/// `POST /public-incidents/{id}`: a further update, or back to the rule.
+pub(crate) async fn act_public(
+    State(web): State<Web>,
+    Viewer(who): Viewer,
+    Path(id): Path<String>,
+    form: Result<Form<Sent>, FormRejection>,
+) -> Response {
+    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/public-incidents/{id}")).into_response() };
+    let actor = who.actor();
+    let done = match sent.act.as_str() {
+        "update" => public::update(&web.store, &*web.rng, &actor, &id, sent.said()).await,
+        "automatic" => public::give_back(&web.store, &*web.rng, &actor, &id).await,
+        "preview" => return public_room(&web, &who, &id, &sent, None).await,
+        _ => Ok(()),
+    };
+    match done {
+        Ok(()) => Redirect::to(&format!("/public-incidents/{id}")).into_response(),
+        Err(OpsError::Invalid(problem)) => public_room(&web, &who, &id, &sent, Some(problem)).await,
+        Err(error) => failed(&error),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "app/component.html")]
+struct ComponentPage {
+    shell: Shell,
+    page: String,
+    page_name: String,
+    name: String,
+    status: &'static str,
+    label: &'static str,
+    by_hand: bool,
+    since: Moment,
+    changes: Vec<Change>,
+}
+
+/// A change of a component, and what caused it.
+struct Change {
+    at: Moment,
+    from: &'static str,
+    to: &'static str,
+    status: &'static str,
+    why: String,
+    incident: Option<String>,
+    rule: Option<String>,
+}
+
+impl Change {
+    fn new(change: &ComponentChange, catalog: &Catalog, clock: &Clock) -> Self {
+        let text = |name: &str| change.cause.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let service = |id: &ServiceId| catalog.service(id).map_or_else(|| id.0.clone(), |service| service.name.clone());
+        let rule = text("rule").and_then(|id| match &catalog.get(Kind::Rule, &id)?.document {
+            Document::Rule(rule) => Some(format!("the rule of {}", service(&rule.service))),
+            _ => None,
+        });
+        let why = match (text("by_hand"), text("incident")) {
+            (Some(who), _) => format!("set by hand: {}", person_in(&who, catalog)),
+            (None, Some(_)) if change.after == ComponentStatus::Operational => "its last incident ended".to_owned(),
+            (None, Some(_)) => "an incident".to_owned(),
+            (None, None) => "the configuration changed".to_owned(),
+        };
+        Self {
+            at: clock.moment(change.at),
+            from: change.before.label(),
+            to: change.after.label(),
+            status: change.after.word(),
+            why,
+            incident: text("incident"),
+            rule,
+        }
+    }
+}
+
+/// `person ID in the app` with their name.
+fn person_in(actor: &str, catalog: &Catalog) -> String {
+    let mut words: Vec<String> = actor.split(' ').map(str::to_owned).collect();
+    if words.first().is_some_and(|word| word == "person") {
+        words.remove(0);
+    }
+    if let Some(first) = words.first_mut()
+        && let Some(person) = catalog.person(&allclear_domain::PersonId::from(first.as_str()))
+    {
+        first.clone_from(&person.name);
+    }
+    words.join(" ")
+}
+
+/// `GET /components/{id}`: how it came to stand as it does.
+pub(crate) async fn show_component(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+    let (found, open) = match (view::show_component(&web.store, &who.actor(), &id).await, super::open_incidents(&web, &who).await) {
+        (Ok(found), Ok(open)) => (found, open),
+        (Err(error), _) | (_, Err(error)) => return failed(&error),
+    };
+    let (catalog, clock) = (web.store.catalog(), Clock::of(&web.store, &who));
+    let page_id = catalog.component(&found.id).map(|component| component.page.clone());
+    let page_name = page_id.as_ref().and_then(|id| catalog.page(id)).map_or_else(String::new, |page| page.name.clone());
+    let view = ComponentPage {
+        shell: Shell::new(found.name.clone(), "pages", &who, open),
+        page: page_id.map_or_else(String::new, |id| id.0),
+        page_name,
+        name: found.name.clone(),
+        status: found.state.status.word(),
+        label: found.state.status.label(),
+        by_hand: found.state.owner == Owner::Person,
+        since: clock.moment(found.state.changed_at),
+        changes: found.changes.iter().map(|change| Change::new(change, &catalog, &clock)).collect(),
+    };
+    page::app(StatusCode::OK, &view)
+}
+
+/// What the form of a rule sends.
+#[derive(Deserialize)]
+pub(crate) struct RuleSent {
+    service: String,
+    component: String,
+    #[serde(default)]
+    high: String,
+    #[serde(default)]
+    low: String,
+    #[serde(default)]
+    delay: String,
+    /// The title of the public incident; empty for none.
+    #[serde(default)]
+    incident: String,
+}
+
+impl RuleSent {
+    fn rule(&self) -> Result<Rule, OpsError> {
+        let status = |word: &str| ComponentStatus::from_word(word).unwrap_or(ComponentStatus::DegradedPerformance);
+        let delay = match self.delay.trim() {
+            "" => Span::ZERO,
+            text => text.parse().map_err(|_| OpsError::Invalid(format!("{text:?} is no time: write 30s, 5m or 1h")))?,
+        };
+        let title = self.incident.trim();
+        let incident = (!title.is_empty()).then(|| IncidentTemplate {
+            name: title.chars().take(public::LONGEST_NAME).collect(),
+            investigating: IncidentTemplate::INVESTIGATING.to_owned(),
+            identified: IncidentTemplate::IDENTIFIED.to_owned(),
+            resolved: IncidentTemplate::RESOLVED.to_owned(),
+        });
+        Ok(Rule {
+            service: ServiceId::from(self.service.as_str()),
+            component: ComponentId::from(self.component.as_str()),
+            high: status(&self.high),
+            low: status(&self.low),
+            delay,
+            incident,
+            extra: serde_json::Map::new(),
+        })
+    }
+}
+
+/// `POST /pages/{id}/rules`: a new rule, or another one in its place.
+pub(crate) async fn put_rule(
+    State(web): State<Web>,
+    Viewer(who): Viewer,
+    Path(id): Path<String>,
+    form: Result<Form<RuleSent>, FormRejection>,
+) -> Response {
+    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/pages/{id}")).into_response() };
+    let catalog = web.store.catalog();
+    let same = catalog.of_kind(Kind::Rule).find(|resource| match &resource.document {
+        Document::Rule(rule) => rule.service.0 == sent.service && rule.component.0 == sent.component,
+        _ => false,
+    });
+    let same: Option<RuleId> = same.map(|resource| RuleId::from(resource.id.as_str()));
+    let done = match sent.rule() {
+        Ok(rule) => {
+            let make = move |_: Option<&Document>, _: &Catalog| Ok(Document::Rule(rule.clone()));
+            resource::put(&web.store, &*web.rng, &who.actor(), Kind::Rule, same.as_ref().map(RuleId::as_str), make).await.map(|_| ())
+        }
+        Err(error) => Err(error),
+    };
+    after_rule(&web, &who, &id, done).await
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RuleGone {
+    rule: String,
+}
+
+/// `POST /pages/{id}/rules/remove`
+pub(crate) async fn remove_rule(
+    State(web): State<Web>,
+    Viewer(who): Viewer,
+    Path(id): Path<String>,
+    form: Result<Form<RuleGone>, FormRejection>,
+) -> Response {
+    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/pages/{id}")).into_response() };
+    let done = resource::remove(&web.store, &*web.rng, &who.actor(), Kind::Rule, &sent.rule).await;
+    after_rule(&web, &who, &id, done).await
+}
+
+async fn after_rule(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, done: Result<(), OpsError>) -> Response {
+    match done {
+        Ok(()) => Redirect::to(&format!("/pages/{id}#rules")).into_response(),
+        Err(OpsError::Invalid(problem)) => room(web, who, id, &Sent::default(), Some(problem)).await,
+        Err(error) => failed(&error),
+    }
+}
