@@ -121,6 +121,11 @@ fn postgres() -> anyhow::Result<()> {
 fn bench(more: &[String]) -> anyhow::Result<()> {
     packages::ensure("prometheus-blackbox-exporter", "prometheus-blackbox-exporter")?;
     packages::ensure("prometheus-alertmanager", "prometheus-alertmanager")?;
+    packages::ensure("wrk", "wrk")?;
+    packages::ensure("curl", "curl")?;
+    if !std::path::Path::new("/usr/sbin/nginx").exists() {
+        packages::ensure("nginx", "nginx-light")?;
+    }
     let server = postgres::Server::start()?;
     run(Command::new("cargo").args(["build", "--release", "-p", "allclear", "-p", "allclear-acceptance"]))?;
     run(Command::new("cargo")

@@ -65,24 +65,32 @@ impl Scene {
         browser.until("document.querySelector('a[href^=\"/incidents/Q\"]') !== null")
     }
 
+    /// The first link on a page that begins like this.
+    fn link(&self, browser: &mut Chromium, on: &str, start: &str) -> anyhow::Result<String> {
+        browser.open(&format!("{}{on}", self.app))?;
+        let query = format!("document.querySelector('main a[href^=\"{start}\"]')");
+        browser.until(&format!("{query} !== null"))?;
+        Ok(browser.evaluate(&format!("{query}.getAttribute('href')"))?.as_str().unwrap_or_default().to_owned())
+    }
+
     /// Every page of the app and of the status page, by name: the first incident, test, run, page, component and public
     /// incident that there are.
     ///
     /// # Errors
     /// A page without the link that should stand on it.
     pub fn pages(&self, browser: &mut Chromium) -> anyhow::Result<Vec<(&'static str, String)>> {
-        let mut link = |on: &str, start: &str| -> anyhow::Result<String> {
-            browser.open(&format!("{}{on}", self.app))?;
-            let query = format!("document.querySelector('main a[href^=\"{start}\"]')");
-            browser.until(&format!("{query} !== null"))?;
-            Ok(browser.evaluate(&format!("{query}.getAttribute('href')"))?.as_str().unwrap_or_default().to_owned())
-        };
-        let incident = link("/incidents", "/incidents/Q")?;
-        let test = link("/tests", "/tests/")?;
-        let run = link(&test, "/runs/")?;
-        let page = link("/pages", "/pages/")?;
-        let component = link(&page, "/components/")?;
-        let public = link(&page, "/public-incidents/")?;
+        let incident = self.link(browser, "/incidents", "/incidents/Q")?;
+        let test = self.link(browser, "/tests", "/tests/")?;
+        let run = self.link(browser, &test, "/runs/")?;
+        let page = self.link(browser, "/pages", "/pages/")?;
+        let component = self.link(browser, &page, "/components/")?;
+        // A rule of the demo opens none.
+        let words = "act: 'open', name: 'Streams cannot be created', stage: 'investigating', body: 'We are looking into it.'";
+        browser.evaluate(&format!(
+            "document.querySelector('main a[href^=\"/public-incidents/\"]') !== null || \
+             fetch('{page}', {{ method: 'POST', body: new URLSearchParams({{ {words} }}) }}).then(r => r.ok)"
+        ))?;
+        let public = self.link(browser, &page, "/public-incidents/")?;
         let shown = public.replace("/public-incidents/", "/status/synq/incidents/");
         Ok(vec![
             ("overview", "/".to_owned()),

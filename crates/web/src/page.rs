@@ -53,7 +53,8 @@ struct Notice<'a> {
     text: &'a str,
 }
 
-/// Renders a page that concerns one reader: it is kept nowhere and tells no other site where they were.
+/// Renders a page that concerns one reader: it is kept nowhere and tells no other site where they were. It tells our own: with
+/// `no-referrer` browsers would not even say that a form comes from here.
 pub(crate) fn private(status: StatusCode, template: &impl Template) -> Response {
     let Ok(html) = template.render() else {
         tracing::error!("a page cannot be rendered");
@@ -64,7 +65,7 @@ pub(crate) fn private(status: StatusCode, template: &impl Template) -> Response 
     for (name, value) in [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (CONTENT_SECURITY_POLICY, POLICY),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ] {

@@ -4,6 +4,7 @@ pub mod bare;
 mod crowd;
 mod events;
 mod latency;
+mod page;
 mod peer;
 mod process;
 mod scheduled;
@@ -15,7 +16,7 @@ use std::time::Duration;
 /// What is measured, and for how long.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One figure only: store, events, scheduled, latency, storm, many or hanging.
+    /// One figure only: store, events, scheduled, latency, storm, many, hanging or page.
     #[arg(long)]
     pub only: Option<String>,
     /// Seconds per figure.
@@ -33,6 +34,7 @@ const FIGURES: &[(&str, Figure)] = &[
     ("storm", crowd::storm),
     ("many", crowd::many),
     ("hanging", crowd::hanging),
+    ("page", page::measure),
 ];
 
 /// Measures and prints.

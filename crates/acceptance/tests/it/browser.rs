@@ -97,7 +97,7 @@ fn a_visitor_of_the_stage_breaks_the_api_answers_by_text_and_everything_returns(
     browser.until(&says("ALERT")).expect("a text comes");
     press(&mut browser, "4");
     browser
-        .until("[...document.querySelectorAll('.messages li')].some(li => li.innerText.includes('has it'))")
+        .until("[...document.querySelectorAll('.messages li')].some(li => li.innerText.includes('acknowledged by Ada'))")
         .expect("Slack shows who has it");
     press(&mut browser, "healthy");
     browser.until(&says("All clear")).expect("the all-clear comes");

@@ -50,7 +50,7 @@ struct PublicPage {
     phrase: &'static str,
 }
 
-/// One of the six steps from nothing to a loop that closes.
+/// One of the six steps from nothing to a loop that closes, and the proof.
 struct Step {
     done: bool,
     text: &'static str,
@@ -70,6 +70,7 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
     let mut open = view::list_incidents(&web.store, &actor, Some("triggered".into()), i64::MAX, 200).await?;
     open.extend(view::list_incidents(&web.store, &actor, Some("acknowledged".into()), i64::MAX, 200).await?);
     let standing = view::standing(&web.store, &actor).await?;
+    let ever = !open.is_empty() || !view::list_incidents(&web.store, &actor, None, i64::MAX, 1).await?.is_empty();
     let pages = view::published_pages(&web.store).await?;
     let catalog = web.store.catalog();
     let heading = match open.len() {
@@ -93,7 +94,7 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
         findings: web.health.findings(),
         waiting: standing.waiting,
         oldest: (standing.oldest_due_s >= 60).then(|| in_words(standing.oldest_due_s)),
-        steps: steps(&catalog),
+        steps: steps(&catalog, ever),
     })
 }
 
@@ -123,7 +124,7 @@ fn on_call(catalog: &Catalog, now: allclear_domain::Timestamp, clock: &Clock) ->
 }
 
 /// What is still missing until the loop closes; nothing once it does.
-fn steps(catalog: &Catalog) -> Vec<Step> {
+fn steps(catalog: &Catalog, had_incident: bool) -> Vec<Step> {
     let any = |kind: Kind| catalog.of_kind(kind).next().is_some();
     let reachable = catalog.of_kind(Kind::Person).filter_map(|r| r.document.as_person()).any(|person| !person.contact_methods.is_empty());
     let steps = vec![
@@ -136,7 +137,12 @@ fn steps(catalog: &Catalog) -> Vec<Step> {
         Step { done: reachable, text: "Say how people are reached", hint: "kind: person, with contact methods" },
         Step { done: any(Kind::Channel), text: "Connect Slack, Twilio or a mail server", hint: "kind: channel" },
         Step { done: any(Kind::Component), text: "Make a page with a component", hint: "kind: page, kind: component" },
-        Step { done: any(Kind::Rule), text: "Tie the service to the component", hint: "kind: rule; then fail it once and watch" },
+        Step { done: any(Kind::Rule), text: "Tie the service to the component", hint: "kind: rule, or on the status page's own page here" },
+        Step {
+            done: had_incident,
+            text: "Fail it once",
+            hint: "let an assertion expect what is not so, press “Run it now”, and watch the loop; then put it right",
+        },
     ];
     if steps.iter().all(|step| step.done) { vec![] } else { steps }
 }

@@ -171,7 +171,6 @@ struct RunRow {
 
 /// A run in the picture of how long runs took: 10 wide, up to 100 high.
 struct Bar {
-    id: String,
     x: usize,
     y: i64,
     height: i64,
@@ -250,7 +249,7 @@ fn chart(runs: &[Run], slowest_us: i64, clock: &Clock) -> Vec<Bar> {
     let bar = |(n, run): (usize, &Run)| {
         let height = (took_us(run) * HIGH / slowest_us.max(1)).max(2);
         let label = format!("{}, {}, {}", run.verdict, milliseconds(took_us(run)), clock.exact(run.started_at));
-        Bar { id: run.id.0.clone(), x: n * STEP, y: HIGH - height, height, verdict: run.verdict.clone(), label }
+        Bar { x: n * STEP, y: HIGH - height, height, verdict: run.verdict.clone(), label }
     };
     runs.iter().rev().enumerate().map(bar).collect()
 }
