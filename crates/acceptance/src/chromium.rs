@@ -101,7 +101,15 @@ impl Chromium {
     /// # Errors
     /// A browser that is gone.
     pub fn look(&mut self, width: u32, dark: bool) -> anyhow::Result<()> {
-        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.look_at(width, 900, dark)
+    }
+
+    /// The same with a height: what stands in a frame is drawn only where the window is.
+    ///
+    /// # Errors
+    /// A browser that is gone.
+    pub fn look_at(&mut self, width: u32, height: u32, dark: bool) -> anyhow::Result<()> {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", &size)?;
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });

@@ -8,6 +8,12 @@ use crate::scene::Scene;
 /// The two widths at which pages are looked at: a desk, and a telephone.
 pub const WIDTHS: [u32; 2] = [1280, 390];
 
+/// High enough for the stage with the status page in it.
+const STAGE_HEIGHT: u32 = 1_250;
+
+/// The frame is a page of its own and comes later than the stage.
+const SETTLED: &str = "new Promise(done => setTimeout(done, 1500))";
+
 /// What may be said on the command line.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -32,8 +38,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for (name, url) in &pages {
         for width in WIDTHS {
             for dark in [false, true] {
-                browser.look(width, dark)?;
+                let height = if *name == "stage" { STAGE_HEIGHT } else { 900 };
+                browser.look_at(width, height, dark)?;
                 browser.open(url)?;
+                if *name == "stage" {
+                    browser.evaluate(SETTLED)?;
+                }
                 let file = folder.join(format!("{name}-{width}-{}.png", if dark { "dark" } else { "light" }));
                 std::fs::write(&file, browser.picture()?)?;
             }

@@ -272,6 +272,7 @@ impl RunRow {
 #[template(path = "app/run.html")]
 struct RunPage {
     shell: Shell,
+    test_id: String,
     test: String,
     environment: String,
     location: String,
@@ -299,6 +300,7 @@ pub(crate) async fn run(State(web): State<Web>, Viewer(who): Viewer, Path(id): P
     let test = catalog.test(&run.test).map_or_else(|| run.test.0.clone(), |test| test.name.clone());
     let view = RunPage {
         shell: Shell::new(format!("A run of {test}"), "tests", &who, open),
+        test_id: run.test.0.clone(),
         test,
         environment: run.environment.clone(),
         location: run.location.0.clone(),
