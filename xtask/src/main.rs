@@ -95,6 +95,10 @@ fn acceptance(fixed: &[&str], more: &[String]) -> anyhow::Result<()> {
 
 fn screenshots(more: &[String]) -> anyhow::Result<()> {
     packages::ensure("chromium", "chromium")?;
+    // Slack's signs are pictures of a font.
+    if !std::path::Path::new("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf").exists() {
+        packages::install("fonts-noto-color-emoji")?;
+    }
     acceptance(&["pictures"], more)
 }
 

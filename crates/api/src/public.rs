@@ -56,6 +56,7 @@ struct Page {
     /// The day in the page's zone: bars and lists of days move on without a change.
     day: String,
     as_of: Timestamp,
+    policy: HeaderValue,
     parts: BTreeMap<String, Part>,
 }
 
@@ -123,7 +124,7 @@ impl PublicPages {
         for Rendered { path, content_type, body } in (self.renderer)(page, now, &base) {
             parts.insert(path, Part::new(content_type, body, self.packs));
         }
-        Page { seq, day, as_of: page.updated_at, parts }
+        Page { seq, day, as_of: page.updated_at, policy: policy(page), parts }
     }
 
     fn current(&self, slug: &str) -> Option<Arc<Page>> {
@@ -165,10 +166,18 @@ pub(crate) async fn preflight() -> Response {
 
 const MAY_BE_OLD: &str = "max-age=10, public, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600";
 
-/// Nothing runs; pictures may come from where the page's owner says.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors *",
-);
+/// Nothing runs; pictures may come from where the page's owner says, and sites may frame it whom they name.
+fn policy(page: &PublishedPage) -> HeaderValue {
+    const FIXED: &str = "default-src 'none'; style-src 'self'; img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors";
+    const NOBODY: HeaderValue = HeaderValue::from_static(
+        "default-src 'none'; style-src 'self'; img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    );
+    let sites = &page.branding.frame_ancestors;
+    if sites.is_empty() {
+        return NOBODY;
+    }
+    HeaderValue::from_str(&format!("{FIXED} {}", sites.join(" "))).unwrap_or(NOBODY)
+}
 
 fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
     let Some((page, part)) = page.and_then(|page| Some((page, page.parts.get(path.trim_end_matches('/'))?))) else {
@@ -195,7 +204,7 @@ fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
     let for_programs = path.starts_with("api/");
     headers
         .insert(CACHE_CONTROL, HeaderValue::from_static(if for_programs { MAY_BE_OLD } else { "no-cache, public, stale-if-error=3600" }));
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(CONTENT_SECURITY_POLICY, page.policy.clone());
     headers.insert(CONTENT_TYPE, part.content_type.clone());
     headers.insert(ETAG, part.etag.clone());
     if packed && !unchanged {

@@ -551,8 +551,23 @@ fn branding(sink: &Sink, node: &Node) -> Option<Branding> {
     let colour = fields.optional("colour", colour);
     let about = fields.optional("about", decode::text);
     let links = fields.list("links", link);
+    let frame_ancestors = fields.list("frame_ancestors", site);
     fields.finish();
-    Some(Branding { logo: logo?, colour: colour?, about: about?, links })
+    Some(Branding { logo: logo?, colour: colour?, about: about?, links, frame_ancestors })
+}
+
+/// A site, as browsers name it: scheme and host, with a port where it is another than usual.
+fn site(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::text(sink, node)?;
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_site = host.is_some_and(|host| {
+        !host.is_empty() && host.len() <= 260 && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'*'))
+    });
+    if !is_site {
+        sink.error(node.pos, format!("{text:?} is not a site"), Some("write https://example.com, without a path".into()));
+        return None;
+    }
+    Some(text)
 }
 
 fn link(sink: &Sink, node: &Node) -> Option<Link> {

@@ -38,7 +38,7 @@ fn no_page_keeps_anybody_out_or_moves_sideways_in_either_theme_at_either_width()
             for violation in violations.as_array().into_iter().flatten() {
                 found.push(format!("{name} {width} {dark}: {violation}"));
             }
-            let sideways = browser.evaluate("document.scrollingElement.scrollWidth > window.innerWidth").expect("a width");
+            let sideways = browser.evaluate(&format!("document.scrollingElement.scrollWidth > {width}")).expect("a width");
             if sideways == true {
                 found.push(format!("{name} {width}: wider than its window"));
             }

@@ -15,7 +15,7 @@ fn ground() -> Ground {
     let ground = Ground::with_one_test();
     let file = ground.folder.path().join("config/world.yaml");
     let page = "kind: page\nname: SYNQ\n";
-    let branded = "kind: page\nname: SYNQ\nhost: status.synq.example\nbranding:\n  colour: \"#7a1fa2\"\n  about: \"<b>Streams</b> & more\"\n  links: [{ text: Support, url: \"https://synq.example/support\" }]\n";
+    let branded = "kind: page\nname: SYNQ\nhost: status.synq.example\nbranding:\n  colour: \"#7a1fa2\"\n  about: \"<b>Streams</b> & more\"\n  links: [{ text: Support, url: \"https://synq.example/support\" }]\n  frame_ancestors: [\"https://synq.example\"]\n";
     let world = std::fs::read_to_string(&file).expect("the world");
     assert!(world.contains(page), "the world has its page");
     std::fs::write(file, world.replace(page, branded)).expect("written");
@@ -56,6 +56,7 @@ fn customers_read_an_outage_from_its_beginning_to_its_end() {
         assert!(status == 200 && head.contains(kind) && body.contains(part), "{path}: {status}\n{head}\n{body}");
     }
     let (_, head, _) = fetch(&ground, &addr, "/status/synq", "");
+    assert!(head.contains("frame-ancestors https://synq.example\r\n") || head.contains("frame-ancestors https://synq.example\n"), "{head}");
     let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("an ETag").to_owned();
     assert_eq!(fetch(&ground, &addr, "/status/synq", &format!("if-none-match: {etag}\r\n")).0, 304);
     let (_, packed, _) = fetch(&ground, &addr, "/status/synq", "accept-encoding: gzip\r\n");

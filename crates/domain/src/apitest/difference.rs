@@ -123,8 +123,8 @@ mod tests {
             [
                 ("status".to_owned(), some("200"), some("503")),
                 ("id".to_owned(), some("1"), None),
-                ("playback.url".to_owned(), some("\"x\""), some("null")),
                 ("urls[1]".to_owned(), some("\"b\""), None),
+                ("playback.url".to_owned(), some("\"x\""), some("null")),
                 ("error".to_owned(), None, some("\"no capacity\"")),
             ]
         );

@@ -48,13 +48,17 @@ pub struct Branding {
     /// Where else to go: the product, the support.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
+    /// Sites that may show the page in a frame of theirs: `https://synq.example`. No other may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frame_ancestors: Vec<String>,
 }
 
 impl Branding {
     /// Whether nothing is set.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
-        self.logo.is_none() && self.colour.is_none() && self.about.is_none() && self.links.is_empty()
+        let Self { logo, colour, about, links, frame_ancestors } = self;
+        logo.is_none() && colour.is_none() && about.is_none() && links.is_empty() && frame_ancestors.is_empty()
     }
 }
 
