@@ -30,8 +30,9 @@ impl<'a> Fields<'a> {
             return None;
         };
         let mut entries: Vec<(&Node, &Node, Cell<bool>)> = Vec::with_capacity(pairs.len());
+        let mut seen = std::collections::HashSet::with_capacity(pairs.len());
         for (key, value) in pairs {
-            if entries.iter().any(|(known, _, _)| known.text() == key.text()) {
+            if !seen.insert(key.text()) {
                 sink.error(key.pos, format!("{:?} is written twice", key.text()), None);
             } else {
                 entries.push((key, value, Cell::new(false)));

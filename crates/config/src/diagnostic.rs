@@ -43,6 +43,9 @@ impl Diagnostic {
     }
 }
 
+/// Diagnostics of one file that are kept: nobody reads the thousandth, and each holds its line.
+const MOST: usize = 200;
+
 /// The most of a line that is shown.
 const WIDEST_LINE: usize = 160;
 
@@ -93,6 +96,11 @@ impl Sink {
     }
 
     fn push(&self, severity: Severity, pos: Pos, message: String, help: Option<String>) {
+        let full = self.found.borrow().len() >= MOST;
+        // One error among many warnings is an error all the same.
+        if full && (severity == Severity::Warning || self.found.borrow().iter().any(|known| known.severity == Severity::Error)) {
+            return;
+        }
         let source = self.lines.get(pos.line.saturating_sub(1)).cloned().unwrap_or_default();
         let rest = source.chars().count().saturating_sub(pos.column.saturating_sub(1));
         let width = pos.width.min(rest.max(1));

@@ -7,7 +7,7 @@ use allclear_domain::apitest::document::Test;
 use allclear_domain::apitest::report::RunReport;
 use allclear_domain::{LocationName, TestId};
 use allclear_probe::{Job, Mark, Scheduler};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::{Parts, assign};
 
@@ -41,7 +41,7 @@ impl ByHand {
 
     /// Runs a test that is being written; nothing is recorded. Nothing where too many are tried out already.
     pub async fn try_out(&self, test: Test, environment: String) -> Option<RunReport> {
-        let _place = self.places.try_acquire().ok()?;
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let location = LocationName::from(assign::LOCAL);
         let guard = assign::guard_of(&self.parts.store.catalog(), &location);
         let job = Job {
@@ -56,6 +56,13 @@ impl ByHand {
             attempt: 1,
             catalog_rev: 0,
         };
-        Some(self.parts.runner.run(&job).await)
+        // Not on the thread that pages people; and to its end, cleaning up included, though whoever asked may be gone.
+        let (done, report) = oneshot::channel();
+        let runner = self.parts.runner.clone();
+        self.parts.rest.spawn(async move {
+            let _gone = done.send(runner.run(&job).await);
+            drop(place);
+        });
+        report.await.ok()
     }
 }

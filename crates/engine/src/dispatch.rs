@@ -165,11 +165,16 @@ impl Sender {
         });
     }
 
-    /// Counts a message to a destination: the next is due a pace after this one was.
+    /// Counts a message to a destination: the next is due a pace after this one was, and after a burst soon enough for who
+    /// waits then. Programs take what their slots allow.
     fn written_to(&self, address: &str, now: i64) {
+        const LONGEST_US: i64 = 2 * PACE_US;
+        if self.parts.store.catalog().channel(&self.carrier.channel).is_some_and(|channel| channel.account.is_for_programs()) {
+            return;
+        }
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         let due = paces.entry((self.carrier.channel.clone(), address.to_owned())).or_insert(now);
-        *due = now.max(*due) + PACE_US;
+        *due = (now.max(*due) + PACE_US).min(now + LONGEST_US);
     }
 
     async fn send(&self, outgoing: &Outgoing) {

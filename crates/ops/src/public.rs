@@ -27,6 +27,8 @@ pub const LONGEST_BODY: usize = 25_000;
 /// The most updates of one public incident.
 const MOST_UPDATES: usize = 500;
 
+const OVER: &str = "It is resolved. Open a new public incident.";
+
 /// What becomes of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hand {
@@ -74,8 +76,8 @@ pub async fn set_component(store: &Store, rng: &dyn Rng, actor: &Actor, id: &Com
     let work = move |tx: &mut Tx<'_>| {
         let page = page_of(tx, &id)?;
         let wanted = [(id.clone(), hand)];
-        lock(tx, &page, &wanted)?;
-        change_components(tx, &draw.ids(), &who, &wanted)?;
+        let mirrors = lock(tx, &page, &wanted)?;
+        change_components(tx, &draw.ids(), &who, &mirrors, &wanted)?;
         publish(tx, &page)?;
         Ok::<_, OpsError>(component::component_state(tx, &id)?.status)
     };
@@ -97,8 +99,8 @@ pub async fn open(store: &Store, rng: &dyn Rng, actor: &Actor, page: &PageId, na
         if tx.catalog().page(&page).is_none() {
             return Err(OpsError::NotFound { what: "page", id: page.0.clone() });
         }
-        lock(tx, &page, &said.components)?;
-        let affected = change_components(tx, &ids, &who, &said.components)?;
+        let mirrors = lock(tx, &page, &said.components)?;
+        let affected = change_components(tx, &ids, &who, &mirrors, &said.components)?;
         let (now, id) = (tx.now(), ids.statuspage());
         let shown = PublishedIncident {
             id: id.clone(),
@@ -129,16 +131,16 @@ pub async fn update(store: &Store, rng: &dyn Rng, actor: &Actor, id: &str, said:
     let work = move |tx: &mut Tx<'_>| {
         let ids = draw.ids();
         let page = found(tx, &id)?.page;
-        lock(tx, &page, &said.components)?;
+        let mirrors = lock(tx, &page, &said.components)?;
         let mut public = found(tx, &id)?;
         if public.shown.stage == Stage::Resolved {
-            return Err(OpsError::Invalid("It is resolved. Open a new public incident.".into()));
+            return Err(OpsError::Invalid(OVER.into()));
         }
         if public.shown.updates.len() >= MOST_UPDATES {
             return Err(OpsError::Invalid(format!("It has {MOST_UPDATES} updates. Resolve it, and open a new public incident.")));
         }
         public.owner = Owner::Person;
-        let affected = change_components(tx, &ids, &who, &said.components)?;
+        let affected = change_components(tx, &ids, &who, &mirrors, &said.components)?;
         write(tx, &ids, public, &said, &affected)
     };
     store.write(Write::new("update public incident", Lane::Act), work).await
@@ -158,6 +160,9 @@ pub async fn give_back(store: &Store, rng: &dyn Rng, actor: &Actor, id: &str) ->
         };
         tx.lock([Lock::Incident(incident.clone()), Lock::Page(seen.page.clone())])?;
         let mut public = found(tx, &id)?;
+        if public.shown.stage == Stage::Resolved {
+            return Err(OpsError::Invalid(OVER.into()));
+        }
         public.owner = Owner::Automation;
         let page = public.page.clone();
         page::put_status_incident(tx, &public)?;
@@ -179,33 +184,44 @@ fn page_of(tx: &Tx<'_>, id: &ComponentId) -> Result<PageId, OpsError> {
 
 /// Takes the locks of all that changes with these components. A mirror is told by way of the incident that moved its
 /// component last.
-fn lock(tx: &mut Tx<'_>, page: &PageId, components: &[(ComponentId, Hand)]) -> Result<(), OpsError> {
-    let mut locks = vec![Lock::Page(page.clone())];
+fn lock(tx: &mut Tx<'_>, page: &PageId, components: &[(ComponentId, Hand)]) -> Result<Mirrors, OpsError> {
+    let (mut locks, mut mirrors) = (vec![Lock::Page(page.clone())], Mirrors::new());
     for (id, _) in components {
         if page_of(tx, id)? != *page {
             return Err(OpsError::Invalid("A public incident concerns components of its own page.".into()));
         }
-        locks.extend(mirrored_by(tx, id)?.map(Lock::Incident));
+        if let Some(incident) = mirrored_by(tx, id)? {
+            locks.push(Lock::Incident(incident.clone()));
+            mirrors.insert(id.clone(), incident);
+        }
         locks.push(Lock::Component(id.clone()));
     }
-    Ok(tx.lock(locks)?)
+    tx.lock(locks)?;
+    Ok(mirrors)
 }
+
+/// The incidents, locked, under which the mirrors of components are told: what they say is the status at that moment.
+type Mirrors = BTreeMap<ComponentId, IncidentId>;
 
 /// The incident under which a component's mirror can be told.
 fn mirrored_by(tx: &mut Tx<'_>, id: &ComponentId) -> Result<Option<IncidentId>, StoreError> {
-    const LOOKED_AT: u32 = 20;
     if tx.catalog().component(id).is_none_or(|component| component.mirror.is_none()) {
         return Ok(None);
     }
-    let causes = component::changes_of(tx, id, LOOKED_AT)?.into_iter();
-    let incident = causes.filter_map(|change| change.cause.get("incident")?.as_str().map(IncidentId::from)).next();
+    let incident = component::last_incident(tx, id)?;
     match incident {
         Some(incident) => Ok(incidents::find_incident(tx, &incident)?.map(|found| found.id)),
         None => Ok(None),
     }
 }
 
-fn change_components(tx: &mut Tx<'_>, ids: &Ids, who: &str, wanted: &[(ComponentId, Hand)]) -> Result<Vec<Affected>, OpsError> {
+fn change_components(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    who: &str,
+    mirrors: &Mirrors,
+    wanted: &[(ComponentId, Hand)],
+) -> Result<Vec<Affected>, OpsError> {
     let (now, catalog) = (tx.now(), tx.catalog());
     // The last word on a component counts.
     let wanted: BTreeMap<&ComponentId, Hand> = wanted.iter().map(|(id, hand)| (id, *hand)).collect();
@@ -224,8 +240,8 @@ fn change_components(tx: &mut Tx<'_>, ids: &Ids, who: &str, wanted: &[(Component
         if status == before.status {
             continue;
         }
-        if let Some(incident) = mirrored_by(tx, id)? {
-            tell_mirror(tx, ids, &incident, id)?;
+        if let Some(incident) = mirrors.get(id) {
+            tell_mirror(tx, ids, incident, id)?;
         }
         let cause = serde_json::json!({ "by_hand": who });
         let change = ComponentChange { id: ids.uuid7(now), component: id.clone(), at: now, before: before.status, after: status, cause };

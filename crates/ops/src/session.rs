@@ -236,17 +236,39 @@ pub async fn own_password(store: &Store, who: &SignedIn) -> Result<Option<Passwo
     store.read("look for password", move |tx| Ok::<_, OpsError>(session::find_password(tx, &person)?)).await
 }
 
+/// A new password in place of the one that was found to be right.
+pub struct NewPassword {
+    /// The hash that the old one was compared with; nothing where there was none.
+    pub old_hash: Option<String>,
+    /// The hash of the new one.
+    pub new_hash: String,
+}
+
 /// Sets somebody's own password (or leaves it, for nothing), ends every session of theirs and begins a new one; its value.
+/// `presented` is the value of the session that asks: one that ended while the request was on its way ends nothing.
 ///
 /// # Errors
-/// Errors of the store.
-pub async fn begin_anew(store: &Store, rng: &dyn Rng, who: &SignedIn, password_hash: Option<String>) -> Result<String, OpsError> {
-    let (person, fresh) = (who.person.clone(), value(rng));
+/// [`OpsError::UnknownKey`] for a session that is over, or a password that is another one by now; errors of the store.
+pub async fn begin_anew(
+    store: &Store,
+    rng: &dyn Rng,
+    who: &SignedIn,
+    presented: &str,
+    password: Option<NewPassword>,
+) -> Result<String, OpsError> {
+    let (person, fresh, presented) = (who.person.clone(), value(rng), hash(presented));
     let kept = hash(&fresh);
     let work = move |tx: &mut Tx<'_>| {
-        if let Some(hash) = &password_hash {
-            let is_owner = session::find_password(tx, &person)?.is_some_and(|old| old.is_owner);
-            session::put_password(tx, &Password { person: person.clone(), hash: hash.clone(), is_owner })?;
+        if session::find_session(tx, &presented)?.is_none_or(|found| found.person != person) {
+            return Err(OpsError::UnknownKey);
+        }
+        if let Some(new) = &password {
+            let old = session::find_password(tx, &person)?;
+            if old.as_ref().map(|old| &old.hash) != new.old_hash.as_ref() {
+                return Err(OpsError::UnknownKey);
+            }
+            let is_owner = old.is_some_and(|old| old.is_owner);
+            session::put_password(tx, &Password { person: person.clone(), hash: new.new_hash.clone(), is_owner })?;
         }
         session::remove_sessions_of(tx, &person)?;
         begin(tx, &kept, person.clone())

@@ -234,12 +234,13 @@ impl Scheduler {
     }
 
     /// Runs a scheduled test now, besides its slots; its result counts like any other. Whether it was begun: one that is not
-    /// scheduled there, or runs already, is not.
+    /// scheduled there, is paused, or runs already, is not.
     pub fn run_now(&self, test: &TestId, environment: &str, location: &LocationName) -> bool {
         let (key, now): (Key, _) = (Arc::new((test.clone(), environment.to_owned(), location.clone())), self.now());
         let mut state = self.lock();
         let rev = state.rev;
-        let Some(planned) = state.items.get_mut(&key).filter(|planned| !planned.running) else { return false };
+        let may_run = |planned: &&mut Planned| !planned.running && planned.item.test.paused_until.is_none_or(|until| until <= now);
+        let Some(planned) = state.items.get_mut(&key).filter(may_run) else { return false };
         planned.running = true;
         let (scheduler, item) = (self.clone(), Arc::clone(&planned.item));
         state.open.insert((now, Arc::clone(&key)));
@@ -472,10 +473,13 @@ mod tests {
         let run = |environment| scheduler.run_now(&"t".into(), environment, &"local".into());
         assert!(!run("elsewhere"));
         assert!(run("e"));
-        assert!(!run("e"), "it runs already");
-        assert!(!scheduler.is_idle());
         let next = scheduler.lock().due.peek().map(|Reverse((slot, _, _))| *slot);
         assert_eq!(next, Some(start));
+        assert!(!run("e"), "it runs already");
+        scheduler.assign(Assignment { rev: 2, items: vec![Item { rev: 2, ..item(Some(start.plus(MINUTE))) }] }, From::AtOnce);
+        scheduler.lock().items.values_mut().for_each(|planned| planned.running = false);
+        assert!(!run("e"), "it is paused");
+        assert!(!scheduler.is_idle());
     }
 
     #[test]

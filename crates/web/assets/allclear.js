@@ -5,21 +5,55 @@
   const live = [...document.querySelectorAll("[data-live]")];
   if (live.length === 0 || !window.EventSource) return;
 
+  // What somebody has begun to write or to choose.
+  const isDraft = (field) => {
+    if (field.type === "hidden") return false;
+    if (field.nodeName === "SELECT") return [...field.options].some((one) => one.selected !== one.defaultSelected && one.defaultSelected);
+    return field.value !== field.defaultValue;
+  };
+  const holdsDraft = (node) =>
+    node.nodeType === Node.ELEMENT_NODE &&
+    (node.contains(document.activeElement) || [...node.querySelectorAll("input, textarea, select")].some(isDraft));
+
+  // Two nodes that are the same thing at two times.
+  const key = (node) =>
+    node.nodeType === Node.ELEMENT_NODE
+      ? `${node.nodeName} ${node.id || node.getAttribute("aria-labelledby") || node.getAttribute("href") || node.className}`
+      : node.nodeName;
+
   const put = (old, fresh) => {
     if (old.isEqualNode(fresh)) return;
-    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.nodeType !== Node.ELEMENT_NODE) {
-      if (old.nodeType === Node.TEXT_NODE && fresh.nodeType === Node.TEXT_NODE) old.data = fresh.data;
-      else old.replaceWith(fresh.cloneNode(true));
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.data !== fresh.data) old.data = fresh.data;
       return;
     }
-    for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-    for (const { name } of [...old.attributes]) {
-      // An opened <details> stays open.
-      if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+    if (old.nodeName === "SELECT" && isDraft(old)) return;
+    for (const { name, value } of [...fresh.attributes]) {
+      // What was opened stays open, and what was closed stays closed.
+      if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
-    const [mine, theirs] = [[...old.childNodes], [...fresh.childNodes]];
-    theirs.forEach((node, n) => (n < mine.length ? put(mine[n], node) : old.append(node.cloneNode(true))));
-    mine.slice(theirs.length).forEach((node) => node.remove());
+    for (const { name } of [...old.attributes]) if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);
+    let at = old.firstChild;
+    for (const next of [...fresh.childNodes]) {
+      let same = at;
+      while (same && key(same) !== key(next)) same = same.nextSibling;
+      if (!same) {
+        old.insertBefore(next.cloneNode(true), at);
+        continue;
+      }
+      while (at !== same) {
+        const gone = at;
+        at = at.nextSibling;
+        if (!holdsDraft(gone)) gone.remove();
+      }
+      put(same, next);
+      at = same.nextSibling;
+    }
+    while (at) {
+      const gone = at;
+      at = at.nextSibling;
+      if (!holdsDraft(gone)) gone.remove();
+    }
   };
 
   let busy = false;
@@ -47,11 +81,14 @@
     } catch {
       // The server is away; the stream opens again when it is back.
     } finally {
-      busy = false;
-      if (again) {
-        again = false;
-        setTimeout(refresh, 1000);
-      }
+      // A page that listens to a busy server asks every few seconds and not more.
+      setTimeout(() => {
+        busy = false;
+        if (again) {
+          again = false;
+          refresh();
+        }
+      }, 2000);
     }
   };
 

@@ -57,7 +57,15 @@ fn an_open_page_shows_what_happens_without_a_reload_and_keeps_what_is_being_type
     let other = "fetch(location.href, { method: 'POST', body: new URLSearchParams({ act: 'acknowledge' }) }).then(r => r.ok)";
     assert_eq!(browser.evaluate(other).expect("acknowledged by another window"), true);
     browser.until("document.querySelector('.lead').innerText.includes('has it')").expect("the page says so");
-    assert_eq!(browser.evaluate("window.stays === true && document.querySelector('input[name=text]').value").expect("kept"), "half a sen");
+    let typed = "window.stays === true && document.querySelector('input[name=text]').value";
+    assert_eq!(browser.evaluate(typed).expect("kept"), "half a sen");
+    browser.evaluate("document.querySelector('details.step').open = false").expect("closed");
+    let end = other.replace("acknowledge", "resolve");
+    assert_eq!(browser.evaluate(&end).expect("resolved by another window"), true);
+    browser.until("document.querySelector('.lead').innerText.includes('resolved')").expect("the page says so");
+    browser.until("[...document.querySelectorAll('button')].every(b => b.value !== 'acknowledge')").expect("its buttons are gone");
+    assert_eq!(browser.evaluate(typed).expect("kept"), "half a sen");
+    assert_eq!(browser.evaluate("document.querySelector('details.step').open").expect("a step"), false);
 }
 
 #[test]

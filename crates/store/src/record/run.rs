@@ -1,7 +1,7 @@
 //! Runs: a summary row each; the evidence lies in day files (see `evidence`).
 
 use allclear_domain::apitest::report::{RunReport, Teardown};
-use allclear_domain::{LocationName, RunId, TestId, Timestamp};
+use allclear_domain::{LocationName, RunId, Span, TestId, Timestamp};
 
 use crate::evidence::Place;
 use crate::value::{Row, Value, params, to_json};
@@ -178,16 +178,18 @@ pub fn latest_runs(tx: &mut Tx<'_>, test: &TestId, environment: &str, most: u32)
     rows.iter().map(from_row).collect()
 }
 
-/// The last run before another one, of the same test, environment and location, that passed and whose evidence was kept.
+/// The last run within a week before another one, of the same test, environment and location, that passed and whose evidence
+/// was kept. What was good longer ago explains little, and looking for it costs.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn good_before(tx: &mut Tx<'_>, run: &Run) -> Result<Option<Run>, StoreError> {
+    const LOOKED_BACK: Span = Span::from_mins(7 * 24 * 60);
     let row = tx.query_opt(
         "SELECT id, test_id, environment, location, slot, attempt, started_at, finished_at, verdict, why, judged, teardown, catalog_rev, \
-         evidence_day, evidence_at, evidence_len FROM run WHERE test_id = $1 AND environment = $2 AND started_at < $3 AND location = $4 \
-         AND verdict = 'pass' AND evidence_day IS NOT NULL ORDER BY started_at DESC LIMIT 1",
-        params![run.test.as_str(), &run.environment, run.started_at, run.location.as_str()],
+         evidence_day, evidence_at, evidence_len FROM run WHERE test_id = $1 AND environment = $2 AND started_at < $3 AND started_at > $5 \
+         AND location = $4 AND verdict = 'pass' AND evidence_day IS NOT NULL ORDER BY started_at DESC LIMIT 1",
+        params![run.test.as_str(), &run.environment, run.started_at, run.location.as_str(), run.started_at.minus(LOOKED_BACK)],
     )?;
     row.as_ref().map(from_row).transpose()
 }

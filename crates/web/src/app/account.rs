@@ -1,17 +1,17 @@
 //! One's own password and sessions.
 
 use allclear_ops::OpsError;
-use allclear_ops::session::{self, LONGEST_PASSWORD, SHORTEST_PASSWORD, SignedIn};
+use allclear_ops::session::{self, LONGEST_PASSWORD, NewPassword, SHORTEST_PASSWORD, SignedIn};
 use askama::Template;
 use axum::Form;
 use axum::extract::State;
 use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Redirect, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::entry::{hash_with, is_right};
-use super::guard::{Viewer, cookie, failed};
+use super::guard::{Viewer, cookie, failed, session_in};
 use super::{Clock, Moment, Shell, open_incidents};
 use crate::{Web, page};
 
@@ -67,18 +67,25 @@ async fn room(web: &Web, who: &SignedIn, problem: Option<String>) -> Response {
 }
 
 /// `POST /account`: a new password, or an end of all other sessions. Either begins one's own session anew.
-pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, form: Result<Form<Sent>, FormRejection>) -> Response {
+pub(crate) async fn act(
+    State(web): State<Web>,
+    Viewer(who): Viewer,
+    headers: HeaderMap,
+    form: Result<Form<Sent>, FormRejection>,
+) -> Response {
     let Ok(Form(sent)) = form else { return Redirect::to("/account").into_response() };
     let password = match sent.act.as_str() {
         "password" => match new_password(&web, &who, &sent).await {
-            Ok(hash) => Some(hash),
+            Ok(new) => Some(new),
             Err(Refusal::Problem(problem)) => return room(&web, &who, Some(problem)).await,
             Err(Refusal::Failed(error)) => return failed(&error),
         },
         "end" => None,
         _ => return Redirect::to("/account").into_response(),
     };
-    match session::begin_anew(&web.store, &*web.rng, &who, password).await {
+    let presented = session_in(&headers).unwrap_or_default();
+    match session::begin_anew(&web.store, &*web.rng, &who, &presented, password).await {
+        Err(OpsError::UnknownKey) => Redirect::to("/sign-in").into_response(),
         Ok(value) => (cookie(&web, &value), Redirect::to("/account")).into_response(),
         Err(error) => failed(&error),
     }
@@ -89,8 +96,8 @@ enum Refusal {
     Failed(OpsError),
 }
 
-/// The hash of a new password, if the old one was right.
-async fn new_password(web: &Web, who: &SignedIn, sent: &Sent) -> Result<String, Refusal> {
+/// A new password, if the old one was right.
+async fn new_password(web: &Web, who: &SignedIn, sent: &Sent) -> Result<NewPassword, Refusal> {
     let problem = |text: &str| Refusal::Problem(text.to_owned());
     if sent.new.chars().count() < SHORTEST_PASSWORD || sent.new.len() > LONGEST_PASSWORD {
         return Err(Refusal::Problem(format!("A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.")));
@@ -105,19 +112,25 @@ async fn new_password(web: &Web, who: &SignedIn, sent: &Sent) -> Result<String, 
     let mut salt = [0; 16];
     web.rng.fill(&mut salt);
     let (old, new) = (sent.old.clone(), sent.new.clone());
+    let old_hash = known.map(|known| known.hash);
     let permit = web.hashing.acquire().await;
+    // Those who waited with this one may have used the attempts up.
+    if web.attempts.too_many(&counted, now) {
+        return Err(problem("Too many attempts. Wait a quarter of an hour."));
+    }
+    let compared = old_hash.clone();
     let work = move || {
-        let right = known.is_none_or(|known| old.len() <= LONGEST_PASSWORD && is_right(&known.hash, &old));
+        let right = compared.is_none_or(|known| old.len() <= LONGEST_PASSWORD && is_right(&known, &old));
         right.then(|| hash_with(&salt, &new))
     };
     let done = web.runtime.unblock(work).await;
+    if matches!(done, Ok(None)) {
+        web.attempts.failed(&counted, now);
+    }
     drop(permit);
     match done {
-        Ok(Some(Some(hash))) => Ok(hash),
-        Ok(None) => {
-            web.attempts.failed(&counted, now);
-            Err(problem("The present password is not right."))
-        }
+        Ok(Some(Some(new_hash))) => Ok(NewPassword { old_hash, new_hash }),
+        Ok(None) => Err(problem("The present password is not right.")),
         Ok(Some(None)) | Err(_) => Err(problem("The password could not be kept. Try again.")),
     }
 }

@@ -188,7 +188,10 @@ async fn act(web: &Web, who: &allclear_ops::session::SignedIn, id: Option<&str>,
         return failed(&OpsError::NotFound { what: "test", id: id.unwrap_or_default().to_owned() });
     };
     view.checked = true;
-    let test = match read(&sent.text, &web.store.catalog()) {
+    // A text that is hard to read holds up nobody else.
+    let (text, catalog) = (sent.text.clone(), web.store.catalog());
+    let Ok(found) = web.runtime.unblock(move || read(&text, &catalog)).await else { return page::away() };
+    let test = match found {
         Ok((test, warnings)) => {
             view.problems = warnings;
             view.environments = environments(&test);
@@ -203,6 +206,7 @@ async fn act(web: &Web, who: &allclear_ops::session::SignedIn, id: Option<&str>,
         "try" => {
             let wanted = Some(sent.environment).filter(|name| test.environments.contains_key(name));
             let environment = wanted.or_else(|| view.environments.first().cloned()).unwrap_or_default();
+            tracing::info!(person = who.name, test = test.name, environment, "a test is tried out");
             match web.runs.try_out(test, environment.clone()).await {
                 Some(report) => {
                     view.tried = Some(Tried {
@@ -253,7 +257,7 @@ pub(crate) async fn run_now(
         return page::notice(
             StatusCode::CONFLICT,
             "It was not begun",
-            "It runs already, or it has no schedule in this environment from here. Go back; its page shows the last run.",
+            "It runs already, is paused, or has no schedule in this environment from here. Go back; its page shows the last run.",
         );
     }
     Redirect::to(&format!("/tests/{id}")).into_response()
@@ -269,7 +273,8 @@ pub(crate) async fn pause(
     let Ok(Form(sent)) = form else { return Redirect::to(&format!("/tests/{id}")).into_response() };
     let until = match (sent.act.as_str(), sent.span.parse::<allclear_domain::Span>()) {
         ("pause", Ok(span)) => Some(web.store.now().plus(span)),
-        _ => None,
+        ("go-on", _) => None,
+        _ => return page::notice(StatusCode::UNPROCESSABLE_ENTITY, "Nothing was changed", "Go back and use one of the page's forms."),
     };
     let make = move |old: Option<&Document>, _: &Catalog| match old {
         Some(Document::Test(test)) => {

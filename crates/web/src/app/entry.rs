@@ -28,6 +28,8 @@ const WINDOW: Span = Span::from_mins(15);
 /// Addresses that are remembered; the oldest are forgotten first.
 const MOST_REMEMBERED: usize = 10_000;
 
+const TOO_MANY: &str = "Too many attempts on this address. Wait a quarter of an hour, or ask for a new password.";
+
 /// Failed attempts by address, so that nobody guesses for long. It is forgotten with the process, and guards nothing but
 /// passwords: paging goes its own ways.
 #[derive(Clone, Default)]
@@ -109,10 +111,7 @@ pub(crate) async fn sign_in(State(web): State<Web>, headers: HeaderMap, form: Re
     };
     let now = web.store.now();
     if web.attempts.too_many(&sent.email, now) {
-        return again(
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many attempts on this address. Wait a quarter of an hour, or ask for a new password.",
-        );
+        return again(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
     }
     let known = match session::password_of(&web.store, &sent.email).await {
         Ok(known) => known,
@@ -121,17 +120,21 @@ pub(crate) async fn sign_in(State(web): State<Web>, headers: HeaderMap, form: Re
     let (hash, password) = (known.as_ref().map_or_else(|| NOBODYS.clone(), |known| known.hash.clone()), sent.password.clone());
     // One at a time: hashing takes memory and time on purpose.
     let permit = web.hashing.acquire().await;
+    // Those who waited with this one may have used the attempts up.
+    if web.attempts.too_many(&sent.email, now) {
+        return again(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
+    }
     let right = sent.password.len() <= LONGEST_PASSWORD && web.runtime.unblock(move || is_right(&hash, &password)).await.unwrap_or(false);
+    if !right {
+        web.attempts.failed(&sent.email, now);
+    }
     drop(permit);
     match known.filter(|_| right) {
         Some(known) => match session::sign_in(&web.store, &*web.rng, known.person).await {
             Ok(value) => (cookie(&web, &value), Redirect::to(&own_path(&sent.to))).into_response(),
             Err(error) => failed(&error),
         },
-        None => {
-            web.attempts.failed(&sent.email, now);
-            again(StatusCode::UNPROCESSABLE_ENTITY, "The address or the password is not right.")
-        }
+        None => again(StatusCode::UNPROCESSABLE_ENTITY, "The address or the password is not right."),
     }
 }
 

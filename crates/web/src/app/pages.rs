@@ -101,6 +101,8 @@ struct Room {
     statuses: Vec<Choice>,
     problem: Option<String>,
     draft: Draft,
+    /// Whether it stays as things are: not while something is being written.
+    live: bool,
 }
 
 struct Component {
@@ -305,6 +307,7 @@ async fn room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: 
         can_configure: actor.may(Permission::ConfigWrite),
         services,
         statuses: statuses(Some(ComponentStatus::DegradedPerformance)),
+        live: problem.is_none() && sent.act.is_empty(),
         problem,
     };
     page::app(status, &view)
@@ -357,6 +360,7 @@ struct PublicPage {
     updates: Vec<Update>,
     problem: Option<String>,
     draft: Draft,
+    live: bool,
 }
 
 struct Update {
@@ -418,6 +422,7 @@ async fn public_room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str,
         can_give_back: is_open && found.follows.is_some() && found.owner == Owner::Person,
         components: shown.components.iter().map(|id| names.component(id)).collect(),
         updates: updates(shown, &clock),
+        live: problem.is_none() && sent.act.is_empty(),
         problem,
         draft: sent.draft(&components, shown.stage, &shown.name),
     };
@@ -545,7 +550,7 @@ pub(crate) struct RuleSent {
     low: String,
     #[serde(default)]
     delay: String,
-    /// The title of the public incident; empty for none.
+    /// The title of the public incident; empty for none, or for the one that there is.
     #[serde(default)]
     incident: String,
 }
@@ -592,7 +597,19 @@ pub(crate) async fn put_rule(
     let same: Option<RuleId> = same.map(|resource| RuleId::from(resource.id.as_str()));
     let done = match sent.rule() {
         Ok(rule) => {
-            let make = move |_: Option<&Document>, _: &Catalog| Ok(Document::Rule(rule.clone()));
+            // What the form does not show stays: the words of a template, fields of another version.
+            let make = move |old: Option<&Document>, _: &Catalog| {
+                let mut rule = rule.clone();
+                if let Some(Document::Rule(old)) = old {
+                    rule.extra.clone_from(&old.extra);
+                    rule.incident = match (&old.incident, rule.incident) {
+                        (Some(words), Some(new)) => Some(IncidentTemplate { name: new.name, ..words.clone() }),
+                        (Some(words), None) => Some(words.clone()),
+                        (None, new) => new,
+                    };
+                }
+                Ok(Document::Rule(rule))
+            };
             resource::put(&web.store, &*web.rng, &who.actor(), Kind::Rule, same.as_ref().map(RuleId::as_str), make).await.map(|_| ())
         }
         Err(error) => Err(error),
