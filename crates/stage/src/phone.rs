@@ -77,6 +77,10 @@ pub struct Telephone {
     texts: Vec<Text>,
     /// Texts that came as answers to replies.
     answers: Vec<Text>,
+    /// What people texted back.
+    replies: Vec<Text>,
+    /// When the last request came, in milliseconds since 1970.
+    now_ms: u64,
     calls: Vec<Call>,
     /// Numbers that cannot be reached.
     unreachable: BTreeMap<String, bool>,
@@ -93,6 +97,8 @@ impl Telephone {
             webhook: None,
             texts: vec![],
             answers: vec![],
+            replies: vec![],
+            now_ms: 0,
             calls: vec![],
             unreachable: BTreeMap::new(),
             faults: Faults::default(),
@@ -223,13 +229,16 @@ impl Telephone {
         Reply { callbacks: pressed.into_iter().chain(self.fate(&call)).collect(), ..Response::empty(202).into() }
     }
 
-    fn reply(&self, body: &Value) -> Reply {
+    fn reply(&mut self, body: &Value) -> Reply {
         let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        let Some(url) = &self.webhook else {
+        let Some(url) = self.webhook.clone() else {
             return Response::json(409, &json!({ "error": "no webhook is set" })).into();
         };
+        let sent =
+            Text { sid: String::new(), from: field("from"), to: String::new(), body: field("body"), at_ms: self.now_ms, callback: None };
+        self.replies.push(sent);
         let parameters = vec![("From", field("from")), ("Body", field("body")), ("MessageSid", format!("SM{:032x}", 999))];
-        let callback = self.callback(url, &parameters, &field("from"));
+        let callback = self.callback(&url, &parameters, &field("from"));
         Reply { callbacks: vec![callback], ..Response::empty(202).into() }
     }
 
@@ -239,7 +248,8 @@ impl Telephone {
             ("GET", "/_stage/messages") => {
                 let to = request.param("to");
                 let shown = |texts: &[Text]| texts.iter().filter(|t| to.is_none_or(|to| t.to == to)).cloned().collect::<Vec<_>>();
-                Response::json(200, &json!({ "texts": shown(&self.texts), "answers": shown(&self.answers) })).into()
+                Response::json(200, &json!({ "texts": shown(&self.texts), "answers": shown(&self.answers), "replies": self.replies }))
+                    .into()
             }
             ("GET", "/_stage/calls") => Response::json(200, &json!({ "calls": self.calls })).into(),
             ("POST", "/_stage/pick_up") => self.pick_up(&body),
@@ -261,6 +271,7 @@ impl Telephone {
 
 impl Player for Telephone {
     fn handle(&mut self, request: &Request, now_ms: u64) -> Reply {
+        self.now_ms = now_ms;
         if request.path.starts_with("/_stage/") {
             return self.control(request);
         }
@@ -292,7 +303,7 @@ impl Player for Telephone {
                 from: String::new(),
                 to: callback.note.clone(),
                 body: message.to_owned(),
-                at_ms: 0,
+                at_ms: self.now_ms,
                 callback: None,
             });
         }

@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 use super::World;
 use super::seen::Eyes;
 
+/// How long a call rings before its caller gives up.
+const RINGS_FOR_MS: i64 = 40_000;
+
 /// Messages of each kind that are shown, newest first.
 const MOST_SHOWN: usize = 12;
 
@@ -79,13 +82,15 @@ struct Ringing {
 
 struct Text {
     body: String,
-    is_answer: bool,
+    /// Whether Ada wrote it.
+    is_own: bool,
 }
 
 struct Message {
     text: String,
     is_reply: bool,
-    has_buttons: bool,
+    can_acknowledge: bool,
+    can_resolve: bool,
 }
 
 struct Mail {
@@ -119,21 +124,31 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
     let switch = text_of(&live, "switch");
     let switches =
         [("healthy", "Healthy"), ("out_of_capacity", "Out of capacity"), ("slow", "Slow"), ("wrong_json", "Wrong JSON"), ("down", "Down")];
-    let ringing = newest(&calls["calls"]).find(|call| call["state"] == "ringing").map(|call| Ringing {
+    let ringing = newest(&calls["calls"]).find(|call| call["state"] == "ringing");
+    // Nobody's telephone rings for ever.
+    let rang_out = ringing.filter(|call| eyes.now_us() / 1_000 - call["at_ms"].as_i64().unwrap_or(0) > RINGS_FOR_MS);
+    if rang_out.is_some() {
+        eyes.post(world.phone, "/_stage/pick_up", &json!({ "to": NUMBER, "ignore": true })).await?;
+    }
+    let ringing = ringing.filter(|_| rang_out.is_none()).map(|call| Ringing {
         says: call["says"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
     });
     let mut texts: Vec<(u64, Text)> = Vec::new();
-    for (field, is_answer) in [("texts", false), ("answers", true)] {
-        texts.extend(
-            newest(&phone[field]).map(|text| (text["at_ms"].as_u64().unwrap_or(0), Text { body: text_of(text, "body"), is_answer })),
-        );
+    for (field, is_own) in [("texts", false), ("answers", false), ("replies", true)] {
+        texts.extend(newest(&phone[field]).map(|text| (text["at_ms"].as_u64().unwrap_or(0), Text { body: text_of(text, "body"), is_own })));
     }
     texts.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let has_button = |message: &Value, act: &str| message["blocks"].to_string().contains(&format!("\"action_id\":\"{act}\""));
     let message = |message: &Value| Message {
         text: text_of(message, "text"),
         is_reply: message["thread_ts"].is_string(),
-        has_buttons: message["blocks"].to_string().contains("\"button\""),
+        can_acknowledge: has_button(message, "acknowledge"),
+        can_resolve: has_button(message, "resolve"),
     };
+    // The newest thread first, and in it what was said, in its order.
+    let mut said: Vec<&Value> = newest(&slack["messages"]).collect();
+    let thread = |message: &Value| message["thread_ts"].as_str().or(message["ts"].as_str()).unwrap_or_default().to_owned();
+    said.sort_by_key(|message| (std::cmp::Reverse(thread(message)), text_of(message, "ts")));
     let mail = |mail: &Value| {
         let text = text_of(mail, "text");
         let link = text.split_whitespace().find(|word| word.contains("/answer/")).map(str::to_owned);
@@ -148,7 +163,7 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
         capacity: live["capacity"].as_u64().unwrap_or(0),
         ringing,
         texts: texts.into_iter().take(MOST_SHOWN).map(|(_, text)| text).collect(),
-        slack: newest(&slack["messages"]).map(message).collect(),
+        slack: said.into_iter().map(message).collect(),
         mails: newest(&mails["mails"]).map(mail).collect(),
     })
 }

@@ -34,6 +34,14 @@ pub fn differences(before: &RunReport, after: &RunReport) -> Vec<Difference> {
             of_exchanges(&step.name, then, now, &mut found);
         }
     }
+    let failing: Vec<(&str, String)> = after
+        .steps
+        .iter()
+        .flat_map(|step| step.assertions.iter().filter(|one| !one.passed).map(|one| (step.name.as_str(), one.sentence())))
+        .collect();
+    let is_meant = |one: &Difference| failing.iter().any(|(step, sentence)| *step == one.step && sentence.contains(&one.place));
+    // What a failing assertion speaks of comes first; ids and times change with every run.
+    found.sort_by_key(|one| !is_meant(one));
     found.truncate(MOST);
     found
 }

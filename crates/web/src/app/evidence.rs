@@ -98,7 +98,7 @@ fn pretty(text: &str) -> String {
 }
 
 fn milliseconds(us: i64) -> String {
-    format!("{}.{} ms", us / 1_000, us % 1_000 / 100)
+    if us < 1_000 { format!("0.{:02} ms", us / 10) } else { format!("{}.{} ms", us / 1_000, us % 1_000 / 100) }
 }
 
 fn timings(exchange: &Exchange) -> Vec<Timing> {

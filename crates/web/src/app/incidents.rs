@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use allclear_domain::apitest::difference::Difference;
 use allclear_domain::delivery::{Purpose, Status};
 use allclear_domain::incident::{Incident, LogKind, Paging, Priority, ResolveReason, State as Standing, Urgency};
-use allclear_domain::{IncidentId, PersonId, RunId, Span};
+use allclear_domain::status::published::PublishedPage;
+use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, Span};
 use allclear_ops::view::{self, IncidentView, Names};
 use allclear_ops::wish::{Declared, Wish};
 use allclear_ops::{incident, wish};
@@ -21,7 +22,7 @@ use serde::Deserialize;
 use super::evidence::Evidence;
 use super::guard::{Viewer, failed};
 use super::tests::differences;
-use super::{Clock, Moment, Shell};
+use super::{Clock, Moment, Shell, open_incidents};
 use crate::{Web, page};
 
 /// Incidents on one page of the list.
@@ -71,7 +72,8 @@ fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
         Standing::Triggered(Paging::Nobody { .. }) => "nobody to notify".to_owned(),
         Standing::Acknowledged(held) => {
             let by = held.by.last().map_or(String::new(), |last| format!("{} has it", names.agent(&last.by)));
-            let until = held.times_out_at.map_or(String::new(), |at| format!(", until {}", clock.time(at)));
+            let until =
+                held.times_out_at.map_or(String::new(), |at| format!("; unless it ends, people are paged again at {}", clock.time(at)));
             format!("{by}{until}")
         }
         Standing::Resolved(ended) => format!("{}, {}", ended.why.words(), clock.time(ended.at)),
@@ -181,11 +183,16 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         Some(run) => report(&web, &who, run).await,
         None => Kept::default(),
     };
-    let open = view::open_counts(&web.store, &actor).await.map(|counts| counts.values().map(|c| c.triggered + c.acknowledged).sum());
-    match open {
-        Ok(open) => page::app(StatusCode::OK, &Page::new(&web, &who, &found, report, open)),
-        Err(error) => failed(&error),
+    match (view::published_pages(&web.store).await, open_incidents(&web, &who).await) {
+        (Ok(published), Ok(open)) => page::app(StatusCode::OK, &Page::new(&web, &who, &found, report, &published, open)),
+        (Err(error), _) | (_, Err(error)) => failed(&error),
     }
+}
+
+/// A component with what customers read beside it.
+fn seen_of(id: &ComponentId, names: &Names, published: &[(i64, PublishedPage)]) -> String {
+    let shown = published.iter().flat_map(|(_, page)| &page.components).find(|component| component.id == *id);
+    shown.map_or_else(|| names.component(id), |component| format!("{}: {}", component.name, component.status.label()))
 }
 
 /// What was kept of the run that opened it.
@@ -209,7 +216,14 @@ struct Kept {
 }
 
 impl Page {
-    fn new(web: &Web, who: &allclear_ops::session::SignedIn, found: &IncidentView, kept: Kept, open: i64) -> Self {
+    fn new(
+        web: &Web,
+        who: &allclear_ops::session::SignedIn,
+        found: &IncidentView,
+        kept: Kept,
+        published: &[(i64, PublishedPage)],
+        open: i64,
+    ) -> Self {
         let (names, clock, incident) = (Names::of(&web.store), Clock::of(&web.store, who), &found.incident);
         let catalog = web.store.catalog();
         let mut people: Vec<String> =
@@ -238,7 +252,7 @@ impl Page {
             can_acknowledge: matches!(incident.state, Standing::Triggered(_)),
             merged_into,
             why,
-            components: found.components.iter().map(|component| names.component(component)).collect(),
+            components: found.components.iter().map(|component| seen_of(component, &names, published)).collect(),
             run: incident.run.as_ref().map(|run| run.0.clone()),
             evidence: kept.evidence,
             evidence_gone: kept.gone,
