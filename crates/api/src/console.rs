@@ -284,7 +284,7 @@ async fn show_component(store: &Store, evidence: &Evidence, actor: &Actor, key: 
     }
     for change in &found.changes {
         let incident = change.cause.get("incident").and_then(serde_json::Value::as_str).unwrap_or("nobody");
-        put(&mut text, format_args!("  {}  {} -> {}  by incident {incident}", change.at, change.before.word(), change.after.word()));
+        put(&mut text, format_args!("  {}  {} → {}  by incident {incident}", change.at, change.before.label(), change.after.label()));
     }
     for incident in found.pressed_by.iter().take(5) {
         text.push('\n');

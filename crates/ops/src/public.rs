@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use allclear_base::Rng;
-use allclear_domain::incident::State;
 use allclear_domain::status::published::{Affected, PublishedIncident, PublishedUpdate, Stage};
 use allclear_domain::status::{ComponentStatus, Indicator, Owner, rollup};
 use allclear_domain::{ComponentId, IncidentId, PageId};
@@ -314,18 +313,18 @@ pub async fn show_page(store: &Store, actor: &Actor, page: &PageId) -> Result<Pa
         if catalog.page(&page).is_none() {
             return Err(OpsError::NotFound { what: "page", id: page.0.clone() });
         }
-        let mut components = Vec::new();
-        for (resource, _) in catalog.components_of(&page) {
-            let id = ComponentId(resource.id.clone());
-            let (mut proposed, mut pressed_by) = (ComponentStatus::default(), Vec::new());
-            for (incident, status) in component::pressures(tx, &id)? {
-                proposed = proposed.max(status);
-                if let Some(found) = incidents::find_incident(tx, &incident)?.filter(|found| !matches!(found.state, State::Resolved(_))) {
-                    pressed_by.push((incident, found.number, found.title));
-                }
-            }
-            components.push(Looked { state: component::component_state(tx, &id)?, id, proposed, pressed_by });
+        let (states, mut pressing) = (component::all_states(tx)?, BTreeMap::<_, Vec<_>>::new());
+        for (id, status, incident) in component::all_pressures(tx)? {
+            pressing.entry(id).or_default().push((status, incident));
         }
+        let looked = |id: ComponentId| {
+            let pressing = pressing.remove(&id).unwrap_or_default();
+            let proposed = pressing.iter().map(|(status, _)| *status).max().unwrap_or_default();
+            let pressed_by = pressing.into_iter().map(|(_, incident)| (incident.id, incident.number, incident.title)).collect();
+            Looked { state: states.get(&id).copied().unwrap_or_default(), id, proposed, pressed_by }
+        };
+        let components =
+            catalog.components_of(&page).into_iter().map(|(resource, _)| ComponentId(resource.id.clone())).map(looked).collect();
         Ok(PageView { components, incidents: page::latest_on_page(tx, &page, MOST_INCIDENTS)? })
     };
     store.read("show page", work).await

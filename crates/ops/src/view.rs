@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use allclear_domain::apitest::report::RunReport;
 use allclear_domain::catalog::Kind;
 use allclear_domain::incident::{Agent, Incident, LogKind, State};
+use allclear_domain::status::ComponentStatus;
 use allclear_domain::status::published::PublishedPage;
 use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, ServiceId, Span, TestId};
 use allclear_store::evidence::Evidence;
@@ -372,10 +373,16 @@ impl Names {
                 let who = person.as_ref().map_or_else(|| "the room".to_owned(), |person| self.person(person));
                 format!("{who} by {method} ({address}): {outcome}")
             }
-            LogKind::ComponentChanged { component, from, to } => format!("component {component}: {from} -> {to}"),
+            LogKind::ComponentChanged { component, from, to } => format!("component {component}: {} → {}", label(from), label(to)),
             LogKind::ComponentProposed { component, to } => {
+                let to = label(to);
                 format!("component {component} would turn {to}, but a person set it: press \"back to automatic\" to let it follow")
             }
         }
     }
+}
+
+/// A component's status as pages call it.
+fn label(word: &str) -> &str {
+    ComponentStatus::from_word(word).map_or(word, |status| status.label())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use allclear_domain::Timestamp;
 use allclear_domain::catalog::Catalog;
@@ -63,6 +64,7 @@ pub struct Tx<'a> {
     pub(crate) signals: BTreeSet<Signal>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) writable: bool,
+    pub(crate) statements: &'a AtomicU64,
 }
 
 impl Tx<'_> {
@@ -185,6 +187,7 @@ impl Tx<'_> {
     /// Runs a statement and counts the rows that it changed.
     pub(crate) fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StoreError> {
         debug_assert!(self.writable, "a read-only transaction was asked to write");
+        self.statements.fetch_add(1, Ordering::Relaxed);
         let done = match &mut self.conn {
             Conn::Sqlite(conn, texts) => sqlite_execute(conn, texts.get(sql), params).map_err(|e| sqlite_error(e, sql)),
             Conn::Postgres(client, statements) => {
@@ -196,6 +199,7 @@ impl Tx<'_> {
 
     /// Runs a statement and reads its rows.
     pub(crate) fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         let done = match &mut self.conn {
             Conn::Sqlite(conn, texts) => sqlite_query(conn, texts.get(sql), params).map_err(|e| sqlite_error(e, sql)),
             Conn::Postgres(client, statements) => {

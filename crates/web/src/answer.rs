@@ -18,7 +18,7 @@ use crate::Web;
 use crate::page::{self, Frame};
 
 /// The view.
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "answer.html")]
 struct Page {
     frame: Frame,
@@ -33,6 +33,7 @@ struct Page {
 }
 
 /// One incident.
+#[derive(Debug)]
 struct Row {
     number: i64,
     title: String,

@@ -6,6 +6,8 @@ mod app;
 mod assets;
 mod page;
 mod prose;
+#[cfg(test)]
+mod snapshots;
 pub mod status;
 
 use std::pin::Pin;

@@ -1,5 +1,7 @@
 //! How a page leaves: its headers, and what is said when there is none.
 
+use std::fmt::Debug;
+
 use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
@@ -19,6 +21,7 @@ const APP_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// What every page has in its head.
+#[derive(Debug)]
 pub(crate) struct Frame {
     /// The title of the window.
     pub(crate) title: String,
@@ -33,8 +36,8 @@ impl Frame {
 }
 
 /// A page of the app.
-pub(crate) fn app(status: StatusCode, template: &impl Template) -> Response {
-    let mut response = private(status, template);
+pub(crate) fn app(status: StatusCode, view: &(impl Template + Debug)) -> Response {
+    let mut response = private(status, view);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, APP_POLICY);
     response
 }
@@ -45,7 +48,7 @@ pub(crate) fn sign_in_first() -> Response {
 }
 
 /// A page of one sentence.
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "notice.html")]
 struct Notice<'a> {
     frame: Frame,
@@ -55,12 +58,14 @@ struct Notice<'a> {
 
 /// Renders a page that concerns one reader: it is kept nowhere and tells no other site where they were. It tells our own: with
 /// `no-referrer` browsers would not even say that a form comes from here.
-pub(crate) fn private(status: StatusCode, template: &impl Template) -> Response {
-    let Ok(html) = template.render() else {
+pub(crate) fn private(status: StatusCode, view: &(impl Template + Debug)) -> Response {
+    let Ok(html) = view.render() else {
         tracing::error!("a page cannot be rendered");
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let mut response = (status, html).into_response();
+    #[cfg(test)]
+    response.extensions_mut().insert(crate::snapshots::Shown::of(view));
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),

@@ -56,7 +56,7 @@ pub fn render(page: &PublishedPage, now: Timestamp, base: &str) -> Vec<Part> {
 }
 
 /// What the pages of a status page have in common.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Look {
     name: String,
     about: Option<String>,
@@ -83,7 +83,7 @@ impl Look {
 }
 
 /// The page itself.
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "status.html")]
 struct Overview {
     look: Look,
@@ -97,6 +97,7 @@ struct Overview {
 }
 
 /// Components that stand together; those without a group stand in one without a name.
+#[derive(Debug)]
 struct Group {
     name: Option<String>,
     status: &'static str,
@@ -104,6 +105,7 @@ struct Group {
     components: Vec<Component>,
 }
 
+#[derive(Debug)]
 struct Component {
     name: String,
     description: Option<String>,
@@ -116,6 +118,7 @@ struct Component {
 }
 
 /// One day of a component's ninety.
+#[derive(Debug)]
 struct Bar {
     x: usize,
     /// Its colour; nothing for a day on which the component was not there.
@@ -123,6 +126,7 @@ struct Bar {
     text: String,
 }
 
+#[derive(Debug)]
 struct Incident {
     id: String,
     name: String,
@@ -134,6 +138,7 @@ struct Incident {
     updates: Vec<Update>,
 }
 
+#[derive(Debug)]
 struct Update {
     label: &'static str,
     /// Safe HTML.
@@ -142,13 +147,14 @@ struct Update {
     machine_at: String,
 }
 
+#[derive(Debug)]
 struct RecentDay {
     date: String,
     incidents: Vec<Incident>,
 }
 
 /// All incidents that are published, by month.
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "status_history.html")]
 struct History {
     look: Look,
@@ -156,13 +162,14 @@ struct History {
     months: Vec<Month>,
 }
 
+#[derive(Debug)]
 struct Month {
     name: String,
     incidents: Vec<Incident>,
 }
 
 /// One incident.
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "status_incident.html")]
 struct Permalink {
     look: Look,
@@ -358,4 +365,17 @@ fn in_a_word(page: &PublishedPage) -> (&'static str, &'static str) {
         Indicator::Major => ("partial outage", "#bc4c00"),
         Indicator::Critical => ("major outage", "#b3261e"),
     }
+}
+
+/// What the page shows, with one day of each component's ninety.
+#[cfg(test)]
+pub(crate) fn shown(page: &PublishedPage, now: Timestamp) -> impl std::fmt::Debug {
+    let zone = oncall::zone(&page.time_zone).unwrap_or(TimeZone::UTC);
+    let mut view = Overview::new(page, &Look::new(page, ""), &zone, now);
+    for component in view.groups.iter_mut().flat_map(|group| &mut group.components) {
+        component.bars.drain(..DAYS - 1);
+        component.last_bars.clear();
+    }
+    view.days.truncate(2);
+    view
 }

@@ -111,7 +111,7 @@ fn the_loop_closes_and_every_word_of_it_can_be_read_back() {
     let shown = ground.say(&["show", "Live Stream"]);
     for part in [
         "Degraded performance, set by rules",
-        "operational -> degraded_performance",
+        "Operational → Degraded performance",
         "json playback_url not_empty: found \"\"",
         "Ada",
         "level 1 is paged",

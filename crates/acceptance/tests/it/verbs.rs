@@ -64,7 +64,7 @@ fn no_test_and_no_other_event_ends_what_a_person_declared() {
     let ground = ground();
     let mut process = ground.start();
     ground.say(&["declare", "The encoder is too hot", "--service", "Streams", "--to", "Ben"]);
-    let passed = || ground.say(&["show", "Live Stream"]).contains("operational -> degraded_performance");
+    let passed = || ground.say(&["show", "Live Stream"]).contains("Operational → Degraded performance");
     assert!(wait(PATIENCE, passed), "a rule ties the service to the component");
     assert!(wait(PATIENCE, || text_to(&ground, "+4520000002", "The encoder is too hot")), "{}", log_of(&process));
     assert!(!text_to(&ground, "+4520000001", "The encoder is too hot"), "it was given to Ben alone");

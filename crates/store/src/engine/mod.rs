@@ -159,6 +159,7 @@ pub(crate) struct Shared {
     pub(crate) wakes: Wakes,
     last_committed_us: AtomicI64,
     commits: AtomicU64,
+    statements: AtomicU64,
 }
 
 impl Shared {
@@ -170,6 +171,7 @@ impl Shared {
             wakes: Wakes::default(),
             last_committed_us: AtomicI64::new(0),
             commits: AtomicU64::new(0),
+            statements: AtomicU64::new(0),
         })
     }
 
@@ -398,6 +400,12 @@ impl Store {
         self.shared.commits.load(Ordering::SeqCst)
     }
 
+    /// How many statements were run since the start: what a page costs does not grow with its lists.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        self.shared.statements.load(Ordering::Relaxed)
+    }
+
     /// The folder for evidence and rendered pages.
     #[must_use]
     pub fn folder(&self) -> &std::path::Path {
@@ -415,6 +423,16 @@ impl Store {
 }
 
 /// A transaction's parts at its start.
-fn begin<'a>(conn: Conn<'a>, shared: &Shared, catalog: Arc<Catalog>, writable: bool) -> Tx<'a> {
-    Tx { conn, now: shared.now(), catalog, held: BTreeSet::new(), made: BTreeSet::new(), signals: BTreeSet::new(), trouble: None, writable }
+fn begin<'a>(conn: Conn<'a>, shared: &'a Shared, catalog: Arc<Catalog>, writable: bool) -> Tx<'a> {
+    Tx {
+        conn,
+        now: shared.now(),
+        catalog,
+        held: BTreeSet::new(),
+        made: BTreeSet::new(),
+        signals: BTreeSet::new(),
+        trouble: None,
+        writable,
+        statements: &shared.statements,
+    }
 }

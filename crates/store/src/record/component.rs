@@ -1,5 +1,8 @@
 //! Components as customers see them, and what presses on them.
 
+use std::collections::BTreeMap;
+
+use allclear_domain::incident::Incident;
 use allclear_domain::status::{ComponentStatus, Owner};
 use allclear_domain::{ComponentId, IncidentId, RuleId, Timestamp};
 
@@ -45,9 +48,21 @@ fn status(row: &Row, index: usize) -> Result<ComponentStatus, StoreError> {
 /// Errors of the store.
 pub fn component_state(tx: &mut Tx<'_>, id: &ComponentId) -> Result<ComponentState, StoreError> {
     let row = tx.query_opt("SELECT status, owner, changed_at FROM component_state WHERE component_id = $1", params![id.as_str()])?;
-    let Some(row) = row else { return Ok(ComponentState::default()) };
-    let owner = if row.text(1)? == "person" { Owner::Person } else { Owner::Automation };
-    Ok(ComponentState { status: status(&row, 0)?, owner, changed_at: row.time(2)? })
+    row.map_or(Ok(ComponentState::default()), |row| state(&row, 0))
+}
+
+fn state(row: &Row, first: usize) -> Result<ComponentState, StoreError> {
+    let owner = if row.text(first + 1)? == "person" { Owner::Person } else { Owner::Automation };
+    Ok(ComponentState { status: status(row, first)?, owner, changed_at: row.time(first + 2)? })
+}
+
+/// The states of all components for which one was written.
+///
+/// # Errors
+/// Errors of the store.
+pub fn all_states(tx: &mut Tx<'_>) -> Result<BTreeMap<ComponentId, ComponentState>, StoreError> {
+    let rows = tx.query("SELECT component_id, status, owner, changed_at FROM component_state LIMIT 100000", &[])?;
+    rows.iter().map(|row| Ok((row.text(0)?.into(), state(row, 1)?))).collect()
 }
 
 /// Writes a component's state. Needs its lock.
@@ -78,6 +93,19 @@ pub fn pressures(tx: &mut Tx<'_>, id: &ComponentId) -> Result<Vec<(IncidentId, C
         params![id.as_str()],
     )?;
     rows.iter().map(|row| Ok((row.text(0)?.into(), status(row, 1)?))).collect()
+}
+
+/// What open incidents press on all components, by component, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn all_pressures(tx: &mut Tx<'_>) -> Result<Vec<(ComponentId, ComponentStatus, Incident)>, StoreError> {
+    let rows = tx.query(
+        "SELECT p.component_id, p.status, i.state FROM component_pressure p JOIN incident i ON i.id = p.incident_id \
+         WHERE i.status <> 'resolved' ORDER BY p.component_id, i.number LIMIT 10000",
+        &[],
+    )?;
+    rows.iter().map(|row| Ok((row.text(0)?.into(), status(row, 1)?, row.json(2)?))).collect()
 }
 
 /// The components that an incident presses on.

@@ -461,6 +461,22 @@ on_both! {
         assert_eq!(unknown, component::ComponentState::default());
     }
 
+    fn all_components_are_read_at_once_with_what_is_open_about_them(db) {
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        let lock = write().lock(Lock::Component("c1".into())).lock(Lock::Component("c2".into()));
+        let set = component::ComponentState { status: ComponentStatus::MajorOutage, owner: Owner::Person, changed_at: Timestamp(NOON) };
+        wait(db.store.write(lock, move |tx| {
+            component::press(tx, &"c2".into(), &"Q1".into(), &"R".into(), ComponentStatus::PartialOutage)?;
+            component::press(tx, &"c2".into(), &"Qgone".into(), &"R".into(), ComponentStatus::MajorOutage)?;
+            component::put_component_state(tx, &"c1".into(), set)
+        })).expect("kept");
+        let states = wait(db.store.read("r", component::all_states)).expect("read");
+        assert_eq!(states.into_iter().collect::<Vec<_>>(), [("c1".into(), set)]);
+        let pressing = wait(db.store.read("r", component::all_pressures)).expect("read");
+        let pressing: Vec<_> = pressing.into_iter().map(|(id, status, incident)| (id.0, status, incident.id.0)).collect();
+        assert_eq!(pressing, [("c2".to_owned(), ComponentStatus::PartialOutage, "Q1".to_owned())]);
+    }
+
     fn a_page_is_published_with_a_rising_number(db) {
         let published = PublishedPage {
             id: "p1".into(), name: "SYNQ".into(), slug: "synq".into(), host: None, branding: Branding::default(), time_zone: "Etc/UTC".into(), updated_at: Timestamp(NOON),

@@ -15,7 +15,7 @@ use super::guard::{Viewer, cookie, failed, session_in};
 use super::{Clock, Moment, Shell, open_incidents};
 use crate::{Web, page};
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/account.html")]
 struct Account {
     shell: Shell,

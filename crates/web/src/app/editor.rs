@@ -35,7 +35,7 @@ steps:
 /// The longest text of a form.
 const LONGEST: usize = 200_000;
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/editor.html")]
 struct Editor {
     shell: Shell,
@@ -54,12 +54,14 @@ struct Editor {
     tried: Option<Tried>,
 }
 
+#[derive(Debug)]
 struct Problem {
     is_error: bool,
     text: String,
 }
 
 /// How a try went.
+#[derive(Debug)]
 struct Tried {
     verdict: &'static str,
     why: Option<String>,

@@ -53,7 +53,7 @@ impl Attempts {
     }
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/sign_in.html")]
 struct SignIn {
     frame: Frame,
@@ -150,7 +150,7 @@ pub(crate) async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Resp
     (cookie(&web, ""), Redirect::to("/sign-in")).into_response()
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/enter.html")]
 struct Enter {
     frame: Frame,

@@ -7,6 +7,7 @@ use allclear_domain::apitest::report::{AssertionReport, Exchange, RunReport, Ste
 const LONGEST_SHOWN: usize = 20_000;
 
 /// A run.
+#[derive(Debug)]
 pub(crate) struct Evidence {
     pub(crate) steps: Vec<Step>,
     pub(crate) teardown: Vec<Step>,
@@ -14,6 +15,7 @@ pub(crate) struct Evidence {
     pub(crate) remark: Option<String>,
 }
 
+#[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: String,
     pub(crate) passed: bool,
@@ -22,11 +24,13 @@ pub(crate) struct Step {
     pub(crate) exchange: Option<Shown>,
 }
 
+#[derive(Debug)]
 pub(crate) struct Assertion {
     pub(crate) passed: bool,
     pub(crate) sentence: String,
 }
 
+#[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) line: String,
     pub(crate) answer: String,
@@ -40,6 +44,7 @@ pub(crate) struct Shown {
 }
 
 /// A part of an exchange's time, as a bar in a picture 600 wide.
+#[derive(Debug)]
 pub(crate) struct Timing {
     pub(crate) class: &'static str,
     pub(crate) label: String,

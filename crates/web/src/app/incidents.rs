@@ -29,6 +29,7 @@ use crate::{Web, page};
 const ON_A_PAGE: u32 = 50;
 
 /// One incident in a list.
+#[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) number: i64,
@@ -80,7 +81,7 @@ fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
     }
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/incidents.html")]
 struct List {
     shell: Shell,
@@ -130,7 +131,7 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
     page::app(StatusCode::OK, &view)
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/incident.html")]
 struct Page {
     shell: Shell,
@@ -153,6 +154,7 @@ struct Page {
 }
 
 /// A line of the timeline.
+#[derive(Debug)]
 struct Entry {
     at: Moment,
     time: String,
@@ -162,6 +164,7 @@ struct Entry {
 }
 
 /// A message.
+#[derive(Debug)]
 struct Told {
     to: String,
     by: String,
@@ -208,7 +211,7 @@ async fn report(web: &Web, who: &allclear_ops::session::SignedIn, run: &RunId) -
 }
 
 /// What is left of the run that opened an incident.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Kept {
     evidence: Option<Evidence>,
     gone: bool,

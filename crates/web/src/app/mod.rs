@@ -22,6 +22,7 @@ use jiff::tz::TimeZone;
 use crate::{Web, assets};
 
 /// What every page of the app has around it.
+#[derive(Debug)]
 pub(crate) struct Shell {
     pub(crate) title: String,
     pub(crate) style: &'static str,
@@ -50,6 +51,7 @@ impl Shell {
 }
 
 /// A moment as people read it: how long ago, and the exact one on hover.
+#[derive(Debug)]
 pub(crate) struct Moment {
     pub(crate) ago: String,
     pub(crate) exact: String,

@@ -18,7 +18,7 @@ use crate::{Web, page};
 /// Open incidents that are shown; the list has all.
 const MOST_SHOWN: usize = 8;
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/overview.html")]
 struct Overview {
     shell: Shell,
@@ -36,6 +36,7 @@ struct Overview {
 }
 
 /// The first level of an escalation policy, as it is now.
+#[derive(Debug)]
 struct OnCall {
     policy: String,
     who: String,
@@ -43,6 +44,7 @@ struct OnCall {
     next: Option<String>,
 }
 
+#[derive(Debug)]
 struct PublicPage {
     name: String,
     slug: String,
@@ -51,6 +53,7 @@ struct PublicPage {
 }
 
 /// One of the six steps from nothing to a loop that closes, and the proof.
+#[derive(Debug)]
 struct Step {
     done: bool,
     text: &'static str,

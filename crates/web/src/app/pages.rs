@@ -3,7 +3,7 @@
 use allclear_domain::catalog::{Catalog, Document, Kind};
 use allclear_domain::status::published::{PublishedIncident, Stage};
 use allclear_domain::status::{ComponentStatus, IncidentTemplate, Owner, Rule};
-use allclear_domain::{ComponentId, PageId, RuleId, ServiceId, Span};
+use allclear_domain::{ComponentId, IncidentId, PageId, RuleId, ServiceId, Span};
 use allclear_ops::public::{self, Hand, Looked, Said};
 use allclear_ops::view::{self, Names};
 use allclear_ops::{OpsError, Permission, resource};
@@ -23,6 +23,7 @@ use crate::prose::prose;
 use crate::{Web, page};
 
 /// A status that can be chosen.
+#[derive(Debug)]
 pub(crate) struct Choice {
     word: &'static str,
     label: &'static str,
@@ -49,13 +50,14 @@ fn stage_of(word: &str) -> Option<Stage> {
     [Stage::Investigating, Stage::Identified, Stage::Monitoring, Stage::Resolved].into_iter().find(|stage| stage.word() == word)
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/pages.html")]
 struct List {
     shell: Shell,
     pages: Vec<Listed>,
 }
 
+#[derive(Debug)]
 struct Listed {
     id: String,
     name: String,
@@ -85,7 +87,7 @@ fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/page.html")]
 struct Room {
     shell: Shell,
@@ -105,6 +107,10 @@ struct Room {
     live: bool,
 }
 
+/// Incidents that are named beside a component; the list has all.
+const MOST_PRESSING: usize = 8;
+
+#[derive(Debug)]
 struct Component {
     id: String,
     name: String,
@@ -115,10 +121,13 @@ struct Component {
     /// What rules would make of it, where that is another status.
     proposed: Option<&'static str>,
     pressed_by: Vec<(String, String)>,
+    /// How many more press on it than are shown.
+    more_pressing: usize,
     statuses: Vec<Choice>,
 }
 
 /// A public incident.
+#[derive(Debug)]
 struct Public {
     id: String,
     name: String,
@@ -129,6 +138,7 @@ struct Public {
     owner: String,
 }
 
+#[derive(Debug)]
 struct RuleRow {
     id: String,
     service: String,
@@ -139,7 +149,7 @@ struct RuleRow {
 }
 
 /// A public incident that is being written.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Draft {
     name: String,
     body: String,
@@ -149,6 +159,7 @@ struct Draft {
 }
 
 /// What customers would read.
+#[derive(Debug)]
 struct Preview {
     name: String,
     label: String,
@@ -159,6 +170,7 @@ struct Preview {
 
 impl Component {
     fn new(looked: &Looked, catalog: &Catalog) -> Self {
+        let named = |(id, number, title): &(IncidentId, i64, String)| (id.0.clone(), format!("#{number} {title}"));
         let document = catalog.component(&looked.id);
         let by_hand = looked.state.owner == Owner::Person;
         Self {
@@ -169,7 +181,8 @@ impl Component {
             label: looked.state.status.label(),
             by_hand,
             proposed: (by_hand && looked.proposed != looked.state.status).then(|| looked.proposed.label()),
-            pressed_by: looked.pressed_by.iter().map(|(id, number, title)| (id.0.clone(), format!("#{number} {title}"))).collect(),
+            pressed_by: looked.pressed_by.iter().take(MOST_PRESSING).map(named).collect(),
+            more_pressing: looked.pressed_by.len().saturating_sub(MOST_PRESSING),
             statuses: statuses(Some(looked.state.status)),
         }
     }
@@ -340,7 +353,7 @@ pub(crate) async fn act(
     }
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/public_incident.html")]
 struct PublicPage {
     shell: Shell,
@@ -363,6 +376,7 @@ struct PublicPage {
     live: bool,
 }
 
+#[derive(Debug)]
 struct Update {
     label: &'static str,
     /// Safe HTML.
@@ -451,7 +465,7 @@ pub(crate) async fn act_public(
     }
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/component.html")]
 struct ComponentPage {
     shell: Shell,
@@ -466,6 +480,7 @@ struct ComponentPage {
 }
 
 /// A change of a component, and what caused it.
+#[derive(Debug)]
 struct Change {
     at: Moment,
     from: &'static str,

@@ -27,6 +27,7 @@ const RUNS_SHOWN: u32 = 60;
 /// Stretches of slots that did not run, as a test's page shows them.
 const MISSED_SHOWN: u32 = 20;
 
+#[derive(Debug)]
 struct Row {
     id: String,
     name: String,
@@ -39,6 +40,7 @@ struct Row {
 }
 
 /// A run in the small picture of a list: 6 wide, up to 24 high.
+#[derive(Debug)]
 struct Spark {
     x: usize,
     y: u32,
@@ -61,7 +63,7 @@ fn sparks(runs: &[(bool, u32, Timestamp)]) -> Vec<Spark> {
     shown.iter().enumerate().map(spark).collect()
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/tests.html")]
 struct List {
     shell: Shell,
@@ -130,7 +132,7 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
     page::app(StatusCode::OK, &view)
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/test.html")]
 struct TestPage {
     shell: Shell,
@@ -152,6 +154,7 @@ struct TestPage {
 }
 
 /// Slots in a row that did not run, or ran late.
+#[derive(Debug)]
 struct Missed {
     at: Moment,
     slots: i64,
@@ -159,6 +162,7 @@ struct Missed {
     reason: String,
 }
 
+#[derive(Debug)]
 struct RunRow {
     id: String,
     verdict: String,
@@ -170,6 +174,7 @@ struct RunRow {
 }
 
 /// A run in the picture of how long runs took: 10 wide, up to 100 high.
+#[derive(Debug)]
 struct Bar {
     x: usize,
     y: i64,
@@ -268,7 +273,7 @@ impl RunRow {
     }
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "app/run.html")]
 struct RunPage {
     shell: Shell,

@@ -10,6 +10,7 @@ use super::{in_a_word, stage_label};
 /// Incidents in a feed; StatusPage has 25 to 50.
 const MOST: usize = 25;
 
+#[derive(Debug)]
 struct Entry {
     id: String,
     title: String,
@@ -19,7 +20,7 @@ struct Entry {
     html: String,
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "history.atom.xml")]
 struct Atom<'a> {
     page: &'a PublishedPage,
@@ -29,7 +30,7 @@ struct Atom<'a> {
     entries: Vec<Entry>,
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "history.rss.xml")]
 struct Rss<'a> {
     page: &'a PublishedPage,
@@ -39,12 +40,13 @@ struct Rss<'a> {
 }
 
 /// What an entry says: each update, newest first, as HTML.
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "feed_entry.html")]
 struct Told {
     updates: Vec<Said>,
 }
 
+#[derive(Debug)]
 struct Said {
     day: String,
     time: String,
@@ -99,7 +101,7 @@ pub(super) fn rss(page: &PublishedPage, base: &str, zone: &TimeZone, now: Timest
     Rss { page, base, published: rfc822(now, zone), entries: entries.collect::<Result<_, _>>()? }.render()
 }
 
-#[derive(Template)]
+#[derive(Debug, Template)]
 #[template(path = "badge.svg.xml")]
 struct Badge {
     word: &'static str,

@@ -1,0 +1,377 @@
+//! What the pages show: every view struct, field by field, in three scenes. A page that says something else than it did is seen
+//! here before anybody looks at its HTML.
+//!
+//! `INSTA_UPDATE=always cargo test -p allclear-web` takes the snapshots anew; the difference is what a reviewer reads.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use allclear_base::clock::VirtualClock;
+use allclear_base::runtime::{Health, Task};
+use allclear_base::{Runtime, SeededRng, Spawn};
+use allclear_domain::apitest::compare::Comparison;
+use allclear_domain::apitest::document::{Source, Test};
+use allclear_domain::apitest::report::{AssertionReport, Exchange, Failure, RunReport, StepReport, Teardown, Timings, Verdict};
+use allclear_domain::catalog::Kind;
+use allclear_domain::delivery::Role;
+use allclear_domain::incident::ByHand;
+use allclear_domain::status::ComponentStatus;
+use allclear_domain::{ComponentId, IncidentId, RunId, TestId, Timestamp};
+use allclear_ops::incident::{self, Act};
+use allclear_ops::judge::{self, Batch, Entry, Sampler};
+use allclear_ops::public::{self, Hand};
+use allclear_ops::session::{self, Claim};
+use allclear_ops::{Actor, config, view, wish};
+use allclear_store::evidence::Evidence;
+use allclear_store::{Backend, Options, Store};
+use axum::body::Body;
+use futures::executor::block_on;
+use http::{Request, StatusCode};
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::{Runs, Trial, Web, assets, router, status};
+
+/// 2026-11-25T03:00:00Z.
+const NIGHT_US: i64 = 1_795_575_600_000_000;
+
+const MINUTE_US: i64 = 60_000_000;
+
+/// A page's view, as it was handed to its template.
+#[derive(Clone)]
+pub(crate) struct Shown(String);
+
+impl Shown {
+    pub(crate) fn of(view: &impl Debug) -> Self {
+        // The addresses of style and script change with every change of theirs.
+        let text = format!("{view:#?}\n");
+        Self(text.replace(assets::style_path(), "(style)").replace(assets::script_path(), "(script)"))
+    }
+}
+
+/// What blocks runs at once.
+struct AtOnce;
+
+impl Spawn for AtOnce {
+    fn spawn(&self, task: Task) {
+        block_on(task);
+    }
+}
+
+/// A test that passed twice and then failed.
+struct Recent;
+
+impl Runs for Recent {
+    fn run_now(&self, _: &TestId, _: &str) -> bool {
+        false
+    }
+
+    fn try_out(&self, _: Test, _: String) -> Trial {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn recent(&self, _: &TestId) -> Vec<(bool, u32, Timestamp)> {
+        let at = |minutes: i64| Timestamp(NIGHT_US - minutes * MINUTE_US);
+        vec![(true, 80, at(10)), (true, 120, at(5)), (false, 95, at(0))]
+    }
+}
+
+/// A place where one owner is signed in.
+struct Scene {
+    store: Store,
+    clock: VirtualClock,
+    rng: SeededRng,
+    evidence: Evidence,
+    web: Web,
+    cookie: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (clock, rng) = (VirtualClock::at(NIGHT_US), SeededRng::new(7));
+        let options = Options { backend: Backend::sqlite(folder.path()), clock: Arc::new(clock.clone()), rng: Arc::new(rng.clone()) };
+        let store = Store::inline(&options, None).expect("a database");
+        let evidence = Evidence::open(folder.path()).expect("a place for evidence");
+        let runtime = Runtime { clock: Arc::new(clock.clone()), rng: Arc::new(rng.clone()), spawner: Arc::new(AtOnce) };
+        let web = Web::new(store.clone(), evidence.clone(), runtime, Arc::new(Health::default()), Arc::new(Recent), "http://allclear.test");
+        Self { store, clock, rng, evidence, web, cookie: String::new(), _folder: folder }
+    }
+
+    /// Nothing but the owner.
+    fn empty() -> Self {
+        Self::new().signed_in()
+    }
+
+    /// One test with all that hangs on it; it passed an hour ago.
+    fn calm() -> Self {
+        let scene = Self::new();
+        let documents = allclear_config::load_str("world.yaml", WORLD, &|_, _| false).into_documents();
+        assert!(!documents.is_empty(), "the world can be read");
+        block_on(config::apply(&scene.store, &scene.rng, &Actor::files(), "world", documents)).expect("the world is there");
+        scene.judge("good", "https://live.example/a.m3u8");
+        scene.clock.advance_to(NIGHT_US + 60 * MINUTE_US);
+        scene.signed_in()
+    }
+
+    /// The same test has failed four minutes ago.
+    fn failing() -> Self {
+        let scene = Self::calm();
+        scene.judge("bad", "");
+        scene.clock.advance_to(NIGHT_US + 64 * MINUTE_US);
+        scene
+    }
+
+    fn signed_in(mut self) -> Self {
+        let link = block_on(session::set_up_link(&self.store, &self.rng)).expect("an answer").expect("a link");
+        let claim = Claim { name: "Ada".into(), email: "ada@synq.example".into(), password_hash: "(hash)".into() };
+        self.cookie = block_on(session::claim(&self.store, &self.rng, &link, claim)).expect("a session");
+        self
+    }
+
+    fn test(&self) -> TestId {
+        let found = self.store.catalog().id_of(Kind::Test, "default/Live Streaming").map(str::to_owned);
+        TestId(found.expect("the test"))
+    }
+
+    fn component(&self) -> ComponentId {
+        ComponentId(self.store.catalog().id_of(Kind::Component, "Live Stream").expect("the component").to_owned())
+    }
+
+    /// Ada, who may do everything.
+    fn ada(&self) -> Actor {
+        let ada = self.store.catalog().id_of(Kind::Person, "Ada").expect("Ada").into();
+        Actor::signed_in(ada, Role::Owner)
+    }
+
+    fn incident(&self) -> IncidentId {
+        let found = block_on(view::list_incidents(&self.store, &self.ada(), None, i64::MAX, 1));
+        found.expect("incidents").first().expect("an incident").id.clone()
+    }
+
+    /// Judges a run whose answer carries this playback address; it ends now.
+    fn judge(&self, run: &str, playback: &str) {
+        let at = self.store.now();
+        let passed = !playback.is_empty();
+        let body = json!({ "id": "s1", "playback_url": playback }).to_string();
+        let assertion = AssertionReport {
+            source: Source::Json,
+            property: Some("playback_url".into()),
+            comparison: Comparison::NotEmpty,
+            expected: serde_json::Value::Null,
+            actual: Some(json!(playback)),
+            passed,
+            error: None,
+        };
+        let timings = Timings { dns_us: 900, connect_us: 1_100, tls_us: 4_000, wait_us: 80_000, transfer_us: 700 };
+        let exchange = Exchange {
+            method: "POST".into(),
+            url: "https://api.live.example/streams".into(),
+            request_headers: vec![("authorization".into(), "***".into())],
+            request_body: r#"{"name":"canary"}"#.into(),
+            status: Some(200),
+            response_headers: vec![("content-type".into(), "application/json".into())],
+            response_size: body.len() as u64,
+            response_body: body,
+            truncated: false,
+            timings,
+            remote_addr: Some("192.0.2.7:443".into()),
+        };
+        let step = StepReport {
+            name: "Create a stream".into(),
+            passed,
+            error: None,
+            exchange: Some(exchange),
+            assertions: vec![assertion.clone()],
+            saved: BTreeMap::new(),
+        };
+        let failure = || Failure { step: "Create a stream".into(), message: assertion.sentence() };
+        let report = RunReport {
+            run_id: RunId::from(run),
+            test_id: self.test(),
+            test_name: "Live Streaming".into(),
+            environment: "production".into(),
+            location: "local".into(),
+            slot: Some(at),
+            attempt: 1,
+            started_at: at,
+            finished_at: Timestamp(at.0 + 86_700),
+            verdict: if passed { Verdict::Passed } else { Verdict::Failed(failure()) },
+            steps: vec![step],
+            teardown_steps: vec![],
+            teardown: Teardown::None,
+            variables: BTreeMap::from([("base".to_owned(), json!("https://api.live.example"))]),
+            catalog_rev: 1,
+        };
+        let batch = Batch {
+            location: "local".into(),
+            probe: run.to_owned(),
+            boot: "b".into(),
+            seq: 1,
+            through: at,
+            entries: vec![Entry { report: Arc::new(report), superseded: false }],
+            exceptions: vec![],
+        };
+        let (batch, mut sampler) = (Arc::new(batch), Sampler::default());
+        let judged = judge::judge_batch(&self.web.runtime, &self.store, &self.evidence, &mut sampler, &batch);
+        assert_eq!(block_on(judged).expect("it is judged").counted, 1);
+    }
+
+    /// What the page at this address shows.
+    fn at(&self, path: &str) -> String {
+        let request = Request::get(path).header("cookie", format!("allclear={}", self.cookie)).body(Body::empty()).expect("a request");
+        let response = block_on(router(self.web.clone()).oneshot(request)).expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.extensions().get::<Shown>().expect("a view").0.clone()
+    }
+}
+
+const WORLD: &str = r##"
+kind: test
+name: Live Streaming
+environments:
+  production: { notify: { service: Live Stream Check } }
+schedules: [{ every: 5m, environment: production }]
+steps:
+  - name: Create a stream
+    request: "POST https://api.live.example/streams"
+    assert: [{ source: json, property: playback_url, comparison: not_empty }]
+---
+kind: channel
+name: Twilio
+twilio: { account_sid: ACdemo, auth_token: "{{secret.TWILIO_TOKEN}}", from: "+4570000000" }
+---
+kind: person
+name: Ada
+email: ada@synq.example
+role: owner
+contact_methods: [{ name: mobile, channel: Twilio, address: "+4520000001" }]
+---
+{ kind: person, name: Ben }
+---
+kind: escalation_policy
+name: On call
+levels: [{ targets: [Ada], escalate_after: 5m }]
+---
+kind: service
+name: Live Stream Check
+escalation_policy: On call
+---
+{ kind: page, name: SYNQ }
+---
+kind: component
+name: Live Stream
+page: SYNQ
+---
+kind: rule
+service: Live Stream Check
+component: Live Stream
+incident: { name: Live streams cannot be created }
+"##;
+
+/// Takes a picture of what a page shows, under the page's name.
+macro_rules! shows {
+    ($name:literal, $scene:expr, $path:expr) => {
+        insta::assert_snapshot!($name, $scene.at($path))
+    };
+}
+
+#[test]
+fn an_empty_server_shows_what_to_do_first() {
+    let scene = Scene::empty();
+    shows!("empty_overview", scene, "/");
+    shows!("empty_incidents", scene, "/incidents");
+    shows!("empty_tests", scene, "/tests");
+    shows!("empty_pages", scene, "/pages");
+}
+
+#[test]
+fn a_calm_night_shows_that_all_is_clear() {
+    let scene = Scene::calm();
+    shows!("calm_overview", scene, "/");
+    shows!("calm_incidents", scene, "/incidents");
+    shows!("calm_tests", scene, "/tests");
+    shows!("calm_test", scene, &format!("/tests/{}", scene.test()));
+    shows!("calm_run", scene, "/runs/good");
+    shows!("calm_editor", scene, &format!("/tests/{}/edit", scene.test()));
+    shows!("calm_account", scene, "/account");
+}
+
+#[test]
+fn a_failing_test_shows_its_whole_chain() {
+    let scene = Scene::failing();
+    shows!("failing_overview", scene, "/");
+    shows!("failing_incidents", scene, "/incidents");
+    shows!("failing_incident", scene, &format!("/incidents/{}", scene.incident()));
+    shows!("failing_tests", scene, "/tests");
+    shows!("failing_run", scene, "/runs/bad");
+    shows!("failing_component", scene, &format!("/components/{}", scene.component()));
+}
+
+#[test]
+fn an_incident_that_somebody_has_says_who() {
+    let scene = Scene::failing();
+    block_on(incident::act(&scene.store, &scene.rng, &scene.ada(), &scene.incident(), Act::Acknowledge)).expect("it is taken");
+    shows!("taken_incident", scene, &format!("/incidents/{}", scene.incident()));
+}
+
+#[test]
+fn a_status_page_shows_what_rules_and_people_did() {
+    let scene = Scene::failing();
+    let page = scene.store.catalog().id_of(Kind::Page, "SYNQ").expect("the page").to_owned();
+    shows!("failing_pages", scene, "/pages");
+    shows!("failing_page", scene, &format!("/pages/{page}"));
+    let hand = Hand::Set(ComponentStatus::PartialOutage);
+    block_on(public::set_component(&scene.store, &scene.rng, &scene.ada(), &scene.component(), hand)).expect("it is set");
+    shows!("page_with_a_component_set_by_hand", scene, &format!("/pages/{page}"));
+    let shown = block_on(view::published_pages(&scene.store)).expect("pages");
+    let opened = shown.iter().flat_map(|(_, page)| &page.incidents).next().expect("a public incident").id.clone();
+    shows!("failing_public_incident", scene, &format!("/public-incidents/{opened}"));
+}
+
+#[test]
+fn customers_see_what_fails_in_their_words() {
+    let scene = Scene::failing();
+    let shown = block_on(view::published_pages(&scene.store)).expect("pages");
+    let (_, page) = shown.first().expect("a page");
+    insta::assert_snapshot!("public_page", Shown::of(&status::shown(page, scene.store.now())).0);
+}
+
+#[test]
+fn a_page_asks_the_database_no_more_often_when_its_lists_are_long() {
+    let scene = Scene::failing();
+    let page = scene.store.catalog().id_of(Kind::Page, "SYNQ").expect("the page").to_owned();
+    let first = scene.incident();
+    let paths = |scene: &Scene| {
+        let of_one = [
+            format!("/incidents/{first}"),
+            format!("/tests/{}", scene.test()),
+            format!("/pages/{page}"),
+            format!("/components/{}", scene.component()),
+        ];
+        let rooms = ["/", "/incidents", "/tests", "/pages", "/account"].map(str::to_owned);
+        rooms.into_iter().chain(of_one).collect::<Vec<_>>()
+    };
+    let asked = |scene: &Scene| {
+        let count = |path: String| {
+            let before = scene.store.statements();
+            scene.at(&path);
+            (path, scene.store.statements() - before)
+        };
+        paths(scene).into_iter().map(count).collect::<Vec<_>>()
+    };
+    let few = asked(&scene);
+    for n in 0..40 {
+        scene.clock.advance_to(scene.store.now().0 + MINUTE_US);
+        let wish =
+            serde_json::from_value(json!({ "title": format!("Something else {n}"), "service": "Live Stream Check" })).expect("a wish");
+        block_on(wish::declare(&scene.store, &scene.rng, &scene.ada(), wish)).expect("an incident");
+        scene.judge(&format!("again{n}"), "");
+        let note = Act::ByHand(ByHand::Note { text: format!("Looking, {n}") });
+        block_on(incident::act(&scene.store, &scene.rng, &scene.ada(), &first, note)).expect("a note");
+    }
+    let many = asked(&scene);
+    assert_eq!(few, many);
+}
