@@ -33,12 +33,13 @@ const MOST_MESSAGES: usize = 3;
 const MOST_SLOWER: f64 = 1.2;
 
 #[expect(clippy::disallowed_methods, reason = "a measurement")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
 /// An API that answers well, until it is told to fail.
-struct Target {
+#[derive(Default)]
+pub(super) struct Target {
     fails: Arc<AtomicBool>,
 }
 
@@ -79,7 +80,7 @@ impl Player for Noting {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the measured thing's outside world")]
-async fn serve(player: impl Player) -> anyhow::Result<SocketAddr> {
+pub(super) async fn serve(player: impl Player) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let addr = listener.local_addr()?;
     tokio::spawn(Stage::new(player).serve(listener));
@@ -103,13 +104,13 @@ async fn hang() -> anyhow::Result<SocketAddr> {
 }
 
 /// A folder with a configuration, and the processes that are started on it.
-struct Ground {
+pub(super) struct Ground {
     folder: tempfile::TempDir,
-    listen: SocketAddr,
+    pub(super) listen: SocketAddr,
 }
 
 impl Ground {
-    fn new(world: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(world: &str) -> anyhow::Result<Self> {
         let folder = super::folder()?;
         std::fs::create_dir(folder.path().join("config"))?;
         // A file has a bound on what it may hold.
@@ -121,11 +122,11 @@ impl Ground {
         Ok(Self { folder, listen: free_addr()? })
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    pub(super) fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
     }
 
-    fn start(&self) -> anyhow::Result<(Process, Duration)> {
+    pub(super) fn start(&self) -> anyhow::Result<(Process, Duration)> {
         let (config, data) = (self.folder.path().join("config"), self.data());
         let begun = now();
         let start = Start { config: &config, data: &data, listen: self.listen, crash_at: None, database: None, secrets: fixed_secrets() };
@@ -142,11 +143,23 @@ impl Ground {
     fn database(&self) -> anyhow::Result<Connection> {
         Ok(Connection::open(self.data().join("allclear.db"))?)
     }
+
+    /// A number from the database.
+    pub(super) fn count(&self, query: &str) -> anyhow::Result<i64> {
+        Ok(self.database()?.query_row(query, [], |row| row.get(0))?)
+    }
+
+    /// The keys of all integrations, by service.
+    pub(super) fn integration_keys(&self) -> anyhow::Result<Vec<String>> {
+        let file = self.database()?;
+        let mut statement = file.prepare("SELECT key FROM integration ORDER BY service_id")?;
+        Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
 }
 
-const LOCAL: &str = "{ kind: location, name: local, allow: [\"127.0.0.1\"] }\n";
+pub(super) const LOCAL: &str = "{ kind: location, name: local, allow: [\"127.0.0.1\"] }\n";
 
-fn test(n: usize, target: SocketAddr, more: &str) -> String {
+pub(super) fn test(n: usize, target: SocketAddr, more: &str) -> String {
     format!(
         "---\nkind: test\nname: victim{n}\n{more}schedules: [{{ every: 1m, environment: production }}]\nsteps:\n  - request: {{ url: \"http://{target}/{n}\", timeout: 60s }}\n    assert: [{{ source: status, comparison: equal_number, value: 200 }}]\n"
     )
@@ -333,11 +346,7 @@ fn words(times: &[Duration]) -> String {
 /// An event every 40 ms, each for another person; how long until their telephone's company is asked.
 fn pages(ground: &Ground, seen: &Arc<Mutex<Seen>>, span: Duration, hanging: usize) -> anyhow::Result<Vec<Duration>> {
     let (mut process, _) = ground.start()?;
-    let keys: Vec<String> = {
-        let file = ground.database()?;
-        let mut statement = file.prepare("SELECT key FROM integration ORDER BY service_id")?;
-        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
-    };
+    let keys = ground.integration_keys()?;
     let hang_now = || std::fs::read_dir(format!("/proc/{}/fd", process.id())).map_or(0, Iterator::count);
     if hanging > 0 && !wait(Duration::from_secs(90), || hang_now() > hanging) {
         bail!("{} of {hanging} runs hang", hang_now());

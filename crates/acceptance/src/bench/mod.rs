@@ -1,5 +1,6 @@
 //! The figures of `docs/benchmarks.md`: each as a ratio, both sides in one run on one machine.
 
+mod app;
 pub mod bare;
 mod crowd;
 mod events;
@@ -16,7 +17,7 @@ use std::time::Duration;
 /// What is measured, and for how long.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One figure only: store, events, scheduled, latency, storm, many, hanging or page.
+    /// One figure only: store, events, scheduled, latency, storm, many, hanging, page or app.
     #[arg(long)]
     pub only: Option<String>,
     /// Seconds per figure.
@@ -35,6 +36,7 @@ const FIGURES: &[(&str, Figure)] = &[
     ("many", crowd::many),
     ("hanging", crowd::hanging),
     ("page", page::measure),
+    ("app", app::measure),
 ];
 
 /// Measures and prints.

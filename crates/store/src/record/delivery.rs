@@ -163,7 +163,7 @@ pub fn claimable(tx: &mut Tx<'_>, to: &Destination, most: u32) -> Result<Vec<Sto
          d.provider_id, d.created_at, d.finished_at, d.carrier_id FROM delivery d \
          WHERE d.target = $1 AND d.status IN ('pending', 'claimed') AND d.status = 'pending' AND d.due_at <= $2 AND NOT EXISTS ( \
            SELECT 1 FROM delivery e WHERE e.lane = d.lane AND e.status IN ('pending', 'claimed') \
-             AND (e.created_at < d.created_at OR (e.created_at = d.created_at AND e.seq < d.seq))) \
+             AND (e.status = 'claimed' OR e.created_at < d.created_at OR (e.created_at = d.created_at AND e.seq < d.seq))) \
          ORDER BY d.due_at, d.seq LIMIT $3",
         params![target(&to.channel, &to.class, &to.address), now, most],
     )?;

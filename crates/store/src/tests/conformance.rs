@@ -353,6 +353,32 @@ on_both! {
         assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((0, None)));
     }
 
+    fn what_two_incidents_of_one_moment_say_of_a_component_is_said_one_after_the_other(db) {
+        let lock = |id: &str| Write::new("test", Lane::Act).lock(Lock::Incident(id.into()));
+        let mirrored = |id: &str, incident: &str| Delivery {
+            recipient: Recipient::Mirror { component: "c1".into() }, position: None, ..a_delivery(id, incident, Purpose::Mirror)
+        };
+        for id in ["Q1", "Q2"] {
+            wait(db.store.write(write(), move |tx| insert_one(tx, id))).expect("kept");
+        }
+        // The first incident has told much already, the second nothing: its number in the order is lower.
+        wait(db.store.write(lock("Q1"), move |tx| {
+            delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms")?;
+            delivery::cancel(tx, &"d1".into(), "w")?;
+            delivery::insert_delivery(tx, &mirrored("d2", "Q1"), "sms")
+        })).expect("kept");
+        let claimable = || wait(db.store.read("r", |tx| delivery::claimable(tx, &to_ada(), 10))).expect("a list");
+        let one = claimable().remove(0);
+        assert_eq!(one.delivery.id.as_str(), "d2");
+        let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &one, &"C".into(), "b1", tx.now().plus(Span::from_secs(30)));
+        assert_eq!(wait(db.store.write(lock("Q1"), claim)).ok(), Some(true));
+        wait(db.store.write(lock("Q2"), move |tx| delivery::insert_delivery(tx, &mirrored("d3", "Q2"), "sms"))).expect("kept");
+        assert!(claimable().is_empty(), "the first is under way, and could arrive after the second");
+        let finish = |tx: &mut Tx<'_>| delivery::finish(tx, &"d2".into(), 1, Status::Accepted, None, None);
+        assert_eq!(wait(db.store.write(lock("Q1"), finish)).ok(), Some(true));
+        assert_eq!(claimable().iter().map(|d| d.delivery.id.as_str()).collect::<Vec<_>>(), ["d3"]);
+    }
+
     fn a_receipt_that_comes_before_its_attempts_outcome_counts(db) {
         let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
         wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");

@@ -1,0 +1,153 @@
+//! The pages of the app with ten thousand tests and five hundred open incidents: the first view of each, with its style and
+//! script, while the tests run.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use super::crowd::{Ground, LOCAL, Target, now, serve, test};
+use super::{ms, quantile};
+use crate::binary::{exchange, path, request, wait};
+
+const TESTS: usize = 10_000;
+const SERVICES: usize = 100;
+const INCIDENTS: usize = 500;
+
+/// Targets of a first view: bytes with style and script, and time.
+const MOST_BYTES: usize = 200_000;
+const MOST_TIME: Duration = Duration::from_millis(300);
+
+pub(super) fn measure(_: Duration) -> anyhow::Result<()> {
+    const VIEWS: usize = 10;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let target = runtime.block_on(serve(Target::default()))?;
+    let ground = Ground::new(&world(target))?;
+    let (mut process, _) = ground.start()?;
+    open_incidents(&ground)?;
+    let ran = || ground.count("SELECT count(DISTINCT test_id) FROM run").is_ok_and(|n| usize::try_from(n).is_ok_and(|n| n >= TESTS));
+    if !wait(Duration::from_secs(90), ran) {
+        bail!("not every test ran");
+    }
+    let reader = Reader::enter(&ground)?;
+    let (overview, _) = reader.view("/")?;
+    let assets: usize = ["/assets/"]
+        .iter()
+        .flat_map(|start| links(&overview, start))
+        .map(|path| reader.view(&path).map_or(0, |(text, _)| text.len()))
+        .sum();
+    let mut missed = Vec::new();
+    for page in reader.pages()? {
+        let (mut times, mut bytes) = (Vec::new(), 0);
+        for _ in 0..VIEWS {
+            let (text, took) = reader.view(&page)?;
+            bytes = bytes.max(text.len());
+            times.push(took);
+        }
+        times.sort_unstable();
+        let most = times.last().copied().unwrap_or_default();
+        let shown: String = page.chars().take(30).collect();
+        println!(
+            "{shown:30} {:>7} bytes with style and script, p50 {:>6.1} ms, at most {:>6.1} ms",
+            bytes + assets,
+            ms(quantile(&times, 0.5)),
+            ms(most)
+        );
+        if bytes + assets > MOST_BYTES || most > MOST_TIME {
+            missed.push(format!("{page}: {} bytes, {:.0} ms", bytes + assets, ms(most)));
+        }
+    }
+    process.terminate()?;
+    if missed.is_empty() { Ok(()) } else { bail!("wanted {MOST_BYTES} bytes and {:.0} ms; {}", ms(MOST_TIME), missed.join("; ")) }
+}
+
+/// Tests that tell services which tie to the components of a page; one person is paged for all.
+fn world(target: SocketAddr) -> String {
+    let mut text = format!(
+        "{LOCAL}---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: AC1, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://127.0.0.1:9\" }}\nallow: [\"127.0.0.1\"]\n\
+         ---\nkind: person\nname: Ada\nemail: ada@synq.example\nrole: owner\ncontact_methods: [{{ channel: Twilio, address: \"+4520000001\" }}]\n\
+         ---\n{{ kind: escalation_policy, name: On call, levels: [{{ targets: [Ada] }}] }}\n---\n{{ kind: page, name: SYNQ }}\n"
+    );
+    for n in 0..SERVICES {
+        // Writing to a String cannot fail.
+        let _written = write!(
+            text,
+            "---\n{{ kind: service, name: Service {n}, escalation_policy: On call, integrations: [Tool] }}\n---\n{{ kind: component, name: Part {n}, page: SYNQ }}\n---\n{{ kind: rule, service: Service {n}, component: Part {n} }}\n"
+        );
+    }
+    for n in 0..TESTS {
+        text.push_str(&test(n, target, &format!("environments: {{ production: {{ notify: Service {} }} }}\n", n % SERVICES)));
+    }
+    text
+}
+
+fn open_incidents(ground: &Ground) -> anyhow::Result<()> {
+    let keys = ground.integration_keys()?;
+    for n in 0..INCIDENTS {
+        let body = serde_json::json!({ "routing_key": keys[n % keys.len()], "event_action": "trigger",
+            "payload": { "summary": format!("Machine {n} does not answer"), "source": "bench", "severity": "critical" } })
+        .to_string();
+        let host = ground.listen;
+        let raw = format!("POST /v2/enqueue HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        if request(host, &raw).is_none_or(|(status, _)| status != 202) {
+            bail!("an event was not taken");
+        }
+    }
+    Ok(())
+}
+
+/// Addresses on a page that begin like this.
+fn links(page: &str, start: &str) -> Vec<String> {
+    let attributes = page.split(['"', '\'']).filter(|value| value.starts_with(start));
+    let mut found: Vec<String> = attributes.map(str::to_owned).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Somebody who is signed in.
+struct Reader {
+    addr: SocketAddr,
+    cookie: String,
+}
+
+impl Reader {
+    fn enter(ground: &Ground) -> anyhow::Result<Self> {
+        let output = Command::new(path()?).args(["user", "reset", "ada@synq.example", "--data"]).arg(ground.data()).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let link =
+            said.split("/enter/").nth(1).and_then(|rest| rest.split_whitespace().next()).with_context(|| format!("no link: {said}"))?;
+        let (addr, form) = (ground.listen, "password=correct+horse+battery");
+        let raw = format!(
+            "POST /enter/{link} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        let (_, head, body) = exchange(addr, &raw).context("no answer")?;
+        let set = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).with_context(|| format!("not let in: {body}"))?;
+        Ok(Self { addr, cookie: set.split(';').next().unwrap_or_default().to_owned() })
+    }
+
+    /// A page and how long it took, over a connection of its own.
+    fn view(&self, path: &str) -> anyhow::Result<(String, Duration)> {
+        let raw = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncookie: {}\r\n\r\n", self.addr, self.cookie);
+        let begun: Instant = now();
+        let (status, _, body) = exchange(self.addr, &raw).with_context(|| format!("{path} does not answer"))?;
+        let took = begun.elapsed();
+        if status == 200 { Ok((body, took)) } else { bail!("{path} answers {status}") }
+    }
+
+    /// Every kind of page, the lists and the first that stands on each.
+    fn pages(&self) -> anyhow::Result<Vec<String>> {
+        let first = |on: &str, start: &str| -> anyhow::Result<String> {
+            let (page, _) = self.view(on)?;
+            links(&page, start).into_iter().find(|path| path.len() > start.len()).with_context(|| format!("no {start} on {on}"))
+        };
+        let (incident, test, page) = (first("/incidents", "/incidents/Q")?, first("/tests", "/tests/")?, first("/pages", "/pages/")?);
+        let (run, component) = (first(&test, "/runs/")?, first(&page, "/components/")?);
+        let lists =
+            ["/", "/incidents", "/tests", "/tests?q=victim99", "/pages", "/account", "/new-test", "/status/synq"].map(str::to_owned);
+        Ok(lists.into_iter().chain([incident, test, run, page, component]).collect())
+    }
+}
