@@ -174,5 +174,5 @@ pub fn router(web: Web) -> Router {
         };
         router = router.route(route.path, answers);
     }
-    router.with_state(web)
+    router.layer(from_fn_with_state(web.clone(), page::pack)).with_state(web)
 }

@@ -1,13 +1,22 @@
 //! How a page leaves: its headers, and what is said when there is none.
 
 use std::fmt::Debug;
+use std::io::Write;
 
 use askama::Template;
+use axum::body::{HttpBody, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+    VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, StatusCode};
 
-use crate::assets;
+use crate::{Web, assets};
 
 /// Nothing runs, nothing is framed, and forms go nowhere else.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -40,6 +49,42 @@ pub(crate) fn app(status: StatusCode, view: &(impl Template + Debug)) -> Respons
     let mut response = private(status, view);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, APP_POLICY);
     response
+}
+
+/// Below this a packed page saves nothing that anybody notices.
+const SMALLEST_PACKED: usize = 1_400;
+
+/// The most that a page may be.
+const LARGEST_PAGE: usize = 64 << 20;
+
+/// Packs what is text, for those who can unpack it. A page carries no secret beside text that somebody else chose.
+pub(crate) async fn pack(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let known = |value: &HeaderValue| value.to_str().is_ok_and(|known| known.contains("gzip"));
+    let unpacks = request.headers().get(ACCEPT_ENCODING).is_some_and(known);
+    let response = next.run(request).await;
+    let is_text = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|kind| ["text/html", "text/css", "text/javascript"].iter().any(|text| kind.starts_with(text)))
+    };
+    let is_large = response.body().size_hint().exact().is_some_and(|size| size >= SMALLEST_PACKED as u64);
+    if !unpacks || !is_large || !response.headers().get(CONTENT_TYPE).is_some_and(is_text) {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let Ok(plain) = to_bytes(body, LARGEST_PAGE).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let kept = plain.clone();
+    let packed = web.runtime.unblock(move || {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(&plain).and_then(|()| packer.finish())
+    });
+    head.headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    match packed.await {
+        Ok(Ok(packed)) => {
+            head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            head.headers.remove(CONTENT_LENGTH);
+            Response::from_parts(head, packed.into())
+        }
+        Ok(Err(_)) | Err(_) => Response::from_parts(head, kept.into()),
+    }
 }
 
 /// What somebody sees who is not signed in, until their browser has gone on.

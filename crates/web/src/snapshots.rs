@@ -340,6 +340,22 @@ fn customers_see_what_fails_in_their_words() {
 }
 
 #[test]
+fn a_page_comes_packed_to_those_who_unpack_it() {
+    let scene = Scene::calm();
+    let asked = |encoding: &str| {
+        let request = Request::get("/").header("cookie", format!("allclear={}", scene.cookie)).header("accept-encoding", encoding);
+        let response = block_on(router(scene.web.clone()).oneshot(request.body(Body::empty()).expect("a request"))).expect("an answer");
+        let packed = response.headers().get("content-encoding").is_some_and(|value| value == "gzip");
+        (packed, block_on(axum::body::to_bytes(response.into_body(), 1 << 20)).expect("a body"))
+    };
+    let ((plain, text), (packed, bytes)) = (asked("br"), asked("gzip, br"));
+    assert!(!plain && packed && bytes.len() < text.len() / 2);
+    let mut unpacked = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*bytes), &mut unpacked).expect("gzip");
+    assert_eq!(unpacked.as_bytes(), &*text);
+}
+
+#[test]
 fn a_page_asks_the_database_no_more_often_when_its_lists_are_long() {
     let scene = Scene::failing();
     let page = scene.store.catalog().id_of(Kind::Page, "SYNQ").expect("the page").to_owned();

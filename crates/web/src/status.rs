@@ -16,9 +16,6 @@ use crate::prose::prose;
 /// How many days of incidents the page itself lists; the history lists the rest.
 const RECENT_DAYS: usize = 14;
 
-/// How many days a narrow page shows; StatusPage's 30.
-const DAYS_WHEN_NARROW: usize = 30;
-
 /// A part of a page.
 pub struct Part {
     /// Its address below the page's own.
@@ -112,8 +109,6 @@ struct Component {
     status: &'static str,
     label: &'static str,
     bars: Vec<Bar>,
-    /// The last thirty of them, for a narrow page.
-    last_bars: Vec<Bar>,
     uptime: Option<String>,
 }
 
@@ -222,14 +217,12 @@ impl Component {
     fn new(component: &PublishedComponent, zone: &TimeZone, now: Timestamp) -> Self {
         let days = uptime::days(&component.outages, component.created_at, zone, now, DAYS);
         let share = uptime::uptime(&component.outages, component.created_at, zone, now, DAYS);
-        let bars = |from: usize| days.iter().enumerate().skip(from).map(|(n, day)| Bar::new(n, day)).collect::<Vec<_>>();
         Self {
             name: component.name.clone(),
             description: component.description.clone(),
             status: component.status.word(),
             label: component.status.label(),
-            bars: bars(0),
-            last_bars: bars(DAYS.saturating_sub(DAYS_WHEN_NARROW)),
+            bars: days.iter().enumerate().map(|(n, day)| Bar::new(n, day)).collect(),
             uptime: share.map(|share| format!("{}.{:02} %", share / 100, share % 100)),
         }
     }
@@ -374,7 +367,6 @@ pub(crate) fn shown(page: &PublishedPage, now: Timestamp) -> impl std::fmt::Debu
     let mut view = Overview::new(page, &Look::new(page, ""), &zone, now);
     for component in view.groups.iter_mut().flat_map(|group| &mut group.components) {
         component.bars.drain(..DAYS - 1);
-        component.last_bars.clear();
     }
     view.days.truncate(2);
     view

@@ -32,18 +32,17 @@ pub(super) fn measure(_: Duration) -> anyhow::Result<()> {
         bail!("not every test ran");
     }
     let reader = Reader::enter(&ground)?;
-    let (overview, _) = reader.view("/")?;
-    let assets: usize = ["/assets/"]
-        .iter()
-        .flat_map(|start| links(&overview, start))
-        .map(|path| reader.view(&path).map_or(0, |(text, _)| text.len()))
-        .sum();
+    let overview = reader.text("/")?;
+    let mut assets = 0;
+    for path in links(&overview, "/assets/") {
+        assets += reader.view(&path)?.0;
+    }
     let mut missed = Vec::new();
     for page in reader.pages()? {
         let (mut times, mut bytes) = (Vec::new(), 0);
         for _ in 0..VIEWS {
-            let (text, took) = reader.view(&page)?;
-            bytes = bytes.max(text.len());
+            let (size, took) = reader.view(&page)?;
+            bytes = bytes.max(size);
             times.push(took);
         }
         times.sort_unstable();
@@ -129,20 +128,29 @@ impl Reader {
         Ok(Self { addr, cookie: set.split(';').next().unwrap_or_default().to_owned() })
     }
 
-    /// A page and how long it took, over a connection of its own.
-    fn view(&self, path: &str) -> anyhow::Result<(String, Duration)> {
-        let raw = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncookie: {}\r\n\r\n", self.addr, self.cookie);
+    /// The bytes of a page as browsers get it, packed, and how long it took over a connection of its own.
+    fn view(&self, path: &str) -> anyhow::Result<(usize, Duration)> {
         let begun: Instant = now();
-        let (status, _, body) = exchange(self.addr, &raw).with_context(|| format!("{path} does not answer"))?;
+        let (head, body) = self.get(path, "accept-encoding: gzip\r\n")?;
         let took = begun.elapsed();
-        if status == 200 { Ok((body, took)) } else { bail!("{path} answers {status}") }
+        let said = head.lines().find_map(|line| line.strip_prefix("content-length: ")).and_then(|size| size.trim().parse().ok());
+        Ok((said.unwrap_or(body.len()), took))
+    }
+
+    fn text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(self.get(path, "")?.1)
+    }
+
+    fn get(&self, path: &str, more: &str) -> anyhow::Result<(String, String)> {
+        let raw = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{more}cookie: {}\r\n\r\n", self.addr, self.cookie);
+        let (status, head, body) = exchange(self.addr, &raw).with_context(|| format!("{path} does not answer"))?;
+        if status == 200 { Ok((head, body)) } else { bail!("{path} answers {status}") }
     }
 
     /// Every kind of page, the lists and the first that stands on each.
     fn pages(&self) -> anyhow::Result<Vec<String>> {
         let first = |on: &str, start: &str| -> anyhow::Result<String> {
-            let (page, _) = self.view(on)?;
-            links(&page, start).into_iter().find(|path| path.len() > start.len()).with_context(|| format!("no {start} on {on}"))
+            links(&self.text(on)?, start).into_iter().find(|path| path.len() > start.len()).with_context(|| format!("no {start} on {on}"))
         };
         let (incident, test, page) = (first("/incidents", "/incidents/Q")?, first("/tests", "/tests/")?, first("/pages", "/pages/")?);
         let (run, component) = (first(&test, "/runs/")?, first(&page, "/components/")?);
