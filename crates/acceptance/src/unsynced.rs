@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use allclear_api::{App, PublicPages, Ready};
+use allclear_api::{App, AppParts, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
 use allclear_base::{OsRng, Runtime, Secrets, SystemClock, Vault};
 use allclear_channels::Channels;
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let backend = Backend::Sqlite { folder: args.data.clone(), synchronous_normal: true, max_pages: None };
     let store = Store::open(&Options { backend, clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng) })?;
     let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), Arc::clone(&clock) as _);
-    let app = App {
+    let app = App::new(AppParts {
         store,
         evidence: Evidence::open(&args.data)?,
         rng: Arc::new(OsRng),
@@ -44,10 +44,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         health: Arc::new(Health::default()),
         ready: Ready::default(),
         local: false,
-    };
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(args.listen).await?;
-        Ok(axum::serve(listener, allclear_api::router(app, axum::Router::new())).await?)
+        let front = allclear_api::router(app, axum::Router::new());
+        Ok(axum::serve(listener, axum::ServiceExt::<axum::extract::Request>::into_make_service(front)).await?)
     })
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use allclear_api::Front;
 use allclear_base::Runtime;
 use allclear_base::runtime::Switch;
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -25,13 +25,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LARGEST_HEAD: usize = 32 * 1024;
 
 /// Serves until `stop` is turned, then lets each connection finish its request.
-pub(crate) async fn serve_tcp(
-    listener: Arc<TcpListener>,
-    certificate: Option<Certificate>,
-    router: Router,
-    runtime: Runtime,
-    stop: Switch,
-) {
+pub(crate) async fn serve_tcp(listener: Arc<TcpListener>, certificate: Option<Certificate>, front: Front, runtime: Runtime, stop: Switch) {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = std::pin::pin!(accept(&permits, listener.accept()));
@@ -43,8 +37,8 @@ pub(crate) async fn serve_tcp(
                     tracing::debug!(%error, "a connection without TCP_NODELAY");
                 }
                 match &certificate {
-                    Some(certificate) => start_tls(stream, certificate, &router, &runtime, &stop, permit),
-                    None => start(stream, &router, &runtime, &stop, permit),
+                    Some(certificate) => start_tls(stream, certificate, &front, &runtime, &stop, permit),
+                    None => start(stream, &front, &runtime, &stop, permit),
                 }
             }
             futures::future::Either::Left((None, _)) => runtime.sleep(Duration::from_millis(50)).await,
@@ -54,13 +48,13 @@ pub(crate) async fn serve_tcp(
 }
 
 /// The same for a socket in the file system.
-pub(crate) async fn serve_unix(listener: UnixListener, router: Router, runtime: Runtime, stop: Switch) {
+pub(crate) async fn serve_unix(listener: UnixListener, front: Front, runtime: Runtime, stop: Switch) {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = std::pin::pin!(accept(&permits, listener.accept()));
         let stopped = std::pin::pin!(stop.turned());
         match futures::future::select(accepted, stopped).await {
-            futures::future::Either::Left((Some((permit, (stream, _))), _)) => start(stream, &router, &runtime, &stop, permit),
+            futures::future::Either::Left((Some((permit, (stream, _))), _)) => start(stream, &front, &runtime, &stop, permit),
             futures::future::Either::Left((None, _)) => runtime.sleep(Duration::from_millis(50)).await,
             futures::future::Either::Right(_) => return,
         }
@@ -68,14 +62,14 @@ pub(crate) async fn serve_unix(listener: UnixListener, router: Router, runtime: 
 }
 
 /// The same behind TLS. A client that does not finish its handshake holds its place for as long as one without a head.
-fn start_tls(stream: TcpStream, certificate: &Certificate, router: &Router, runtime: &Runtime, stop: &Switch, permit: Permit) {
-    let (acceptor, router, stop) = (certificate.acceptor(), router.clone(), stop.clone());
+fn start_tls(stream: TcpStream, certificate: &Certificate, front: &Front, runtime: &Runtime, stop: &Switch, permit: Permit) {
+    let (acceptor, front, stop) = (certificate.acceptor(), front.clone(), stop.clone());
     let inner = runtime.clone();
     runtime.spawn(async move {
         let shaken = std::pin::pin!(acceptor.accept(stream));
         let late = std::pin::pin!(inner.sleep(HEAD_TIMEOUT));
         match futures::future::select(shaken, late).await {
-            futures::future::Either::Left((Ok(stream), _)) => start(stream, &router, &inner, &stop, permit),
+            futures::future::Either::Left((Ok(stream), _)) => start(stream, &front, &inner, &stop, permit),
             futures::future::Either::Left((Err(error), _)) => tracing::debug!(%error, "a TLS handshake failed"),
             futures::future::Either::Right(_) => tracing::debug!("a TLS handshake took too long"),
         }
@@ -96,8 +90,8 @@ async fn accept<T>(permits: &Arc<Semaphore>, accept: impl Future<Output = std::i
     }
 }
 
-fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: &Router, runtime: &Runtime, stop: &Switch, permit: Permit) {
-    let (service, stop) = (TowerToHyperService::new(router.clone()), stop.clone());
+fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, front: &Front, runtime: &Runtime, stop: &Switch, permit: Permit) {
+    let (service, stop) = (TowerToHyperService::new(front.clone()), stop.clone());
     runtime.spawn(async move {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

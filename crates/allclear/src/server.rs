@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_api::{App, PublicPages, Ready, Rendered};
+use allclear_api::{App, AppParts, PublicPages, Ready, Rendered};
 use allclear_base::runtime::{HandleSpawn, Health, Switch};
 use allclear_base::{Clock, OsRng, Runtime, Secrets, SystemClock, Vault, crash};
 use allclear_channels::Channels;
@@ -284,7 +284,7 @@ impl Server {
         let engine = Engine::start(parts).await?;
         engine.follow_wall(&clock);
         phase("start: listeners");
-        let app = App {
+        let app = App::new(AppParts {
             store: store.clone(),
             evidence,
             rng: Arc::new(OsRng),
@@ -295,7 +295,7 @@ impl Server {
             health,
             ready: ready.clone(),
             local: false,
-        };
+        });
         let no_http = Switch::default();
         let socket = socket_path(folder);
         let local = bind_socket(&socket)?;
@@ -314,7 +314,7 @@ impl Server {
             runtime.clone(),
             no_http.clone(),
         ));
-        runtime.spawn(http::serve_unix(local, allclear_api::local_router(app), runtime.clone(), no_http.clone()));
+        runtime.spawn(http::serve_unix(local, allclear_api::local_router(&app), runtime.clone(), no_http.clone()));
         phase("start: probe");
         engine.start_probe().await?;
         ready.set(true);

@@ -4,6 +4,7 @@
 mod access;
 pub mod console;
 mod events;
+mod front;
 mod health;
 mod hooks;
 mod metrics;
@@ -21,8 +22,9 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use allclear_ops::Permission;
 use allclear_ops::route::{Access, Route};
+pub use front::Front;
 pub use public::{PublicPages, Rendered, Renderer};
-pub use state::{App, Ready};
+pub use state::{App, AppParts, Ready};
 
 /// The largest body that a route reads: a callback or a bulk change is far smaller.
 const LARGEST_BODY: usize = 1 << 20;
@@ -131,8 +133,8 @@ fn handler(route: &Route) -> MethodRouter<App> {
         ("GET", "/healthz") => get(health::healthz),
         ("GET", "/readyz") => get(health::readyz),
         ("GET", "/metrics") => get(metrics::get_metrics),
-        ("GET", "/status/{slug}") => get(public::by_slug).options(public::preflight),
-        ("GET", "/status/{slug}/{*part}") => get(public::part_by_slug).options(public::preflight),
+        ("GET", "/status/{slug}") => get(public::by_slug).options(preflight),
+        ("GET", "/status/{slug}/{*part}") => get(public::part_by_slug).options(preflight),
         ("POST", "/hooks/slack/{channel}") => post(hooks::slack),
         ("POST", "/hooks/twilio/{channel}/sms") => post(hooks::twilio_sms),
         ("POST", "/hooks/twilio/{channel}/status/{attempt}") => post(hooks::twilio_status),
@@ -225,7 +227,7 @@ fn handler(route: &Route) -> MethodRouter<App> {
 }
 
 /// The router for the HTTP listener, with the `pages` that people read. A page's own host name answers public paths only.
-pub fn router(app: App, pages: Router) -> Router {
+pub fn router(app: App, pages: Router) -> Front {
     let mut router = Router::new();
     for route in ROUTES {
         let answers = match route.access {
@@ -237,12 +239,12 @@ pub fn router(app: App, pages: Router) -> Router {
     }
     let router = router.with_state(app.clone()).merge(pages).fallback(not_found);
     let on_the_pager = from_fn_with_state(app.clone(), on_the_pager);
-    router.layer(on_the_pager).layer(from_fn_with_state(app.pages, public::keep_hosts_apart)).layer(DefaultBodyLimit::max(LARGEST_BODY))
+    Front::new(app.pages.clone(), router.layer(on_the_pager).layer(DefaultBodyLimit::max(LARGEST_BODY)))
 }
 
 /// The same for the socket in the data folder, where everybody is the owner of the machine.
-pub fn local_router(app: App) -> Router {
-    router(App { local: true, ..app }, Router::new())
+pub fn local_router(app: &App) -> Front {
+    router(App::new(AppParts { local: true, ..AppParts::clone(app) }), Router::new())
 }
 
 /// Carries a change out on the pager's thread: what readers ask for does not hold it up, and it runs to its end though
@@ -263,19 +265,23 @@ async fn on_the_pager(State(app): State<App>, request: Request, next: Next) -> R
 
 /// What answers while the database cannot be reached: the public pages as they were last known, with the `assets` that
 /// they need; everything else says so.
-pub fn waiting_router(pages: PublicPages, assets: Router) -> Router {
+pub fn waiting_router(pages: PublicPages, assets: Router) -> Front {
     let later = || async {
         let body = axum::Json(serde_json::json!({ "ready": false, "problems": ["the database cannot be reached"] }));
         (http::StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "5")], body)
     };
-    Router::new()
+    let routes = Router::new()
         .route("/healthz", get(health::healthz))
-        .route("/status/{slug}", get(public::by_slug).options(public::preflight))
-        .route("/status/{slug}/{*part}", get(public::part_by_slug).options(public::preflight))
+        .route("/status/{slug}", get(public::by_slug).options(preflight))
+        .route("/status/{slug}/{*part}", get(public::part_by_slug).options(preflight))
         .fallback(later)
-        .layer(from_fn_with_state(pages.clone(), public::keep_hosts_apart))
-        .with_state(pages)
-        .merge(assets)
+        .with_state(pages.clone())
+        .merge(assets);
+    Front::new(pages, routes)
+}
+
+async fn preflight() -> Response {
+    public::preflight()
 }
 
 async fn not_found() -> (http::StatusCode, axum::Json<serde_json::Value>) {

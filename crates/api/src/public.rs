@@ -7,17 +7,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use allclear_domain::Timestamp;
 use allclear_domain::status::published::PublishedPage;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::middleware::Next;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::render;
@@ -51,34 +50,70 @@ struct Pages {
     by_host: BTreeMap<String, Arc<Page>>,
 }
 
-struct Page {
+/// One page with all its parts.
+pub(crate) struct Page {
     seq: i64,
     /// The day in the page's zone: bars and lists of days move on without a change.
     day: String,
-    as_of: Timestamp,
-    policy: HeaderValue,
     parts: BTreeMap<String, Part>,
 }
 
+/// What is asked for, ready to go.
 struct Part {
-    content_type: HeaderValue,
     etag: HeaderValue,
-    plain: Bytes,
-    packed: Bytes,
+    plain: Served,
+    /// The same packed, where that is smaller.
+    packed: Option<Served>,
+}
+
+struct Served {
+    head: HeaderMap,
+    body: Bytes,
 }
 
 impl Part {
-    fn new(content_type: &'static str, body: Vec<u8>, packs: bool) -> Self {
+    /// `head` is what all parts of the page say of themselves.
+    fn new(path: &str, content_type: &'static str, body: Vec<u8>, head: &HeaderMap, packs: bool) -> Self {
         let hash: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let etag = HeaderValue::from_str(&format!("W/\"{hash}\"")).unwrap_or(HeaderValue::from_static("W/\"0\""));
-        let pack = || {
-            let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-            packer.write_all(&body).and_then(|()| packer.finish())
-        };
-        // Writing to memory cannot fail; were it to, the plain bytes serve.
-        let packed = if packs { pack().unwrap_or_default() } else { vec![] };
-        Self { content_type: HeaderValue::from_static(content_type), etag, plain: body.into(), packed: packed.into() }
+        let mut head = head.clone();
+        // Programs may read what is ten seconds old, as with StatusPage; people who load the page want to know now.
+        let for_programs = path.starts_with("api/");
+        let kept = if for_programs { MAY_BE_OLD } else { "no-cache, public, stale-if-error=3600" };
+        head.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
+        head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        head.insert(ETAG, etag.clone());
+        let packed = packs.then(|| pack(&body)).filter(|packed| !packed.is_empty() && packed.len() < body.len()).map(|packed| {
+            let mut head = head.clone();
+            head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Served { head, body: packed.into() }
+        });
+        Self { etag, plain: Served { head, body: body.into() }, packed }
     }
+}
+
+/// Writing to memory cannot fail; were it to, the plain bytes serve.
+fn pack(body: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(body).and_then(|()| packer.finish()).unwrap_or_default()
+}
+
+/// What every part of a page says of itself.
+fn head(page: &PublishedPage) -> HeaderMap {
+    let mut head = HeaderMap::new();
+    for (name, value) in [
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (VARY, "Accept,Accept-Encoding"),
+        (REFERRER_POLICY, "strict-origin-when-cross-origin"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        head.insert(name, HeaderValue::from_static(value));
+    }
+    head.insert(CONTENT_SECURITY_POLICY, policy(page));
+    if let Ok(as_of) = HeaderValue::from_str(&page.updated_at.to_rfc3339_millis()) {
+        head.insert("x-data-as-of", as_of);
+    }
+    head
 }
 
 impl PublicPages {
@@ -110,30 +145,34 @@ impl PublicPages {
     }
 
     fn render(&self, seq: i64, day: String, page: &PublishedPage, now: Timestamp) -> Page {
-        let mut parts = BTreeMap::new();
+        let (mut parts, head) = (BTreeMap::new(), head(page));
+        let mut add = |path: String, content_type, body| {
+            let part = Part::new(&path, content_type, body, &head, self.packs);
+            parts.insert(path, part);
+        };
         for (endpoint, body) in render::bodies(page, &self.public_url) {
-            parts.insert(
-                format!("api/v2/{endpoint}"),
-                Part::new("application/json; charset=utf-8", body.to_string().into_bytes(), self.packs),
-            );
+            add(format!("api/v2/{endpoint}"), "application/json; charset=utf-8", body.to_string().into_bytes());
         }
         let base = match &page.host {
             Some(host) => format!("https://{host}"),
             None => format!("{}/status/{}", self.public_url, page.slug),
         };
         for Rendered { path, content_type, body } in (self.renderer)(page, now, &base) {
-            parts.insert(path, Part::new(content_type, body, self.packs));
+            add(path, content_type, body);
         }
-        Page { seq, day, as_of: page.updated_at, policy: policy(page), parts }
+        Page { seq, day, parts }
     }
 
-    fn current(&self, slug: &str) -> Option<Arc<Page>> {
+    pub(crate) fn current(&self, slug: &str) -> Option<Arc<Page>> {
         self.pages.read().unwrap_or_else(PoisonError::into_inner).by_slug.get(slug).cloned()
     }
 
-    fn of_host(&self, host: &str) -> Option<Arc<Page>> {
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-        self.pages.read().unwrap_or_else(PoisonError::into_inner).by_host.get(&name).cloned()
+    pub(crate) fn of_host(&self, host: &str) -> Option<Arc<Page>> {
+        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+        if pages.by_host.is_empty() || host.is_empty() {
+            return None;
+        }
+        pages.by_host.get(&host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase()).cloned()
     }
 }
 
@@ -159,7 +198,7 @@ pub(crate) async fn part_by_slug(
 }
 
 /// A browser's question before a request from another site.
-pub(crate) async fn preflight() -> Response {
+pub(crate) fn preflight() -> Response {
     let headers = [(ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS")];
     (StatusCode::NO_CONTENT, headers).into_response()
 }
@@ -179,60 +218,20 @@ fn policy(page: &PublishedPage) -> HeaderValue {
     HeaderValue::from_str(&format!("{FIXED} {}", sites.join(" "))).unwrap_or(NOBODY)
 }
 
-fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
-    let Some((page, part)) = page.and_then(|page| Some((page, page.parts.get(path.trim_end_matches('/'))?))) else {
+/// The answer to a reader of `path` below a page's own address.
+pub(crate) fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
+    let Some(part) = page.and_then(|page| page.parts.get(path.trim_end_matches('/'))) else {
         return (StatusCode::NOT_FOUND, [(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], "{\"error\":\"not found\"}").into_response();
     };
-    let unchanged = request.get(IF_NONE_MATCH).is_some_and(|known| *known == part.etag);
-    let packs = request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(|known| known.contains("gzip"));
-    let packed = packs && !part.packed.is_empty() && part.packed.len() < part.plain.len();
-    let mut response = match unchanged {
-        true => StatusCode::NOT_MODIFIED.into_response(),
-        false => Body::from(if packed { part.packed.clone() } else { part.plain.clone() }).into_response(),
+    let unpacks = || request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(|known| known.contains("gzip"));
+    let (status, body, head) = if request.get(IF_NONE_MATCH).is_some_and(|known| *known == part.etag) {
+        (StatusCode::NOT_MODIFIED, Body::empty(), &part.plain.head)
+    } else {
+        let ready = part.packed.as_ref().filter(|_| unpacks()).unwrap_or(&part.plain);
+        (StatusCode::OK, Body::from(ready.body.clone()), &ready.head)
     };
-    let headers = response.headers_mut();
-    let fixed = [
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (VARY, "Accept,Accept-Encoding"),
-        (REFERRER_POLICY, "strict-origin-when-cross-origin"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    // Programs may read what is ten seconds old, as with StatusPage; people who load the page want to know now.
-    let for_programs = path.starts_with("api/");
-    headers
-        .insert(CACHE_CONTROL, HeaderValue::from_static(if for_programs { MAY_BE_OLD } else { "no-cache, public, stale-if-error=3600" }));
-    headers.insert(CONTENT_SECURITY_POLICY, page.policy.clone());
-    headers.insert(CONTENT_TYPE, part.content_type.clone());
-    headers.insert(ETAG, part.etag.clone());
-    if packed && !unchanged {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    if let Ok(as_of) = HeaderValue::from_str(&page.as_of.to_rfc3339_millis()) {
-        headers.insert("x-data-as-of", as_of);
-    }
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    head.clone_into(response.headers_mut());
     response
-}
-
-/// A page's own host name answers what is public of it, and nothing else.
-pub(crate) async fn keep_hosts_apart(State(pages): State<PublicPages>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some(page) = pages.of_host(host).filter(|_| !host.is_empty()) else { return next.run(request).await };
-    let path = request.uri().path();
-    // The stylesheet is the same on every host.
-    if path.starts_with("/assets/") {
-        return next.run(request).await;
-    }
-    match *request.method() {
-        Method::GET => answer(Some(&*page), path.trim_start_matches('/'), request.headers()),
-        Method::HEAD => {
-            let mut response = answer(Some(&*page), path.trim_start_matches('/'), request.headers());
-            *response.body_mut() = Body::empty();
-            response
-        }
-        Method::OPTIONS => preflight().await,
-        _ => StatusCode::NOT_FOUND.into_response(),
-    }
 }

@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,9 +13,29 @@ use axum::extract::FromRef;
 
 use crate::PublicPages;
 
-/// What the handlers share. Cheap to clone.
+/// What the handlers share: one thing to clone, for every request does so several times.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<AppParts>);
+
+impl App {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(parts: AppParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}
+
+/// What there is to share.
+#[derive(Clone)]
+pub struct AppParts {
     /// The database.
     pub store: Store,
     /// The evidence.

@@ -10,6 +10,7 @@ mod prose;
 mod snapshots;
 pub mod status;
 
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -45,9 +46,20 @@ pub trait Runs: Send + Sync {
     fn recent(&self, test: &TestId) -> Vec<(bool, u32, Timestamp)>;
 }
 
-/// What the pages share. Cheap to clone.
+/// What the pages share: one thing to clone, for every request does so several times.
 #[derive(Clone)]
-pub struct Web {
+pub struct Web(Arc<Shared>);
+
+impl Deref for Web {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What there is to share.
+pub struct Shared {
     store: Store,
     evidence: Evidence,
     rng: Arc<dyn Rng>,
@@ -68,7 +80,7 @@ impl Web {
     /// others use.
     #[must_use]
     pub fn new(store: Store, evidence: Evidence, runtime: Runtime, health: Arc<Health>, runs: Arc<dyn Runs>, public_url: &str) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             store,
             evidence,
             rng: Arc::clone(&runtime.rng),
@@ -79,7 +91,7 @@ impl Web {
             attempts: Attempts::default(),
             hashing: Arc::new(Semaphore::new(1)),
             streams: Arc::new(Semaphore::new(live::MOST_STREAMS)),
-        }
+        }))
     }
 }
 

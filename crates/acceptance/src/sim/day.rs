@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use allclear_api::{App, PublicPages, Ready};
+use allclear_api::{App, AppParts, PublicPages, Ready};
 use allclear_base::clock::VirtualClock;
 use allclear_base::runtime::Health;
 use allclear_base::{Clock, Rng, Runtime, Secret, Secrets, SeededRng, Vault};
@@ -120,7 +120,7 @@ struct Day {
 /// One life of the process.
 struct Life {
     engine: Arc<Engine>,
-    router: axum::Router,
+    router: allclear_api::Front,
 }
 
 impl Day {
@@ -201,7 +201,7 @@ impl Day {
             look_anyway: Duration::from_secs(300),
             audit_every: Duration::from_secs(600),
         };
-        let app = App {
+        let app = App::new(AppParts {
             store: self.store.clone(),
             evidence: self.evidence.clone(),
             rng: Arc::new(self.rng.clone()),
@@ -212,7 +212,7 @@ impl Day {
             health,
             ready: Ready::default(),
             local: false,
-        };
+        });
         let (store, rng, config) = (self.store.clone(), self.rng.clone(), self.config.clone());
         let started = self.executor.finish(async move {
             let loaded = allclear_config::load_str("sim.yaml", &config, &|_, _| false);

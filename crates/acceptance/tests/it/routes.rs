@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use allclear_acceptance::idle::NoRuns;
-use allclear_api::{App, PublicPages, Ready};
+use allclear_api::{App, AppParts, Front, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
 use allclear_base::{OsRng, Runtime, Secrets, SystemClock, Vault};
 use allclear_channels::Channels;
@@ -14,14 +14,13 @@ use allclear_ops::{Actor, Permission, token};
 use allclear_store::evidence::Evidence;
 use allclear_store::{Backend, Options, Store};
 use allclear_web::Web;
-use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use tower::ServiceExt;
 
 pub(crate) struct Api {
-    pub(crate) router: Router,
-    local: Router,
+    pub(crate) router: Front,
+    local: Front,
     pub(crate) store: Store,
     folder: tempfile::TempDir,
 }
@@ -45,7 +44,7 @@ pub(crate) fn api() -> Api {
     let store = Store::open(&options).expect("a database");
     let runtime = Runtime { clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng), spawner: Arc::new(TokioSpawn) };
     let client = Client::new(Arc::new(TcpConnect::new(clock as _)), Arc::clone(&runtime.clock));
-    let app = App {
+    let app = App::new(AppParts {
         store: store.clone(),
         evidence: Evidence::open(folder.path()).expect("a folder"),
         rng: Arc::new(OsRng),
@@ -56,7 +55,7 @@ pub(crate) fn api() -> Api {
         health: Arc::new(Health::default()),
         ready: Ready::default(),
         local: false,
-    };
+    });
     let pages = allclear_web::router(Web::new(
         store.clone(),
         app.evidence.clone(),
@@ -65,7 +64,7 @@ pub(crate) fn api() -> Api {
         Arc::new(NoRuns),
         "http://allclear.test",
     ));
-    Api { router: allclear_api::router(app.clone(), pages), local: allclear_api::local_router(app), store, folder }
+    Api { router: allclear_api::router(app.clone(), pages), local: allclear_api::local_router(&app), store, folder }
 }
 
 /// Every route, whichever room answers it.
@@ -89,7 +88,7 @@ fn path_of(template: &str) -> String {
         .replace("{signal}", "fail")
 }
 
-async fn call(router: &Router, method: &str, path: &str, authorization: Option<&str>) -> StatusCode {
+async fn call(router: &Front, method: &str, path: &str, authorization: Option<&str>) -> StatusCode {
     let mut request = Request::builder().method(method).uri(path).header("host", "allclear.test");
     if let Some(value) = authorization {
         request = request.header("authorization", value);

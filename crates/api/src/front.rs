@@ -1,0 +1,79 @@
+//! What stands before the routes: public pages are answered from memory before anything else looks at a request, and a page's own
+//! host name answers what is public of that page, and nothing else.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, HttpBody};
+use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use futures::future::Either;
+use http::header::HOST;
+use http::{HeaderMap, Method, Request, StatusCode};
+use tower::Service;
+
+use crate::PublicPages;
+use crate::public::{Page, answer, preflight};
+
+/// Everything that a listener answers. Cheap to clone.
+#[derive(Clone)]
+pub struct Front {
+    pages: PublicPages,
+    routes: Router,
+}
+
+impl Front {
+    pub(crate) const fn new(pages: PublicPages, routes: Router) -> Self {
+        Self { pages, routes }
+    }
+
+    /// The answer where a public page has it; everything else is a matter of the routes.
+    fn at_once(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+        let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if let Some(page) = self.pages.of_host(host) {
+            // The stylesheet is the same on every host.
+            let is_asset = path.starts_with("/assets/");
+            return (!is_asset).then(|| of_page(&page, method, path.trim_start_matches('/'), headers));
+        }
+        let rest = path.strip_prefix("/status/").filter(|_| *method == Method::GET || *method == Method::HEAD)?;
+        let (slug, part) = rest.split_once('/').unwrap_or((rest, ""));
+        self.pages.current(slug).map(|page| of_page(&page, method, part, headers))
+    }
+}
+
+fn of_page(page: &Page, method: &Method, part: &str, headers: &HeaderMap) -> Response {
+    match *method {
+        Method::GET => answer(Some(page), part, headers),
+        Method::HEAD => {
+            let mut response = answer(Some(page), part, headers);
+            *response.body_mut() = Body::empty();
+            response
+        }
+        Method::OPTIONS => preflight(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+impl<B> Service<Request<B>> for Front
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response, Infallible>>, RouteFuture<Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.at_once(request.method(), request.uri().path(), request.headers()) {
+            Some(response) => Either::Left(ready(Ok(response))),
+            None => Either::Right(self.routes.call(request)),
+        }
+    }
+}
