@@ -14,7 +14,7 @@ use allclear_base::runtime::Switch;
 use allclear_channels::Envelope;
 use allclear_domain::delivery::{Breaker, Outcome};
 use allclear_domain::{ChannelId, Timestamp};
-use allclear_ops::delivery::{self, Capacity, Carrier, Outgoing};
+use allclear_ops::delivery::{self, Capacity, Carrier, Claimed, Outgoing};
 
 use crate::Parts;
 
@@ -69,13 +69,13 @@ impl Fleet {
             let now = self.parts.pager.clock.now_us();
             let (capacity, again_at) = self.capacity(now);
             match delivery::claim(&self.parts.store, &*self.parts.pager.rng, capacity).await {
-                Ok(outgoing) if outgoing.is_empty() => {
+                Ok(Claimed { outgoing, next_due }) if outgoing.is_empty() => {
                     // What is due already waits for a slot, a lane or a pace; each of them wakes this loop.
-                    let due = delivery::next_due(&self.parts.store, Timestamp(now)).await.ok().flatten().map_or(i64::MAX, |due| due.0);
+                    let due = next_due.map_or(i64::MAX, |due| due.0);
                     let until = due.min(again_at).min(self.parts.look_anyway_at(now));
                     self.parts.store.wakes().outbox.wait_until(&*self.parts.pager.clock, until).await;
                 }
-                Ok(outgoing) => {
+                Ok(Claimed { outgoing, .. }) => {
                     crash::point("dispatch.after_claim");
                     self.senders
                         .retain(|carrier, sender| sender.is_busy() || self.parts.store.catalog().channel(&carrier.channel).is_some());

@@ -30,8 +30,8 @@ async fn run(parts: Parts, stop: Switch) {
             }
         }
         match timer::fire_due(&parts.store, &*parts.pager.rng, Timestamp(parts.health.deaf_until_us())).await {
-            Ok(0) => {
-                let next = timer::next_due(&parts.store).await.ok().flatten().map_or(i64::MAX, |due| due.0);
+            Ok(timer::Fired { count: 0, next }) => {
+                let next = next.map_or(i64::MAX, |due| due.0);
                 parts.store.wakes().timers.wait_until(&*clock, next.min(parts.look_anyway_at(now))).await;
             }
             Ok(_) => {}

@@ -7,7 +7,7 @@
 //! 3. Incidents: numbers, rows, alerts, timelines, timers.
 //! 4. Deliveries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::catalog::Account;
 use allclear_domain::delivery::{self, Delivery, Means, Purpose, Recipient, Unwanted};
@@ -91,25 +91,46 @@ fn write_incident(tx: &mut Tx<'_>, ids: &Ids, item: &Pending) -> Result<(), Stor
         let (subject, due_at) = (format!("incident:{}", alarm.incident), tx.now());
         timer::set_timer(tx, &Timer { subject, kind: CAUSE_OVER.into(), due_at, body: alarm.id.0 })?;
     }
-    let subject = incident_subject(next);
+    write_timers(tx, next, effects, item.opened_by.is_some())?;
+    if effects.iter().any(|effect| matches!(effect, Effect::CloseAlerts)) {
+        alert::resolve_alerts_of(tx, &next.id)?;
+    }
+    Ok(())
+}
+
+/// What a change sets and clears, in its order. A new incident has no timers yet: all of its first ones are written at once.
+fn write_timers(tx: &mut Tx<'_>, incident: &Incident, effects: &[Effect], is_new: bool) -> Result<(), StoreError> {
+    let (subject, now) = (incident_subject(incident), tx.now());
+    let set = |kind: &str, due_at, body| Timer { subject: subject.clone(), kind: kind.into(), due_at, body };
+    let mut wanted: BTreeMap<String, Option<Timer>> = BTreeMap::new();
     for effect in effects {
         match effect {
             Effect::SetTimer { timer: which, at } => {
                 let body = serde_json::to_string(which).map_err(|_| StoreError::Changed("a timer"))?;
-                timer::set_timer(tx, &Timer { subject: subject.clone(), kind: which.kind().into(), due_at: *at, body })?;
+                wanted.insert(which.kind().into(), Some(set(which.kind(), *at, body)));
             }
-            Effect::ClearTimer { kind } => timer::clear_timer(tx, &subject, kind)?,
+            Effect::ClearTimer { kind } => {
+                wanted.insert((*kind).into(), None);
+            }
             Effect::AlarmNobody => {
-                let due_at = tx.now();
-                timer::set_timer(tx, &Timer { subject: subject.clone(), kind: ALARM.into(), due_at, body: "null".into() })?;
+                wanted.insert(ALARM.into(), Some(set(ALARM, now, "null".into())));
             }
-            Effect::CloseAlerts => {
-                alert::resolve_alerts_of(tx, &next.id)?;
-            }
-            Effect::Page { .. } | Effect::CancelPages | Effect::AllClear | Effect::TellChannels | Effect::Press | Effect::Release => {}
+            Effect::Page { .. }
+            | Effect::CancelPages
+            | Effect::AllClear
+            | Effect::TellChannels
+            | Effect::Press
+            | Effect::Release
+            | Effect::CloseAlerts => {}
         }
     }
-    Ok(())
+    if is_new {
+        return timer::begin_timers(tx, &wanted.into_values().flatten().collect::<Vec<_>>());
+    }
+    wanted.iter().try_for_each(|(kind, timer)| match timer {
+        Some(timer) => timer::set_timer(tx, timer),
+        None => timer::clear_timer(tx, &subject, kind),
+    })
 }
 
 fn write_deliveries(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError> {

@@ -80,23 +80,34 @@ const RECEIPT_PATIENCE: Span = Span::from_mins(2);
 /// How far back receipts are looked for: what was two hours ago says nothing about now.
 const RECEIPTS_LOOKED_BACK: Span = Span::from_mins(60);
 
+/// What was claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Claimed {
+    /// What is to be sent.
+    pub outgoing: Vec<Outgoing>,
+    /// When the first message is due that is not due yet.
+    pub next_due: Option<Timestamp>,
+}
+
 /// Claims what is due, for every carrier as much as it can take; all in one commit, because one change mostly concerns
 /// several carriers, and the second should not wait for the first one's sync.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn claim(store: &Store, rng: &dyn Rng, capacity: Capacity) -> Result<Vec<Outgoing>, OpsError> {
+pub async fn claim(store: &Store, rng: &dyn Rng, capacity: Capacity) -> Result<Claimed, OpsError> {
     let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
     let write = Write::new("claim deliveries", Lane::Act);
     store.write(write, move |tx| claim_within(tx, &draw.ids(), &seed, &capacity)).await
 }
 
-fn claim_within(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, capacity: &Capacity) -> Result<Vec<Outgoing>, OpsError> {
+fn claim_within(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, capacity: &Capacity) -> Result<Claimed, OpsError> {
     let now = tx.now();
+    let destinations = outbox::destinations(tx, now)?;
+    let next_due = destinations.iter().filter_map(|to| to.next_due_at).min();
     let mut ways: BTreeMap<Carrier, Ways> = BTreeMap::new();
     let mut taken: BTreeMap<Carrier, usize> = BTreeMap::new();
     let (mut candidates, mut claimed) = (Vec::new(), 0);
-    for to in outbox::destinations(tx, now)?.into_iter().filter(|to| to.due_at <= now) {
+    for to in destinations.into_iter().filter(|to| to.due_at <= now) {
         let first = Carrier { channel: to.channel.clone(), class: to.class.clone() };
         if !ways.contains_key(&first) {
             let way = Ways::of(tx, first.clone(), capacity)?;
@@ -125,7 +136,7 @@ fn claim_within(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, capacity: &Capaci
             outgoing.extend(begin_attempt(tx, seed, bundle, &ids.uuid7(tx.now()))?);
         }
     }
-    Ok(outgoing)
+    Ok(Claimed { outgoing, next_due })
 }
 
 /// The one or two carriers of a channel's messages, and which of them are not well.
@@ -637,14 +648,6 @@ fn told_by(tx: &mut Tx<'_>, bundle: &str) -> Result<Option<(PersonId, Vec<Incide
         Recipient::Room { .. } | Recipient::Mirror { .. } => None,
     });
     Ok(person.map(|person| (person, found.into_iter().map(|stored| stored.delivery.incident).collect())))
-}
-
-/// When the first message that waits is due after an instant.
-///
-/// # Errors
-/// Errors of the store.
-pub async fn next_due(store: &Store, after: Timestamp) -> Result<Option<Timestamp>, OpsError> {
-    store.read("next delivery", move |tx| Ok::<_, OpsError>(outbox::next_due(tx, after)?)).await
 }
 
 /// Counts messages by channel and status, for people.

@@ -109,8 +109,8 @@ fn trigger(
     agent: Agent,
     content: &Content,
 ) -> Result<Option<Pending>, StoreError> {
-    if let Some(open) = locked(tx, &dedup_key)? {
-        alert::trigger_again(tx, &open.id, None)?;
+    // Whoever resolves the alert meanwhile either has done so before this, or does so after it.
+    if alert::trigger_open(tx, &dedup_key)? {
         return Ok(None);
     }
     let about = Opening {

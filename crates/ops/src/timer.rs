@@ -20,27 +20,32 @@ pub(crate) const UNREACHABLE: &str = "unreachable";
 /// Timers per transaction: a bound on how long acknowledgements wait behind a burst.
 const MOST_AT_ONCE: u32 = 64;
 
-/// Fires what is due; how many timers there were. Whoever calls it comes again until it is 0. `deaf_until` is when AllClear
-/// could last not hear what called it.
+/// What a look at the timers led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fired {
+    /// How many were due. Whoever looks comes again until it is 0.
+    pub count: usize,
+    /// When the next one is due, where none was.
+    pub next: Option<Timestamp>,
+}
+
+/// Fires what is due. `deaf_until` is when AllClear could last not hear what called it.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn fire_due(store: &Store, rng: &dyn Rng, deaf_until: Timestamp) -> Result<usize, OpsError> {
-    let due: Vec<Timer> = store.read("due timers", |tx| timer::due_timers(tx, MOST_AT_ONCE)).await?;
+pub async fn fire_due(store: &Store, rng: &dyn Rng, deaf_until: Timestamp) -> Result<Fired, OpsError> {
+    let look = |tx: &mut Tx<'_>| {
+        let due = timer::due_timers(tx, MOST_AT_ONCE)?;
+        let next = if due.is_empty() { timer::next_due(tx)? } else { None };
+        Ok::<_, OpsError>((due, next))
+    };
+    let (due, next) = store.read("due timers", look).await?;
     for timer in &due {
         crash::point("timer.before_fire");
         fire(store, rng, timer.clone(), deaf_until).await?;
         crash::point("timer.after_fire");
     }
-    Ok(due.len())
-}
-
-/// When the next timer is due.
-///
-/// # Errors
-/// Errors of the store.
-pub async fn next_due(store: &Store) -> Result<Option<allclear_domain::Timestamp>, OpsError> {
-    store.read("next timer", |tx| Ok::<_, OpsError>(timer::next_due(tx)?)).await
+    Ok(Fired { count: due.len(), next })
 }
 
 async fn fire(store: &Store, rng: &dyn Rng, timer: Timer, deaf_until: Timestamp) -> Result<(), OpsError> {

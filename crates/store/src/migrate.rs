@@ -17,6 +17,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0004_more_ways", include_str!("../migrations/0004_more_ways.sql")),
     ("0005_people", include_str!("../migrations/0005_people.sql")),
     ("0006_numbers", include_str!("../migrations/0006_numbers.sql")),
+    ("0007_lighter", include_str!("../migrations/0007_lighter.sql")),
 ];
 
 const TABLE: &str =

@@ -8,13 +8,15 @@ pub(crate) fn for_sqlite(sql: &str) -> String {
     sql.replace('$', "?").replace(" FOR UPDATE SKIP LOCKED", "").replace(" FOR UPDATE", "")
 }
 
-/// A migration's text for SQLite: its names of the types, strict tables, no collation, no sequences.
+/// A migration's text for SQLite: its names of the types, strict tables, no collation, no sequences and functions. A table that
+/// says so is kept in the order of its key.
 #[must_use]
 pub(crate) fn schema_for_sqlite(sql: &str) -> String {
-    const NOT_THERE: [&str; 3] = ["--", "CREATE SEQUENCE ", "SELECT setval("];
+    const NOT_THERE: [&str; 4] = ["--", "CREATE SEQUENCE ", "SELECT setval(", "CREATE FUNCTION "];
     let is_for_both = |line: &&str| !NOT_THERE.iter().any(|start| line.trim_start().starts_with(start));
     let plain: String = sql.lines().filter(is_for_both).map(|line| format!("{line}\n")).collect();
-    plain.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace(" COLLATE \"C\"", "").replace("\n);", "\n) STRICT;")
+    let clustered = plain.replace("\n) /* clustered */;", "\n) STRICT, WITHOUT ROWID;");
+    clustered.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace(" COLLATE \"C\"", "").replace("\n);", "\n) STRICT;")
 }
 
 #[cfg(test)]
@@ -32,5 +34,7 @@ mod tests {
             schema_for_sqlite("-- x\nCREATE TABLE t (\n  a BIGINT, b TEXT COLLATE \"C\"\n);"),
             "CREATE TABLE t (\n  a INTEGER, b TEXT\n) STRICT;\n"
         );
+        let clustered = "CREATE TABLE t (\n  a BIGINT PRIMARY KEY\n) /* clustered */;";
+        assert_eq!(schema_for_sqlite(clustered), "CREATE TABLE t (\n  a INTEGER PRIMARY KEY\n) STRICT, WITHOUT ROWID;\n");
     }
 }

@@ -25,10 +25,11 @@ pub enum Signal {
     Catalog,
 }
 
-/// Statements that were prepared for one connection, by their text.
+/// The statements of one connection as SQLite has them.
 #[derive(Default)]
 pub(crate) struct SqliteTexts {
-    known: HashMap<&'static str, String>,
+    /// By where the program has the text, which is looked up faster than what it says.
+    known: HashMap<(usize, usize), String>,
     inserts: HashMap<&'static str, String>,
     /// A condition that a planted bug forgets, and what it has instead.
     pub(crate) forgotten: Option<(&'static str, &'static str)>,
@@ -97,36 +98,32 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError::Lock`] for a lock out of order.
     pub fn lock(&mut self, locks: impl IntoIterator<Item = Lock>) -> Result<(), StoreError> {
-        if self.take_locks(locks)? && matches!(self.conn, Conn::Postgres(..)) {
-            let rev = crate::record::resource::rev(self)?;
-            if rev != self.catalog.rev() {
+        match self.take_locks(locks)? {
+            Some(rev) if rev != self.catalog.rev() => {
                 self.trouble = self.trouble.or(Some(Trouble::Again));
-                return Err(StoreError::Changed("the configuration"));
+                Err(StoreError::Changed("the configuration"))
             }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
-    /// The same without a look at the configuration; whether there was anything to take.
-    pub(crate) fn take_locks(&mut self, locks: impl IntoIterator<Item = Lock>) -> Result<bool, StoreError> {
+    /// The same without a look at the configuration; its revision as of the last lock, where others change it meanwhile.
+    pub(crate) fn take_locks(&mut self, locks: impl IntoIterator<Item = Lock>) -> Result<Option<i64>, StoreError> {
         let wanted: BTreeSet<Lock> = locks.into_iter().filter(|lock| !self.held.contains(lock) && !self.made.contains(lock)).collect();
-        let Some(first) = wanted.first() else { return Ok(false) };
+        let Some(first) = wanted.first() else { return Ok(None) };
         if let Some(last) = self.held.last().filter(|last| *last > first) {
             return Err(StoreError::Lock(format!("{first:?} was asked for after {last:?}")));
         }
-        if matches!(self.conn, Conn::Postgres(..)) {
+        let mut rev = None;
+        if self.is_on_server() {
             for lock in &wanted {
-                let key = lock.key();
                 // The row is made on first use; a concurrent maker is waited for by the insert itself.
-                let found = self.query("SELECT key FROM lock WHERE key = $1 FOR UPDATE", params![&key])?;
-                if found.is_empty() {
-                    self.execute("INSERT INTO lock (key) VALUES ($1) ON CONFLICT (key) DO NOTHING", params![&key])?;
-                    self.query("SELECT key FROM lock WHERE key = $1 FOR UPDATE", params![&key])?;
-                }
+                let row = self.query_opt("SELECT take_lock($1)", params![lock.key()])?;
+                rev = row.map(|row| row.int(0)).transpose()?;
             }
         }
         self.held.extend(wanted);
-        Ok(true)
+        Ok(rev)
     }
 
     /// Loads what changed in the configuration up to `rev`, at the begin of a transaction.
@@ -259,7 +256,7 @@ impl SqliteTexts {
 
     fn get(&mut self, sql: &'static str) -> &str {
         let forgotten = self.forgotten;
-        self.known.entry(sql).or_insert_with(|| {
+        self.known.entry((sql.as_ptr().addr(), sql.len())).or_insert_with(|| {
             let text = forgotten.map_or_else(|| sql.to_owned(), |(condition, instead)| sql.replace(condition, instead));
             sql::for_sqlite(&text)
         })

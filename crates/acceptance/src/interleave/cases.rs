@@ -166,7 +166,7 @@ fn escalate(actors: &Actors) -> Result<String, OpsError> {
     const MOST: usize = 20;
     let (rng, mut fired) = (SeededRng::new(1_100), 0);
     for _ in 0..MOST {
-        match block_on(timer::fire_due(&actors.store, &rng, allclear_domain::Timestamp(0)))? {
+        match block_on(timer::fire_due(&actors.store, &rng, allclear_domain::Timestamp(0)))?.count {
             0 => break,
             n => fired += n,
         }
@@ -181,7 +181,7 @@ fn claim_all(store: &Store, class: &'static str, seed: u64) -> Result<Vec<Outgoi
     let mut empty = 0;
     while empty < 2 {
         let rng = SeededRng::new(seed + sent.len() as u64);
-        let claimed = block_on(delivery::claim(store, &rng, capacity_of(store, class)))?;
+        let claimed = block_on(delivery::claim(store, &rng, capacity_of(store, class)))?.outgoing;
         empty = if claimed.is_empty() { empty + 1 } else { 0 };
         sent.extend(claimed);
     }

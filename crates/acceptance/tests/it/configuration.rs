@@ -141,7 +141,7 @@ impl Server {
 
     async fn minutes_later(&self, minutes: i64) {
         self.clock.advance_to(self.clock.now_us() + minutes * MINUTE_US);
-        while timer::fire_due(&self.store, &*self.runtime.rng, Timestamp(0)).await.expect("fired") > 0 {}
+        while timer::fire_due(&self.store, &*self.runtime.rng, Timestamp(0)).await.expect("fired").count > 0 {}
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -37,8 +38,11 @@ const CHECKPOINT_AFTER: u64 = 2_000;
 /// is never written back whole, and never begun anew.
 const WAL_TOO_LONG: u64 = 64 << 20;
 
-/// What is kept of the log's file.
-const WAL_KEPT_BYTES: i64 = 16 << 20;
+/// A frame of the log: a page with its head.
+const FRAME_BYTES: u64 = 4_096 + 24;
+
+/// What is kept of the log's file: to write where a file is already costs less than to let it grow anew.
+const WAL_KEPT_BYTES: i64 = 64 << 20;
 
 /// Above this size of the log somebody must look: a reader may be stuck.
 const WAL_ALARM_BYTES: u64 = 256 << 20;
@@ -68,7 +72,8 @@ impl Sqlite {
         let (due, asked) = mpsc::sync_channel(1);
         writer.checkpoint_due = Some(due);
         let conn = open_connection(&file, settings, false)?;
-        threads.push(spawn("store-checkpoint", move || checkpoint_loop(&conn, &asked))?);
+        let frames = Arc::clone(&writer.log_frames);
+        threads.push(spawn("store-checkpoint", move || checkpoint_loop(&conn, &asked, &frames))?);
         {
             let queue = Arc::clone(&writes);
             threads.push(spawn("store-writer", move || writer.work(&queue))?);
@@ -193,6 +198,8 @@ pub(super) struct Writer {
     added: u64,
     /// Where that is asked for; nobody is there for a database in memory.
     checkpoint_due: Option<SyncSender<()>>,
+    /// What the log held when it was written back last.
+    log_frames: Arc<AtomicU64>,
 }
 
 /// What can be undone within a group.
@@ -230,6 +237,7 @@ impl Writer {
             seq: 0,
             added: 0,
             checkpoint_due: None,
+            log_frames: Arc::default(),
         })
     }
 
@@ -249,6 +257,7 @@ impl Writer {
             seq: 0,
             added: 0,
             checkpoint_due: None,
+            log_frames: Arc::default(),
         };
         migrate::sqlite_fresh(&mut writer.conn, shared.now())?;
         match planted {
@@ -425,13 +434,14 @@ impl Writer {
     fn checkpoint_if_due(&mut self) {
         let Some(due) = self.checkpoint_due.as_ref().filter(|_| self.added >= CHECKPOINT_AFTER) else { return };
         self.added = 0;
-        let wal = self.file.with_extension("db-wal");
-        let size = std::fs::metadata(&wal).map_or(0, |found| found.len());
-        if size >= WAL_TOO_LONG {
+        if self.log_frames.load(Ordering::Relaxed) * FRAME_BYTES >= WAL_TOO_LONG {
             checkpoint(&self.conn, "PASSIVE");
+            // It begins anew with the next commit; the checkpointer says when that was not so.
+            self.log_frames.store(0, Ordering::Relaxed);
         } else if due.try_send(()).is_err() {
             tracing::debug!("the log is being written back already");
         }
+        let size = std::fs::metadata(self.file.with_extension("db-wal")).map_or(0, |found| found.len());
         if size > WAL_ALARM_BYTES {
             tracing::error!(wal.bytes = size, "the database's log grows without being written back");
         }
@@ -446,16 +456,22 @@ impl Writer {
     }
 }
 
-fn checkpoint(conn: &Connection, mode: &str) {
-    if let Err(error) = conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())) {
-        tracing::warn!(%error, "the database's log could not be written back");
+/// Writes the log back as far as it can; how many frames it holds.
+fn checkpoint(conn: &Connection, mode: &str) -> u64 {
+    match conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(1)) {
+        // Less than none: somebody else writes it back just now.
+        Ok(frames) => u64::try_from(frames).unwrap_or(0),
+        Err(error) => {
+            tracing::warn!(%error, "the database's log could not be written back");
+            0
+        }
     }
 }
 
 /// Writes the log back whenever asked, until nobody asks any more.
-fn checkpoint_loop(conn: &Connection, asked: &Receiver<()>) {
+fn checkpoint_loop(conn: &Connection, asked: &Receiver<()>, log_frames: &AtomicU64) {
     while asked.recv().is_ok() {
-        checkpoint(conn, "PASSIVE");
+        log_frames.store(checkpoint(conn, "PASSIVE"), Ordering::Relaxed);
     }
 }
 

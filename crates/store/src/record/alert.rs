@@ -102,8 +102,11 @@ pub fn open_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, Sto
 /// # Errors
 /// Errors of the store.
 pub fn newest_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, StoreError> {
-    let row = tx.query_opt(select!("WHERE dedup_key = $1 ORDER BY opened_at DESC, id DESC LIMIT 1"), params![dedup_key])?;
-    row.as_ref().map(from_row).transpose()
+    if let Some(open) = open_alert(tx, dedup_key)? {
+        return Ok(Some(open));
+    }
+    let ended = select!("WHERE dedup_key = $1 AND resolved_at IS NOT NULL ORDER BY opened_at DESC, id DESC LIMIT 1");
+    tx.query_opt(ended, params![dedup_key])?.as_ref().map(from_row).transpose()
 }
 
 /// The open alerts with two keys: a test can have two in an environment.
@@ -177,6 +180,14 @@ pub fn trigger_again(tx: &mut Tx<'_>, alert: &AlertId, run: Option<&RunId>) -> R
         params![alert.as_str(), run.map(RunId::as_str)],
     )?;
     Ok(())
+}
+
+/// Counts another trigger of the alert that is open under this key; whether there is one.
+///
+/// # Errors
+/// Errors of the store.
+pub fn trigger_open(tx: &mut Tx<'_>, dedup_key: &str) -> Result<bool, StoreError> {
+    Ok(tx.execute("UPDATE alert SET triggers = triggers + 1 WHERE dedup_key = $1 AND resolved_at IS NULL", params![dedup_key])? == 1)
 }
 
 /// Ends an alert; whether it was open.

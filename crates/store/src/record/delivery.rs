@@ -116,20 +116,18 @@ pub struct Destination {
 
 /// Where messages wait to go, those that are due first at the front. However many wait for one destination, it is one step.
 ///
-/// Naming both statuses lets SQLite see that its partial index serves; it does not conclude that from one.
-///
 /// # Errors
 /// Errors of the store.
 pub fn destinations(tx: &mut Tx<'_>, after: Timestamp) -> Result<Vec<Destination>, StoreError> {
     let rows = tx.query(
         "WITH RECURSIVE d(target) AS ( \
-           SELECT (SELECT min(target) FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'pending') \
+           SELECT (SELECT min(target) FROM delivery WHERE status = 'pending') \
            UNION ALL \
-           SELECT (SELECT min(e.target) FROM delivery e WHERE e.status IN ('pending', 'claimed') AND e.status = 'pending' AND e.target > d.target) \
+           SELECT (SELECT min(e.target) FROM delivery e WHERE e.status = 'pending' AND e.target > d.target) \
            FROM d WHERE d.target IS NOT NULL) \
          SELECT d.target, \
-           (SELECT min(e.due_at) FROM delivery e WHERE e.status IN ('pending', 'claimed') AND e.status = 'pending' AND e.target = d.target), \
-           (SELECT min(e.due_at) FROM delivery e WHERE e.status IN ('pending', 'claimed') AND e.status = 'pending' AND e.target = d.target \
+           (SELECT min(e.due_at) FROM delivery e WHERE e.status = 'pending' AND e.target = d.target), \
+           (SELECT min(e.due_at) FROM delivery e WHERE e.status = 'pending' AND e.target = d.target \
              AND e.due_at > $1) \
          FROM d WHERE d.target IS NOT NULL LIMIT 100000",
         params![after],
@@ -161,21 +159,13 @@ pub fn claimable(tx: &mut Tx<'_>, to: &Destination, most: u32) -> Result<Vec<Sto
     let rows = tx.query(
         "SELECT d.body, d.seq, d.provider, d.status, d.why, d.due_at, d.attempts, d.fence, d.lease_until, d.possible_repeat, d.bundle_id, \
          d.provider_id, d.created_at, d.finished_at, d.carrier_id FROM delivery d \
-         WHERE d.target = $1 AND d.status IN ('pending', 'claimed') AND d.status = 'pending' AND d.due_at <= $2 AND NOT EXISTS ( \
+         WHERE d.target = $1 AND d.status = 'pending' AND d.due_at <= $2 AND NOT EXISTS ( \
            SELECT 1 FROM delivery e WHERE e.lane = d.lane AND e.status IN ('pending', 'claimed') \
              AND (e.status = 'claimed' OR e.created_at < d.created_at OR (e.created_at = d.created_at AND e.seq < d.seq))) \
          ORDER BY d.due_at, d.seq LIMIT $3",
         params![target(&to.channel, &to.class, &to.address), now, most],
     )?;
     rows.iter().map(from_row).collect()
-}
-
-/// When the first delivery that waits is due after an instant.
-///
-/// # Errors
-/// Errors of the store.
-pub fn next_due(tx: &mut Tx<'_>, after: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    Ok(destinations(tx, after)?.into_iter().filter_map(|destination| destination.next_due_at).min())
 }
 
 /// How the last messages stand that a carrier's provider accepted between two instants, newest first.
@@ -317,10 +307,8 @@ pub fn shift_deliveries(tx: &mut Tx<'_>, by: Span) -> Result<u64, StoreError> {
         "UPDATE delivery SET lease_until = lease_until + $1 WHERE status IN ('pending', 'claimed') AND status = 'claimed'",
         params![by.as_micros()],
     )?;
-    let waiting = tx.execute(
-        "UPDATE delivery SET due_at = due_at + $1 WHERE status IN ('pending', 'claimed') AND status = 'pending' AND due_at > $2",
-        params![by.as_micros(), now],
-    )?;
+    let waiting =
+        tx.execute("UPDATE delivery SET due_at = due_at + $1 WHERE status = 'pending' AND due_at > $2", params![by.as_micros(), now])?;
     Ok(leases + waiting)
 }
 
@@ -443,7 +431,7 @@ pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
 pub fn waiting_since(tx: &mut Tx<'_>, before: Timestamp, most: u32) -> Result<Vec<Stored>, StoreError> {
     let rows = tx.query(
         "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at, carrier_id FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'pending' AND due_at < $1 \
+         finished_at, carrier_id FROM delivery WHERE status = 'pending' AND due_at < $1 \
          ORDER BY due_at, id LIMIT $2",
         params![before, most],
     )?;

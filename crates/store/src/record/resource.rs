@@ -28,14 +28,6 @@ fn kind_of(word: &str) -> Result<Kind, StoreError> {
     Kind::from_word(word).ok_or_else(|| StoreError::Fault { context: format!("unknown kind {word:?}"), source: None })
 }
 
-/// The revision of the configuration as this transaction sees it.
-pub(crate) fn rev(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
-    match tx.query_opt("SELECT rev FROM catalog WHERE id = 1", params![])? {
-        Some(row) => row.int(0),
-        None => Ok(0),
-    }
-}
-
 /// Loads everything. Only at start; afterwards [`catch_up`] loads the difference.
 pub(crate) fn load_catalog(tx: &mut Tx<'_>) -> Result<Catalog, StoreError> {
     let rows = tx.query(

@@ -32,6 +32,21 @@ pub fn set_timer(tx: &mut Tx<'_>, timer: &Timer) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Sets the first timers of a subject that is new.
+///
+/// # Errors
+/// Errors of the store.
+pub fn begin_timers(tx: &mut Tx<'_>, timers: &[Timer]) -> Result<(), StoreError> {
+    if timers.is_empty() {
+        return Ok(());
+    }
+    let row =
+        |timer: &Timer| vec![timer.subject.as_str().into(), timer.kind.as_str().into(), timer.due_at.into(), timer.body.as_str().into()];
+    tx.insert_rows("timer", &["subject", "kind", "due_at", "body"], &timers.iter().map(row).collect::<Vec<_>>())?;
+    tx.after_commit(Signal::Timers);
+    Ok(())
+}
+
 /// Removes a timer, if it is set.
 ///
 /// # Errors
