@@ -245,9 +245,9 @@ fn missing_pressure(
         if !ruled {
             continue;
         }
-        for open in incident::open_incidents_of(tx, &service)? {
-            if !pressures.iter().any(|(incident_id, _)| *incident_id == open.id) {
-                wrong.push(format!("#{} does not press on the component {id}", open.number));
+        for open in incident::open_incidents_of(tx, &[service].into())? {
+            if !pressures.iter().any(|(incident_id, _)| *incident_id == open) {
+                wrong.push(format!("{open} does not press on the component {id}"));
             }
         }
     }

@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures::future::Either;
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, Method, Request, StatusCode};
 use tower::Service;
 
@@ -40,7 +40,8 @@ impl Front {
         }
         let rest = path.strip_prefix("/status/").filter(|_| *method == Method::GET || *method == Method::HEAD)?;
         let (slug, part) = rest.split_once('/').unwrap_or((rest, ""));
-        self.pages.current(slug).map(|page| of_page(&page, method, part, headers))
+        // What is written in another way, and what is not there, is for the routes.
+        self.pages.current(slug).filter(|page| page.has(part)).map(|page| of_page(&page, method, part, headers))
     }
 }
 
@@ -49,7 +50,10 @@ fn of_page(page: &Page, method: &Method, part: &str, headers: &HeaderMap) -> Res
         Method::GET => answer(Some(page), part, headers),
         Method::HEAD => {
             let mut response = answer(Some(page), part, headers);
-            *response.body_mut() = Body::empty();
+            let body = std::mem::take(response.body_mut());
+            if let Some(length) = body.size_hint().exact().filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
+                response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            }
             response
         }
         Method::OPTIONS => preflight(),

@@ -71,6 +71,13 @@ struct Served {
     body: Bytes,
 }
 
+impl Page {
+    /// Whether something stands at this address below the page's own.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.parts.contains_key(path.trim_end_matches('/'))
+    }
+}
+
 impl Part {
     /// `head` is what all parts of the page say of themselves.
     fn new(path: &str, content_type: &'static str, body: Vec<u8>, head: &HeaderMap, packs: bool) -> Self {

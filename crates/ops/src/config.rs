@@ -142,10 +142,7 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, before: &Cat
 
     let mut withdrawn = judge::withdrawn(tx)?;
     withdrawn.extend(heartbeat::withdrawn(tx, &beats)?);
-    let mut ruled = Vec::new();
-    for service in &services {
-        ruled.extend(incidents::open_incidents_of(tx, service)?.into_iter().map(|incident| incident.id));
-    }
+    let ruled = incidents::open_incidents_of(tx, &services)?;
     let concerned: BTreeSet<IncidentId> = withdrawn.iter().map(|alert| alert.incident.clone()).chain(ruled.iter().cloned()).collect();
     let mut components: BTreeSet<ComponentId> = BTreeSet::new();
     tx.lock(concerned.iter().cloned().map(Lock::Incident))?;

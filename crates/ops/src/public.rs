@@ -287,8 +287,10 @@ pub struct Looked {
     pub state: ComponentState,
     /// What rules would make of it.
     pub proposed: ComponentStatus,
-    /// The open incidents that press on it, with their numbers and titles.
+    /// The first of the open incidents that press on it, with their numbers and titles.
     pub pressed_by: Vec<(IncidentId, i64, String)>,
+    /// How many there are.
+    pub pressing: i64,
 }
 
 /// A page as those see it who look after it.
@@ -306,6 +308,8 @@ pub struct PageView {
 /// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
 pub async fn show_page(store: &Store, actor: &Actor, page: &PageId) -> Result<PageView, OpsError> {
     const MOST_INCIDENTS: u32 = 50;
+    /// Incidents that are named beside a component; the list has all.
+    const MOST_PRESSING: u32 = 8;
     actor.require(Permission::IncidentsRead)?;
     let page = page.clone();
     let work = move |tx: &mut Tx<'_>| {
@@ -313,15 +317,20 @@ pub async fn show_page(store: &Store, actor: &Actor, page: &PageId) -> Result<Pa
         if catalog.page(&page).is_none() {
             return Err(OpsError::NotFound { what: "page", id: page.0.clone() });
         }
-        let (states, mut pressing) = (component::all_states(tx)?, BTreeMap::<_, Vec<_>>::new());
-        for (id, status, incident) in component::all_pressures(tx)? {
-            pressing.entry(id).or_default().push((status, incident));
+        let (states, pressures) = (component::all_states(tx)?, component::all_pressures(tx)?);
+        let mut named = BTreeMap::<_, Vec<_>>::new();
+        for (id, incident) in component::first_pressing(tx, MOST_PRESSING)? {
+            named.entry(id).or_default().push((incident.id, incident.number, incident.title));
         }
         let looked = |id: ComponentId| {
-            let pressing = pressing.remove(&id).unwrap_or_default();
-            let proposed = pressing.iter().map(|(status, _)| *status).max().unwrap_or_default();
-            let pressed_by = pressing.into_iter().map(|(_, incident)| (incident.id, incident.number, incident.title)).collect();
-            Looked { state: states.get(&id).copied().unwrap_or_default(), id, proposed, pressed_by }
+            let (proposed, pressing) = pressures.get(&id).copied().unwrap_or_default();
+            Looked {
+                state: states.get(&id).copied().unwrap_or_default(),
+                pressed_by: named.remove(&id).unwrap_or_default(),
+                id,
+                proposed,
+                pressing,
+            }
         };
         let components =
             catalog.components_of(&page).into_iter().map(|(resource, _)| ComponentId(resource.id.clone())).map(looked).collect();

@@ -27,6 +27,8 @@ CREATE TABLE timeline (
 INSERT INTO timeline SELECT incident_id, seq, id, at, agent, entry, catalog_rev FROM log_entry;
 DROP TABLE log_entry;
 ALTER TABLE timeline RENAME TO log_entry;
+ALTER TABLE log_entry RENAME CONSTRAINT timeline_pkey TO log_entry_pkey;
+ALTER TABLE log_entry RENAME CONSTRAINT timeline_incident_id_fkey TO log_entry_incident_id_fkey;
 CREATE TABLE alarm_clock (
   subject TEXT NOT NULL,
   kind TEXT NOT NULL,
@@ -37,6 +39,7 @@ CREATE TABLE alarm_clock (
 INSERT INTO alarm_clock SELECT subject, kind, due_at, body FROM timer;
 DROP TABLE timer;
 ALTER TABLE alarm_clock RENAME TO timer;
+ALTER TABLE timer RENAME CONSTRAINT alarm_clock_pkey TO timer_pkey;
 CREATE INDEX timer_due ON timer (due_at);
 
 -- Whoever waited for a lock may have waited for a change of the configuration: its revision is read once the lock is held.

@@ -118,6 +118,10 @@ fn back_up(conn: &Connection, file: &Path, version: usize) -> Result<(), StoreEr
     if check == "ok" { Ok(()) } else { Err(fail(check)) }
 }
 
+/// Whether another process is connected as the one that runs this database.
+pub(crate) const OWNED_BY_ANOTHER: &str = "SELECT 1 FROM meta m JOIN pg_stat_activity a ON m.value = a.pid::text || ' ' || a.backend_start::text \
+     WHERE m.key = 'presence' AND a.pid <> pg_backend_pid()";
+
 /// Brings a PostgreSQL database up to date. Two processes that start at once wait for each other.
 pub(crate) fn postgres(client: &mut postgres::Client, now: Timestamp) -> Result<(), StoreError> {
     let fault =
@@ -132,7 +136,14 @@ pub(crate) fn postgres(client: &mut postgres::Client, now: Timestamp) -> Result<
     tx.batch_execute("LOCK TABLE migration IN ACCESS EXCLUSIVE MODE").map_err(fault)?;
     let rows = tx.query("SELECT version, checksum FROM migration ORDER BY version", &[]).map_err(fault)?;
     let applied: Vec<(i64, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    for (version, name, text) in outstanding(&applied)? {
+    let left = outstanding(&applied)?;
+    // Nothing is moved under the hands of a process that runs on it; one that starts meanwhile waits for the lock above.
+    if !applied.is_empty() && !left.is_empty() && !tx.query(OWNED_BY_ANOTHER, &[]).map_err(fault)?.is_empty() {
+        return Err(StoreError::InUse("this PostgreSQL database".to_owned()));
+    }
+    // A large table takes longer than any other statement may.
+    tx.batch_execute("SET LOCAL statement_timeout = 0").map_err(fault)?;
+    for (version, name, text) in left {
         for statement in statements(text) {
             crash::point("migrate.statement");
             tx.batch_execute(statement).map_err(fault)?;
@@ -142,4 +153,60 @@ pub(crate) fn postgres(client: &mut postgres::Client, now: Timestamp) -> Result<
             .map_err(fault)?;
     }
     tx.commit().map_err(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an older program has left: the first six migrations, and a row in each table that the seventh makes anew.
+    const LEFT: &str = "INSERT INTO incident (id, number, service_id, status, urgency, opened_at, changed_at, version, state) \
+        VALUES ('Q1', 1, 'P1', 'triggered', 'high', 1, 1, 0, '{}'); \
+        INSERT INTO log_entry (id, incident_id, seq, at, agent, entry, catalog_rev) VALUES ('Q2', 'Q1', 1, 5, 'a', 'e', 3); \
+        INSERT INTO timer (subject, kind, due_at, body) VALUES ('incident:Q1', 'escalate', 9, 'null')";
+    const LOG: &str = "SELECT incident_id || id || agent || entry FROM log_entry WHERE seq = 1 AND at = 5 AND catalog_rev = 3";
+    const TIMER: &str = "SELECT subject || kind || body FROM timer WHERE due_at = 9";
+
+    #[test]
+    fn rows_of_an_older_file_are_there_after_their_tables_were_made_anew() {
+        let mut conn = Connection::open_in_memory().expect("a database");
+        conn.execute_batch("PRAGMA foreign_keys = ON").expect("set");
+        conn.execute_batch(TABLE).expect("a table");
+        for (version, (name, text)) in (1_i64..).zip(&MIGRATIONS[..6]) {
+            conn.execute_batch(&sql::schema_for_sqlite(text)).expect("migrated");
+            let row = rusqlite::params![version, name, checksum(text)];
+            conn.execute("INSERT INTO migration (version, name, checksum, at) VALUES (?1, ?2, ?3, 0)", row).expect("noted");
+        }
+        conn.execute_batch(LEFT).expect("rows");
+        let applied = sqlite_applied(&conn).expect("a list");
+        run_sqlite(&mut conn, &applied, Timestamp(0)).expect("migrated");
+        let text = |query: &str| conn.query_row(query, [], |row| row.get::<_, String>(0)).expect("a row");
+        assert_eq!((text(LOG), text(TIMER)), ("Q1Q2ae".to_owned(), "incident:Q1escalatenull".to_owned()));
+    }
+
+    #[test]
+    fn a_server_is_not_migrated_under_a_process_that_runs_on_it_and_keeps_its_rows_afterwards() {
+        #[expect(clippy::disallowed_methods, reason = "the test command says where its cluster is")]
+        let server = std::env::var("ALLCLEAR_TEST_POSTGRES").expect("PostgreSQL is needed: run these tests with `cargo xtask test`");
+        let connect = |url: &str| postgres::Client::connect(url, postgres::NoTls).expect("the cluster of the test command");
+        let name = format!("migrate_{}", std::process::id());
+        connect(&server).batch_execute(&format!("CREATE DATABASE {name}")).expect("a database");
+        let url = server.rsplit_once('/').map(|(head, _)| format!("{head}/{name}")).expect("an address with a database");
+        let (mut client, mut other) = (connect(&url), connect(&url));
+        client.batch_execute(TABLE).expect("a table");
+        for (version, (name, text)) in (1_i64..).zip(&MIGRATIONS[..6]) {
+            client.batch_execute(text).expect("migrated");
+            let note = "INSERT INTO migration (version, name, checksum, at) VALUES ($1, $2, $3, 0)";
+            client.execute(note, &[&version, name, &checksum(text)]).expect("noted");
+        }
+        client.batch_execute(LEFT).expect("rows");
+        let claim = "INSERT INTO meta (key, value) SELECT 'presence', pid::text || ' ' || backend_start::text FROM pg_stat_activity \
+                     WHERE pid = pg_backend_pid()";
+        other.batch_execute(claim).expect("claimed");
+        assert!(matches!(postgres(&mut client, Timestamp(0)), Err(StoreError::InUse(_))));
+        client.batch_execute("DELETE FROM meta WHERE key = 'presence'").expect("it is gone");
+        postgres(&mut client, Timestamp(0)).expect("migrated");
+        let mut text = |query: &str| client.query_one(query, &[]).expect("a row").get::<_, String>(0);
+        assert_eq!((text(LOG), text(TIMER)), ("Q1Q2ae".to_owned(), "incident:Q1escalatenull".to_owned()));
+    }
 }

@@ -13,7 +13,8 @@ pub(crate) fn for_sqlite(sql: &str) -> String {
 #[must_use]
 pub(crate) fn schema_for_sqlite(sql: &str) -> String {
     const NOT_THERE: [&str; 4] = ["--", "CREATE SEQUENCE ", "SELECT setval(", "CREATE FUNCTION "];
-    let is_for_both = |line: &&str| !NOT_THERE.iter().any(|start| line.trim_start().starts_with(start));
+    let is_for_both =
+        |line: &&str| !NOT_THERE.iter().any(|start| line.trim_start().starts_with(start)) && !line.contains(" RENAME CONSTRAINT ");
     let plain: String = sql.lines().filter(is_for_both).map(|line| format!("{line}\n")).collect();
     let clustered = plain.replace("\n) /* clustered */;", "\n) STRICT, WITHOUT ROWID;");
     clustered.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace(" COLLATE \"C\"", "").replace("\n);", "\n) STRICT;")

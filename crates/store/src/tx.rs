@@ -215,6 +215,7 @@ impl Tx<'_> {
     /// Inserts many rows. A server is asked as seldom as it allows; in the same process a prepared statement a row is
     /// cheaper than a text for every number of rows.
     pub(crate) fn insert_rows(&mut self, table: &'static str, columns: &[&str], rows: &[Vec<Value>]) -> Result<(), StoreError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         // PostgreSQL takes 65,535 parameters; statements of 50 rows keep the number of texts small.
         const ROWS_PER_STATEMENT: usize = 50;
         let done = match &mut self.conn {

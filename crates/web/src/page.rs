@@ -61,12 +61,16 @@ const LARGEST_PAGE: usize = 64 << 20;
 pub(crate) async fn pack(State(web): State<Web>, request: Request, next: Next) -> Response {
     let known = |value: &HeaderValue| value.to_str().is_ok_and(|known| known.contains("gzip"));
     let unpacks = request.headers().get(ACCEPT_ENCODING).is_some_and(known);
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     let is_text = |value: &HeaderValue| {
         value.to_str().is_ok_and(|kind| ["text/html", "text/css", "text/javascript"].iter().any(|text| kind.starts_with(text)))
     };
     let is_large = response.body().size_hint().exact().is_some_and(|size| size >= SMALLEST_PACKED as u64);
-    if !unpacks || !is_large || !response.headers().get(CONTENT_TYPE).is_some_and(is_text) {
+    if !is_large || !response.headers().get(CONTENT_TYPE).is_some_and(is_text) {
+        return response;
+    }
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if !unpacks {
         return response;
     }
     let (mut head, body) = response.into_parts();
@@ -76,7 +80,6 @@ pub(crate) async fn pack(State(web): State<Web>, request: Request, next: Next) -
         let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
         packer.write_all(&plain).and_then(|()| packer.finish())
     });
-    head.headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     match packed.await {
         Ok(Ok(packed)) => {
             head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -22,7 +22,7 @@ use crate::binary::{Process, Start, fixed_secrets, free_addr, get, pause, reques
 const TESTS: usize = 10_000;
 
 /// Runs that are kept from before.
-const RUNS: i64 = 1_000_000;
+pub(super) const RUNS: i64 = 1_000_000;
 
 /// Targets.
 const MOST_RSS_MB: f64 = 150.0;
@@ -176,7 +176,7 @@ pub(super) fn many(span: Duration) -> anyhow::Result<()> {
     let (mut first, took) = ground.start()?;
     println!("first start, {TESTS} new tests: {took:.1?}");
     first.terminate()?;
-    remember_runs(&ground)?;
+    remember_runs(&ground, 30)?;
     let (mut process, ordered) = ground.start()?;
     process.kill();
     let (mut process, killed) = ground.start()?;
@@ -222,22 +222,23 @@ pub(super) fn many(span: Duration) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a measurement, beside instants of the database")]
-fn wall_us() -> i64 {
+pub(super) fn wall_us() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A million runs of the last month, as rows.
-fn remember_runs(ground: &Ground) -> anyhow::Result<()> {
+/// A million runs, as rows: the oldest so many days ago, the youngest a month later.
+pub(super) fn remember_runs(ground: &Ground, oldest_days_ago: i64) -> anyhow::Result<()> {
     let file = ground.database()?;
     let day_us: i64 = 86_400_000_000;
     file.execute(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1), \
-         t(id, place) AS (SELECT id, row_number() OVER (ORDER BY id) - 1 FROM resource WHERE kind = 'test') \
+         t(id, place) AS (SELECT id, row_number() OVER (ORDER BY id) - 1 FROM resource WHERE kind = 'test'), \
+         c(tests) AS (SELECT count(*) FROM t) \
          INSERT INTO run (id, test_id, environment, location, slot, attempt, started_at, finished_at, verdict, judged, teardown, catalog_rev) \
          SELECT 'old-' || n.i, t.id, 'production', 'local', NULL, 1, ?2 + n.i * ?3, ?2 + n.i * ?3 + 20000, 'pass', 'counted', \
-         (SELECT teardown FROM run LIMIT 1), 1 FROM n JOIN t ON t.place = n.i % ?4",
-        (RUNS, wall_us() - 30 * day_us, 29 * day_us / RUNS, i64::try_from(TESTS)?),
+         '{\"state\":\"none\"}', 1 FROM n, c JOIN t ON t.place = n.i % c.tests",
+        (RUNS, wall_us() - oldest_days_ago * day_us, 29 * day_us / RUNS),
     )?;
     Ok(())
 }
@@ -251,7 +252,7 @@ fn rss_mb(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// People, policies and services; their telephones ring at `phone`.
-fn people(phone: SocketAddr, people: usize, services: usize) -> String {
+pub(super) fn people(phone: SocketAddr, people: usize, services: usize) -> String {
     let mut text = format!(
         "{LOCAL}---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: ACdemo, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://{phone}\" }}\nallow: [\"127.0.0.1\"]\n"
     );

@@ -8,6 +8,7 @@ mod latency;
 mod page;
 mod peer;
 mod process;
+mod retention;
 mod scheduled;
 mod store;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// What is measured, and for how long.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One figure only: store, events, scheduled, latency, storm, many, hanging, page or app.
+    /// One figure only: store, events, scheduled, latency, storm, many, hanging, page, app or retention.
     #[arg(long)]
     pub only: Option<String>,
     /// Seconds per figure.
@@ -37,6 +38,7 @@ const FIGURES: &[(&str, Figure)] = &[
     ("hanging", crowd::hanging),
     ("page", page::measure),
     ("app", app::measure),
+    ("retention", retention::measure),
 ];
 
 /// Measures and prints.

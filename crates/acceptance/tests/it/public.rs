@@ -93,3 +93,22 @@ fn a_pages_own_host_shows_what_is_public_and_not_one_byte_more() {
     assert_eq!(posted.map(|(status, _)| status), Some(404));
     process.terminate().expect("a clean stop");
 }
+
+#[test]
+fn a_head_says_how_long_the_page_is_and_an_address_may_be_spelt_with_escapes() {
+    let ground = Ground::with_one_test();
+    let _process = ground.start();
+    let addr = ground.addr;
+    let asked = |method: &str, path: &str| {
+        exchange(addr, &format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n")).expect("an answer")
+    };
+    assert!(wait(PATIENCE, || asked("GET", "/status/synq").0 == 200));
+    let length = |head: &str| head.lines().find_map(|line| line.strip_prefix("content-length: ")).map(str::to_owned);
+    let ((_, of_get, body), (code, of_head, nothing)) = (asked("GET", "/status/synq"), asked("HEAD", "/status/synq"));
+    assert_eq!((code, nothing.as_str(), length(&of_head)), (200, "", Some(body.len().to_string())));
+    assert_eq!(length(&of_get), length(&of_head));
+    let (plain, escaped) = (asked("GET", "/status/synq/api/v2/status.json"), asked("GET", "/status/synq/api%2Fv2%2Fstatus%2Ejson"));
+    assert_eq!((plain.0, escaped.0), (200, 200));
+    assert_eq!(plain.2, escaped.2);
+    assert_eq!(asked("GET", "/status/synq/nothing").0, 404);
+}

@@ -110,9 +110,7 @@ fn connect(way: &Way) -> Result<Client, StoreError> {
 fn claim_presence(client: &mut Client) -> Result<(), StoreError> {
     let fault = |e: postgres::Error| postgres_error(e, "claiming the database").error;
     let mut tx = client.transaction().map_err(fault)?;
-    let owner = "SELECT 1 FROM meta m JOIN pg_stat_activity a ON m.value = a.pid::text || ' ' || a.backend_start::text \
-                 WHERE m.key = 'presence' AND a.pid <> pg_backend_pid()";
-    if !tx.query(owner, &[]).map_err(fault)?.is_empty() {
+    if !tx.query(migrate::OWNED_BY_ANOTHER, &[]).map_err(fault)?.is_empty() {
         return Err(StoreError::InUse("this PostgreSQL database".to_owned()));
     }
     let claim = "INSERT INTO meta (key, value) SELECT 'presence', pid::text || ' ' || backend_start::text FROM pg_stat_activity \

@@ -36,7 +36,7 @@ const CHECKPOINT_AFTER: u64 = 2_000;
 
 /// From this size on the writer writes the log back itself and lets everybody wait: beside a writer that never rests the log
 /// is never written back whole, and never begun anew.
-const WAL_TOO_LONG: u64 = 64 << 20;
+const WAL_TOO_LONG: u64 = 40 << 20;
 
 /// A frame of the log: a page with its head.
 const FRAME_BYTES: u64 = 4_096 + 24;

@@ -95,17 +95,33 @@ pub fn pressures(tx: &mut Tx<'_>, id: &ComponentId) -> Result<Vec<(IncidentId, C
     rows.iter().map(|row| Ok((row.text(0)?.into(), status(row, 1)?))).collect()
 }
 
-/// What open incidents press on all components, by component, oldest first.
+/// What presses on each component: the worst of it, and how many incidents do.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn all_pressures(tx: &mut Tx<'_>) -> Result<Vec<(ComponentId, ComponentStatus, Incident)>, StoreError> {
+pub fn all_pressures(tx: &mut Tx<'_>) -> Result<BTreeMap<ComponentId, (ComponentStatus, i64)>, StoreError> {
+    let rows = tx.query("SELECT component_id, status, count(*) FROM component_pressure GROUP BY component_id, status LIMIT 100000", &[])?;
+    let mut found: BTreeMap<ComponentId, (ComponentStatus, i64)> = BTreeMap::new();
+    for row in &rows {
+        let (worst, count) = found.entry(row.text(0)?.into()).or_default();
+        *worst = status(row, 1)?.max(*worst);
+        *count += row.int(2)?;
+    }
+    Ok(found)
+}
+
+/// The first few incidents that press on each component, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn first_pressing(tx: &mut Tx<'_>, most_each: u32) -> Result<Vec<(ComponentId, Incident)>, StoreError> {
     let rows = tx.query(
-        "SELECT p.component_id, p.status, i.state FROM component_pressure p JOIN incident i ON i.id = p.incident_id \
-         WHERE i.status <> 'resolved' ORDER BY p.component_id, i.number LIMIT 10000",
-        &[],
+        "SELECT p.component_id, i.state FROM (SELECT component_id, incident_id, row_number() OVER \
+           (PARTITION BY component_id ORDER BY incident_id) AS place FROM component_pressure) p \
+         JOIN incident i ON i.id = p.incident_id WHERE p.place <= $1 ORDER BY p.component_id, i.number LIMIT 100000",
+        params![most_each],
     )?;
-    rows.iter().map(|row| Ok((row.text(0)?.into(), status(row, 1)?, row.json(2)?))).collect()
+    rows.iter().map(|row| Ok((row.text(0)?.into(), row.json(1)?))).collect()
 }
 
 /// The components that an incident presses on.

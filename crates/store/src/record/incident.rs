@@ -1,6 +1,6 @@
 //! Incidents and their timelines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::incident::{Incident, LogDraft, State};
 use allclear_domain::{IncidentId, ServiceId, Timestamp};
@@ -135,16 +135,25 @@ pub fn list_incidents(tx: &mut Tx<'_>, status: Option<&str>, before_number: i64,
     rows.iter().map(from_row).collect()
 }
 
-/// The open incidents of a service, oldest first.
+/// The open incidents of some services, oldest first: one look at all that is open.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn open_incidents_of(tx: &mut Tx<'_>, service: &ServiceId) -> Result<Vec<Incident>, StoreError> {
+pub fn open_incidents_of(tx: &mut Tx<'_>, services: &BTreeSet<ServiceId>) -> Result<Vec<IncidentId>, StoreError> {
+    if services.is_empty() {
+        return Ok(vec![]);
+    }
     let rows = tx.query(
-        "SELECT state FROM incident WHERE service_id = $1 AND status IN ('triggered', 'acknowledged') ORDER BY number LIMIT 1000",
-        params![service.as_str()],
+        "SELECT id, service_id FROM incident WHERE status IN ('triggered', 'acknowledged') ORDER BY number LIMIT 100000",
+        params![],
     )?;
-    rows.iter().map(from_row).collect()
+    let mut found = Vec::new();
+    for row in &rows {
+        if services.contains(&ServiceId::from(row.text(1)?)) {
+            found.push(row.text(0)?.into());
+        }
+    }
+    Ok(found)
 }
 
 /// When an incident changed last.

@@ -499,9 +499,11 @@ on_both! {
         })).expect("kept");
         let states = wait(db.store.read("r", component::all_states)).expect("read");
         assert_eq!(states.into_iter().collect::<Vec<_>>(), [("c1".into(), set)]);
-        let pressing = wait(db.store.read("r", component::all_pressures)).expect("read");
-        let pressing: Vec<_> = pressing.into_iter().map(|(id, status, incident)| (id.0, status, incident.id.0)).collect();
-        assert_eq!(pressing, [("c2".to_owned(), ComponentStatus::PartialOutage, "Q1".to_owned())]);
+        let pressures = wait(db.store.read("r", component::all_pressures)).expect("read");
+        assert_eq!(pressures.into_iter().collect::<Vec<_>>(), [("c2".into(), (ComponentStatus::MajorOutage, 2))]);
+        let named = |most| wait(db.store.read("r", move |tx| component::first_pressing(tx, most))).expect("read");
+        assert_eq!(named(8).into_iter().map(|(id, incident)| (id.0, incident.id.0)).collect::<Vec<_>>(), [("c2".to_owned(), "Q1".to_owned())]);
+        assert!(named(0).is_empty());
     }
 
     fn a_page_is_published_with_a_rising_number(db) {

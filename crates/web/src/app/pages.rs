@@ -107,9 +107,6 @@ struct Room {
     live: bool,
 }
 
-/// Incidents that are named beside a component; the list has all.
-const MOST_PRESSING: usize = 8;
-
 #[derive(Debug)]
 struct Component {
     id: String,
@@ -122,7 +119,7 @@ struct Component {
     proposed: Option<&'static str>,
     pressed_by: Vec<(String, String)>,
     /// How many more press on it than are shown.
-    more_pressing: usize,
+    more_pressing: i64,
     statuses: Vec<Choice>,
 }
 
@@ -181,8 +178,8 @@ impl Component {
             label: looked.state.status.label(),
             by_hand,
             proposed: (by_hand && looked.proposed != looked.state.status).then(|| looked.proposed.label()),
-            pressed_by: looked.pressed_by.iter().take(MOST_PRESSING).map(named).collect(),
-            more_pressing: looked.pressed_by.len().saturating_sub(MOST_PRESSING),
+            pressed_by: looked.pressed_by.iter().map(named).collect(),
+            more_pressing: looked.pressing.saturating_sub(i64::try_from(looked.pressed_by.len()).unwrap_or(0)),
             statuses: statuses(Some(looked.state.status)),
         }
     }
