@@ -4,8 +4,9 @@ use std::fmt::Debug;
 use std::io::Write;
 
 use askama::Template;
+use axum::Form;
 use axum::body::{HttpBody, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
@@ -15,6 +16,7 @@ use http::header::{
     VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
+use serde::de::DeserializeOwned;
 
 use crate::{Web, assets};
 
@@ -125,6 +127,24 @@ pub(crate) fn private(status: StatusCode, view: &(impl Template + Debug)) -> Res
         headers.insert(name, value);
     }
     response
+}
+
+/// A form as it was sent. One that cannot be read is answered here: nobody goes on believing that it was kept.
+pub(crate) struct Filled<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Filled<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        match Form::from_request(request, state).await {
+            Ok(Form(sent)) => Ok(Self(sent)),
+            Err(rejection) => {
+                let text =
+                    "The form could not be read, or is too large. Go back and use one of the page's forms; a long test belongs in a file.";
+                Err(notice(rejection.into_response().status(), "Nothing was changed", text))
+            }
+        }
+    }
 }
 
 pub(crate) fn notice(status: StatusCode, heading: &str, text: &str) -> Response {

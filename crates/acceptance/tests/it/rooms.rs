@@ -43,6 +43,19 @@ fn a_component_set_by_hand_stays_until_it_is_given_back() {
 }
 
 #[test]
+fn a_form_that_cannot_be_read_says_that_nothing_was_kept() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let path = link_to("/pages/", &ada.get("/pages").body);
+    let far_too_long = form(&[("act", "open"), ("name", "Streams stutter"), ("body", &"x".repeat(1 << 20))]);
+    for (path, body, status) in [("/incidents", "service=Streams", 422), (path.as_str(), far_too_long.as_str(), 413)] {
+        let answer = ada.post(path, body);
+        assert!(answer.status == status && answer.body.contains("Nothing was changed"), "{path}: {} {}", answer.status, answer.body);
+    }
+}
+
+#[test]
 fn a_public_incident_is_previewed_published_updated_and_resolved_by_hand() {
     let ground = Ground::with_one_test();
     let up = up(&ground);

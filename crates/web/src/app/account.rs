@@ -3,9 +3,7 @@
 use allclear_ops::OpsError;
 use allclear_ops::session::{self, LONGEST_PASSWORD, NewPassword, SHORTEST_PASSWORD, SignedIn};
 use askama::Template;
-use axum::Form;
 use axum::extract::State;
-use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -13,6 +11,7 @@ use serde::Deserialize;
 use super::entry::{hash_with, is_right};
 use super::guard::{Viewer, cookie, failed, session_in};
 use super::{Clock, Moment, Shell, open_incidents};
+use crate::page::Filled;
 use crate::{Web, page};
 
 #[derive(Debug, Template)]
@@ -67,13 +66,7 @@ async fn room(web: &Web, who: &SignedIn, problem: Option<String>) -> Response {
 }
 
 /// `POST /account`: a new password, or an end of all other sessions. Either begins one's own session anew.
-pub(crate) async fn act(
-    State(web): State<Web>,
-    Viewer(who): Viewer,
-    headers: HeaderMap,
-    form: Result<Form<Sent>, FormRejection>,
-) -> Response {
-    let Ok(Form(sent)) = form else { return Redirect::to("/account").into_response() };
+pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, headers: HeaderMap, Filled(sent): Filled<Sent>) -> Response {
     let password = match sent.act.as_str() {
         "password" => match new_password(&web, &who, &sent).await {
             Ok(new) => Some(new),

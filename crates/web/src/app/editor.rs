@@ -6,8 +6,6 @@ use allclear_domain::apitest::document::Test;
 use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
 use allclear_ops::{OpsError, resource};
 use askama::Template;
-use axum::Form;
-use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
@@ -16,6 +14,7 @@ use serde::Deserialize;
 use super::evidence::Evidence;
 use super::guard::{Viewer, failed};
 use super::{Shell, open_incidents};
+use crate::page::Filled;
 use crate::{Web, page};
 
 /// What a new test begins as.
@@ -160,28 +159,16 @@ pub(crate) async fn show_known(State(web): State<Web>, Viewer(who): Viewer, Path
 }
 
 /// `POST /new-test`
-pub(crate) async fn act_new(State(web): State<Web>, Viewer(who): Viewer, form: Result<Form<Sent>, FormRejection>) -> Response {
-    act(&web, &who, None, form).await
+pub(crate) async fn act_new(State(web): State<Web>, Viewer(who): Viewer, Filled(sent): Filled<Sent>) -> Response {
+    act(&web, &who, None, sent).await
 }
 
 /// `POST /tests/{id}/edit`
-pub(crate) async fn act_known(
-    State(web): State<Web>,
-    Viewer(who): Viewer,
-    Path(id): Path<String>,
-    form: Result<Form<Sent>, FormRejection>,
-) -> Response {
-    act(&web, &who, Some(&id), form).await
+pub(crate) async fn act_known(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>, Filled(sent): Filled<Sent>) -> Response {
+    act(&web, &who, Some(&id), sent).await
 }
 
-async fn act(web: &Web, who: &allclear_ops::session::SignedIn, id: Option<&str>, form: Result<Form<Sent>, FormRejection>) -> Response {
-    let Ok(Form(sent)) = form else {
-        return page::notice(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "Nothing was changed",
-            "The form could not be read; a long test belongs in a file.",
-        );
-    };
+async fn act(web: &Web, who: &allclear_ops::session::SignedIn, id: Option<&str>, sent: Sent) -> Response {
     let open = match open_incidents(web, who).await {
         Ok(open) => open,
         Err(error) => return failed(&error),
@@ -248,13 +235,7 @@ pub(crate) struct Pressed {
 }
 
 /// `POST /tests/{id}`: runs it now.
-pub(crate) async fn run_now(
-    State(web): State<Web>,
-    Viewer(_): Viewer,
-    Path(id): Path<String>,
-    form: Result<Form<Pressed>, FormRejection>,
-) -> Response {
-    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/tests/{id}")).into_response() };
+pub(crate) async fn run_now(State(web): State<Web>, Viewer(_): Viewer, Path(id): Path<String>, Filled(sent): Filled<Pressed>) -> Response {
     if sent.act == "run" && !web.runs.run_now(&TestId::from(id.as_str()), &sent.environment) {
         return page::notice(
             StatusCode::CONFLICT,
@@ -266,13 +247,7 @@ pub(crate) async fn run_now(
 }
 
 /// `POST /tests/{id}/pause`: lets it rest for a while, or go on. A test that files own is paused there.
-pub(crate) async fn pause(
-    State(web): State<Web>,
-    Viewer(who): Viewer,
-    Path(id): Path<String>,
-    form: Result<Form<Pressed>, FormRejection>,
-) -> Response {
-    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/tests/{id}")).into_response() };
+pub(crate) async fn pause(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>, Filled(sent): Filled<Pressed>) -> Response {
     let until = match (sent.act.as_str(), sent.span.parse::<allclear_domain::Span>()) {
         ("pause", Ok(span)) => Some(web.store.now().plus(span)),
         ("go-on", _) => None,

@@ -12,8 +12,6 @@ use allclear_ops::wish::{Declared, Wish};
 use allclear_ops::{incident, wish};
 use allclear_store::record::delivery::Stored;
 use askama::Template;
-use axum::Form;
-use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
@@ -23,6 +21,7 @@ use super::evidence::Evidence;
 use super::guard::{Viewer, failed};
 use super::tests::differences;
 use super::{Clock, Moment, Shell, open_incidents};
+use crate::page::Filled;
 use crate::{Web, page};
 
 /// Incidents on one page of the list.
@@ -360,14 +359,8 @@ impl Sent {
 }
 
 /// `POST /incidents/{id}`
-pub(crate) async fn act(
-    State(web): State<Web>,
-    Viewer(who): Viewer,
-    Path(id): Path<String>,
-    form: Result<Form<Sent>, FormRejection>,
-) -> Response {
-    let wished = form.ok().and_then(|Form(sent)| sent.wish(&who.person));
-    let Some(wished) = wished else {
+pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>, Filled(sent): Filled<Sent>) -> Response {
+    let Some(wished) = sent.wish(&who.person) else {
         return page::notice(StatusCode::UNPROCESSABLE_ENTITY, "Nothing was changed", "Go back and use one of the page's forms.");
     };
     let actor = who.actor();
@@ -392,8 +385,7 @@ pub(crate) struct Declaring {
 }
 
 /// `POST /incidents`
-pub(crate) async fn declare(State(web): State<Web>, Viewer(who): Viewer, form: Result<Form<Declaring>, FormRejection>) -> Response {
-    let Ok(Form(sent)) = form else { return Redirect::to("/incidents").into_response() };
+pub(crate) async fn declare(State(web): State<Web>, Viewer(who): Viewer, Filled(sent): Filled<Declaring>) -> Response {
     let details = Some(sent.details).filter(|details| !details.trim().is_empty());
     let wished = Declared {
         title: sent.title,

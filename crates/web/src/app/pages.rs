@@ -10,8 +10,6 @@ use allclear_ops::{OpsError, Permission, resource};
 use allclear_store::record::component::ComponentChange;
 use allclear_store::record::page::StatusIncident;
 use askama::Template;
-use axum::Form;
-use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
@@ -19,6 +17,7 @@ use serde::Deserialize;
 
 use super::guard::{Viewer, failed};
 use super::{Clock, Moment, Shell};
+use crate::page::Filled;
 use crate::prose::prose;
 use crate::{Web, page};
 
@@ -324,13 +323,7 @@ async fn room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: 
 }
 
 /// `POST /pages/{id}`: sets a component, gives it back, or opens a public incident.
-pub(crate) async fn act(
-    State(web): State<Web>,
-    Viewer(who): Viewer,
-    Path(id): Path<String>,
-    form: Result<Form<Sent>, FormRejection>,
-) -> Response {
-    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/pages/{id}")).into_response() };
+pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>, Filled(sent): Filled<Sent>) -> Response {
     let (actor, component) = (who.actor(), ComponentId::from(sent.component.as_str()));
     let back = Redirect::to(&format!("/pages/{id}")).into_response();
     let done = match (sent.act.as_str(), hand_of(&sent.status)) {
@@ -445,9 +438,8 @@ pub(crate) async fn act_public(
     State(web): State<Web>,
     Viewer(who): Viewer,
     Path(id): Path<String>,
-    form: Result<Form<Sent>, FormRejection>,
+    Filled(sent): Filled<Sent>,
 ) -> Response {
-    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/public-incidents/{id}")).into_response() };
     let actor = who.actor();
     let done = match sent.act.as_str() {
         "update" => public::update(&web.store, &*web.rng, &actor, &id, sent.said()).await,
@@ -598,9 +590,8 @@ pub(crate) async fn put_rule(
     State(web): State<Web>,
     Viewer(who): Viewer,
     Path(id): Path<String>,
-    form: Result<Form<RuleSent>, FormRejection>,
+    Filled(sent): Filled<RuleSent>,
 ) -> Response {
-    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/pages/{id}")).into_response() };
     let catalog = web.store.catalog();
     let same = catalog.of_kind(Kind::Rule).find(|resource| match &resource.document {
         Document::Rule(rule) => rule.service.0 == sent.service && rule.component.0 == sent.component,
@@ -639,9 +630,8 @@ pub(crate) async fn remove_rule(
     State(web): State<Web>,
     Viewer(who): Viewer,
     Path(id): Path<String>,
-    form: Result<Form<RuleGone>, FormRejection>,
+    Filled(sent): Filled<RuleGone>,
 ) -> Response {
-    let Ok(Form(sent)) = form else { return Redirect::to(&format!("/pages/{id}")).into_response() };
     let done = resource::remove(&web.store, &*web.rng, &who.actor(), Kind::Rule, &sent.rule).await;
     after_rule(&web, &who, &id, done).await
 }
