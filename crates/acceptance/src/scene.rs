@@ -102,6 +102,7 @@ impl Scene {
             ("new-test", "/new-test".to_owned()),
             ("run", run),
             ("status-pages", "/pages".to_owned()),
+            ("new-rule", format!("{page}/new-rule")),
             ("status-page-room", page),
             ("component", component),
             ("public-incident", public),

@@ -1,10 +1,12 @@
 //! Takes results from the in-process probe and has them judged, in batches.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_base::id;
-use allclear_domain::LocationName;
+use allclear_domain::apitest::report::Verdict;
+use allclear_domain::{LocationName, TestId};
 use allclear_ops::judge::{self, Batch, Entry, Sampler};
 use allclear_probe::{Finished, Scheduler};
 use allclear_store::record::slot::SlotException;
@@ -35,16 +37,39 @@ async fn run(parts: &Parts, scheduler: &Scheduler, receiver: &Mutex<mpsc::Receiv
     let mut sampler = Sampler::default();
     let mut seq = 0;
     let mut finished = Vec::new();
+    let mut misconfigured = Misconfigured::default();
     loop {
         finished.clear();
         if !gather(parts, &mut *receiver.lock().await, &sampler, &mut finished).await {
             return;
         }
+        finished.iter().for_each(|one| misconfigured.hear(one));
         seq += 1;
         let batch = batch_of(&finished, &boot, seq, scheduler);
         submit(parts, &mut sampler, &Arc::new(batch)).await;
         for one in &finished {
             scheduler.recorded(one);
+        }
+    }
+}
+
+/// The tests that cannot run as they are configured. Nobody is paged for one, so the log says it, once.
+#[derive(Default)]
+struct Misconfigured(BTreeSet<(TestId, String)>);
+
+impl Misconfigured {
+    fn hear(&mut self, one: &Finished) {
+        let Finished::Ran { report, .. } = one else { return };
+        let key = (report.test_id.clone(), report.environment.clone());
+        match &report.verdict {
+            Verdict::Misconfigured { why } => {
+                if self.0.insert(key) {
+                    tracing::warn!(test = %report.test_name, environment = %report.environment, "a test cannot run as it is configured: {why}");
+                }
+            }
+            _ => {
+                self.0.remove(&key);
+            }
         }
     }
 }

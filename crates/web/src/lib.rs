@@ -29,7 +29,7 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
 use app::entry::{self, Attempts};
-use app::{account, editor, guard, incidents, live, overview, pages, tests};
+use app::{account, editor, guard, incidents, live, overview, pages, rules, tests};
 
 /// A future that runs a test.
 pub type Trial = Pin<Box<dyn Future<Output = Option<RunReport>> + Send>>;
@@ -117,8 +117,10 @@ pub const ROUTES: &[Route] = &[
     Route { method: "GET", path: "/pages", access: Access::Needs(IncidentsRead) },
     Route { method: "GET", path: "/pages/{id}", access: Access::Needs(IncidentsRead) },
     Route { method: "POST", path: "/pages/{id}", access: Access::Needs(IncidentsWrite) },
-    Route { method: "POST", path: "/pages/{id}/rules", access: Access::Needs(ConfigWrite) },
-    Route { method: "POST", path: "/pages/{id}/rules/remove", access: Access::Needs(ConfigWrite) },
+    Route { method: "GET", path: "/pages/{id}/new-rule", access: Access::Needs(ConfigWrite) },
+    Route { method: "POST", path: "/pages/{id}/new-rule", access: Access::Needs(ConfigWrite) },
+    Route { method: "GET", path: "/rules/{id}", access: Access::Needs(ConfigWrite) },
+    Route { method: "POST", path: "/rules/{id}", access: Access::Needs(ConfigWrite) },
     Route { method: "GET", path: "/public-incidents/{id}", access: Access::Needs(IncidentsRead) },
     Route { method: "POST", path: "/public-incidents/{id}", access: Access::Needs(IncidentsWrite) },
     Route { method: "GET", path: "/components/{id}", access: Access::Needs(IncidentsRead) },
@@ -154,8 +156,10 @@ fn handler(route: &Route) -> MethodRouter<Web> {
         ("GET", "/pages") => get(pages::list),
         ("GET", "/pages/{id}") => get(pages::show),
         ("POST", "/pages/{id}") => post(pages::act),
-        ("POST", "/pages/{id}/rules") => post(pages::put_rule),
-        ("POST", "/pages/{id}/rules/remove") => post(pages::remove_rule),
+        ("GET", "/pages/{id}/new-rule") => get(rules::show_new),
+        ("POST", "/pages/{id}/new-rule") => post(rules::add),
+        ("GET", "/rules/{id}") => get(rules::show),
+        ("POST", "/rules/{id}") => post(rules::act),
         ("GET", "/public-incidents/{id}") => get(pages::show_public),
         ("POST", "/public-incidents/{id}") => post(pages::act_public),
         ("GET", "/components/{id}") => get(pages::show_component),

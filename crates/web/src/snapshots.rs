@@ -323,6 +323,10 @@ fn a_status_page_shows_what_rules_and_people_did() {
     let page = scene.store.catalog().id_of(Kind::Page, "SYNQ").expect("the page").to_owned();
     shows!("failing_pages", scene, "/pages");
     shows!("failing_page", scene, &format!("/pages/{page}"));
+    shows!("new_rule", scene, &format!("/pages/{page}/new-rule"));
+    let catalog = scene.store.catalog();
+    let rule = catalog.of_kind(Kind::Rule).next().expect("a rule").id.clone();
+    shows!("rule", scene, &format!("/rules/{rule}"));
     let hand = Hand::Set(ComponentStatus::PartialOutage);
     block_on(public::set_component(&scene.store, &scene.rng, &scene.ada(), &scene.component(), hand)).expect("it is set");
     shows!("page_with_a_component_set_by_hand", scene, &format!("/pages/{page}"));

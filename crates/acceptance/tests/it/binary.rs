@@ -69,9 +69,14 @@ impl Ground {
 
     /// The id of a channel, as it stands in the addresses that `up` prints.
     pub(super) fn channel_id(&self, name: &str) -> String {
+        self.id_of("channel", name)
+    }
+
+    /// The id of the first document of a kind whose identity begins like this.
+    pub(super) fn id_of(&self, kind: &str, identity: &str) -> String {
         let file = rusqlite::Connection::open(self.data().join("allclear.db")).expect("a database");
-        let query = "SELECT id FROM resource WHERE kind = 'channel' AND identity = ?1";
-        file.query_row(query, [name], |row| row.get(0)).expect("a channel")
+        let query = "SELECT id FROM resource WHERE kind = ?1 AND identity LIKE ?2 || '%' ORDER BY identity";
+        file.query_row(query, [kind, identity], |row| row.get(0)).expect("a document")
     }
 
     /// Posts JSON; the status.
@@ -187,6 +192,19 @@ fn a_clock_that_was_set_back_an_hour_is_said_and_the_loop_still_closes() {
     ground.world.live.player().turn(Switch::Healthy);
     assert!(wait(PATIENCE, || ground.world.phone.player().texts().iter().any(|text| text.body.contains("All clear"))));
     process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn a_test_of_an_internal_address_that_nobody_allowed_says_in_the_log_what_to_add() {
+    let ground = Ground::with_one_test();
+    let file = ground.folder.path().join("config/world.yaml");
+    let world = std::fs::read_to_string(&file).expect("the world");
+    let others: Vec<&str> = world.split("\n---\n").filter(|document| !document.starts_with("kind: location")).collect();
+    std::fs::write(file, others.join("\n---\n")).expect("written");
+    let process = ground.start();
+    assert!(wait(PATIENCE, || log_of(&process).contains("cannot run as it is configured")), "{}", log_of(&process));
+    let log = log_of(&process);
+    assert!(log.contains("kind: location") && log.contains("allow: [\"127.0.0.1\"]"), "{log}");
 }
 
 #[test]

@@ -92,27 +92,49 @@ fn a_public_incident_is_previewed_published_updated_and_resolved_by_hand() {
 }
 
 #[test]
-fn rules_are_added_and_removed_but_not_those_that_files_own() {
+fn rules_are_added_changed_and_removed_but_not_those_that_files_own() {
     let ground = Ground::with_one_test();
+    let file = ground.folder.path().join("config/world.yaml");
+    let world = std::fs::read_to_string(&file).expect("the world");
+    let policy = world.split("kind: escalation_policy\nname: ").nth(1).and_then(|rest| rest.lines().next()).expect("a policy");
+    std::fs::write(&file, format!("{world}\n---\nkind: service\nname: Billing\nescalation_policy: {policy}\n")).expect("written");
     let up = up(&ground);
     let mut ada = owner(&ground, &up);
     let path = link_to("/pages/", &ada.get("/pages").body);
     let room = ada.get(&path).body;
     assert!(room.contains("owned by the files"), "{room}");
-    let value_of = |page: &str, select: &str, label: &str| {
+    let add = format!("{path}/new-rule");
+    let options = |page: &str, select: &str| -> Vec<String> {
         let options =
             page.split(&format!("<select name=\"{select}\">")).nth(1).and_then(|rest| rest.split("</select>").next()).expect("a select");
-        let option = options.split("<option value=\"").find(|option| option.contains(label)).expect("an option");
-        option.split('"').next().unwrap_or_default().to_owned()
+        options.split("<option value=\"").skip(1).map(|option| option.split('"').next().unwrap_or_default().to_owned()).collect()
     };
-    let component = link_to("/components/", &room).trim_start_matches("/components/").to_owned();
-    let streams = value_of(&room, "service", "Streams");
-    let owned = ada.post(&format!("{path}/rules"), &form(&[("service", &streams), ("component", &component), ("high", "major_outage")]));
-    assert!(owned.status == 422 && owned.body.contains("is owned by the files"), "{}", owned.body);
-    let nothing = ada.post(&format!("{path}/rules"), &form(&[("service", "PNOTHING"), ("component", &component)]));
+    let (services, components) = (options(&ada.get(&add).body, "service"), options(&ada.get(&add).body, "component"));
+    let rule = |service: &str, more: &[(&str, &str)]| {
+        form(&[&[("act", "keep"), ("service", service), ("component", components[0].as_str())], more].concat())
+    };
+    let nothing = ada.post(&add, &rule("PNOTHING", &[]));
     assert_eq!(nothing.status, 422, "{}", nothing.body);
-    let slow = ada.post(&format!("{path}/rules"), &form(&[("service", &streams), ("component", &component), ("delay", "soon")]));
-    assert!(slow.body.contains("is no time"), "{}", slow.body);
+    let slow = ada.post(&add, &rule(&services[0], &[("delay", "soon"), ("incident", "Streams stutter")]));
+    assert!(slow.status == 422 && slow.body.contains("is no time") && slow.body.contains("value=\"Streams stutter\""), "{}", slow.body);
+    let odd = ada.post(&add, &rule(&services[0], &[("high", "on_fire")]));
+    assert!(odd.status == 422 && odd.body.contains("is no status"), "{}", odd.body);
+    let taken = services.iter().map(|service| ada.post(&add, &rule(service, &[("delay", "5m"), ("incident", "Streams stutter")])));
+    let taken: Vec<u16> = taken.map(|answer| answer.status).collect();
+    assert!(taken.contains(&422) && taken.contains(&303), "the files' own service has a rule already, the other gets one: {taken:?}");
+    let mine = link_to("/rules/", &ada.get(&path).body);
+    let shown = ada.get(&mine).body;
+    assert!(shown.contains("value=\"5m\"") && shown.contains("value=\"Streams stutter\""), "the form shows what stands: {shown}");
+    let changed =
+        ada.post(&mine, &form(&[("act", "keep"), ("high", "major_outage"), ("low", "major_outage"), ("incident", ""), ("delay", "")]));
+    assert_eq!(changed.status, 303, "{}", changed.body);
+    let shown = ada.get(&mine).body;
+    assert!(!shown.contains("value=\"5m\"") && !shown.contains("value=\"Streams stutter\""), "what was emptied is empty: {shown}");
+    assert_eq!(ada.post(&mine, &form(&[("act", "remove")])).status, 303);
+    assert_eq!(ada.get(&mine).status, 404);
+    let of_files = ground.id_of("rule", "");
+    let refused = ada.post(&format!("/rules/{of_files}"), &form(&[("act", "remove")]));
+    assert!(refused.status == 422 && refused.body.contains("own this rule"), "{}", refused.body);
 }
 
 const WRITTEN: &str = "kind: test\nname: Written here\nenvironments: { default: { variables: { base: \"BASE\" } } }\nschedules: [{ every: 1h }]\nsteps:\n  - request: \"GET {{base}}/streams\"\n    assert: [{ source: status, comparison: equal_number, value: 200 }]\n";

@@ -68,10 +68,12 @@ fn from_triggered(incident: &Incident, paging: &Paging, event: &Event, context: 
         }
         Event::LevelUnreachable { level, pass } => {
             let here = at_level(paging, *level, *pass)?;
-            if here.escalates_at.is_none() {
-                return Ok(unreachable_for_good(incident, at));
+            // The same people again would be as little reached: the policy starts again when its time comes.
+            let next = next_position(here, context, incident.repeat).filter(|next| next.pass == here.pass);
+            match (here.escalates_at, next) {
+                (Some(_), Some(_)) => Ok(escalate(incident, here, NotifyReason::LevelBeforeUnreachable, context, at)),
+                (None, _) | (_, None) => Ok(nobody_reached(incident, at)),
             }
-            Ok(escalate(incident, here, NotifyReason::LevelBeforeUnreachable, context, at))
         }
         Event::LookAgain => match paging {
             Paging::Nobody { .. } => Ok(look_again(incident, context, at)),
@@ -202,8 +204,8 @@ fn escalate(incident: &Incident, here: &AtLevel, why: NotifyReason, context: &Co
     change
 }
 
-/// Nobody of the level can be reached and no other level follows: the operators must know.
-fn unreachable_for_good(incident: &Incident, at: Timestamp) -> Change {
+/// Nobody of the level can be reached and no other level follows now: the operators must know.
+fn nobody_reached(incident: &Incident, at: Timestamp) -> Change {
     let mut change = start(incident);
     change.log.push(LogDraft { at, agent: Agent::System, kind: LogKind::NobodyToNotify });
     change.effects.push(Effect::AlarmNobody);

@@ -270,7 +270,7 @@ pub enum Event {
         /// The pass that it was in.
         pass: u32,
     },
-    /// No message can reach anybody of this level: go on at once.
+    /// No message can reach anybody of this level: the next level of the same pass is paged at once.
     LevelUnreachable {
         /// The level that cannot be reached.
         level: usize,

@@ -74,6 +74,19 @@ fn an_incident_is_paged_up_its_levels_repeated_and_then_exhausted() {
 }
 
 #[test]
+fn a_provider_that_refuses_everything_does_not_use_up_the_repeats_of_a_policy_at_once() {
+    let context = context(&[&["Ada"], &["Ben"]]);
+    let incident = opened(Urgency::High, 1, &context).next;
+    let second = transition(&incident, &Event::LevelUnreachable { level: 0, pass: 0 }, &context, minute(0)).expect("a change");
+    assert_eq!(pages(&second), [("Ben".into(), NotifyReason::LevelBeforeUnreachable)], "another level is asked at once");
+    let last = transition(&second.next, &Event::LevelUnreachable { level: 1, pass: 0 }, &context, minute(0)).expect("a change");
+    assert_eq!(pages(&last), [], "nobody is asked again at once");
+    assert!(last.effects.contains(&Effect::AlarmNobody), "the operators hear of it: {:?}", last.effects);
+    let again = transition(&last.next, &Event::EscalationDue { level: 1, pass: 0 }, &context, minute(5)).expect("a change");
+    assert_eq!(pages(&again), [("Ada".into(), NotifyReason::Repeated)], "and the policy starts again in its time");
+}
+
+#[test]
 fn low_urgency_never_escalates() {
     let change = opened(Urgency::Low, 3, &context(&[&["Ada"], &["Ben"]]));
     assert!(!change.effects.iter().any(|e| matches!(e, Effect::SetTimer { timer: Timer::Escalate { .. }, .. })));

@@ -9,6 +9,7 @@ pub(crate) mod incidents;
 pub(crate) mod live;
 pub(crate) mod overview;
 pub(crate) mod pages;
+pub(crate) mod rules;
 pub(crate) mod tests;
 
 use allclear_domain::Timestamp;

@@ -1,12 +1,12 @@
-//! Status pages as those see them who look after them: components with who decides about them, public incidents, rules.
+//! Status pages as those see them who look after them: components with who decides about them, and public incidents.
 
 use allclear_domain::catalog::{Catalog, Document, Kind};
 use allclear_domain::status::published::{PublishedIncident, Stage};
-use allclear_domain::status::{ComponentStatus, IncidentTemplate, Owner, Rule};
-use allclear_domain::{ComponentId, IncidentId, PageId, RuleId, ServiceId, Span};
+use allclear_domain::status::{ComponentStatus, Owner};
+use allclear_domain::{ComponentId, IncidentId, PageId, ServiceId};
 use allclear_ops::public::{self, Hand, Looked, Said};
 use allclear_ops::view::{self, Names};
-use allclear_ops::{OpsError, Permission, resource};
+use allclear_ops::{OpsError, Permission};
 use allclear_store::record::component::ComponentChange;
 use allclear_store::record::page::StatusIncident;
 use askama::Template;
@@ -16,6 +16,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::guard::{Viewer, failed};
+use super::rules::{self, RuleRow};
 use super::{Clock, Moment, Shell};
 use crate::page::Filled;
 use crate::prose::prose;
@@ -24,12 +25,12 @@ use crate::{Web, page};
 /// A status that can be chosen.
 #[derive(Debug)]
 pub(crate) struct Choice {
-    word: &'static str,
-    label: &'static str,
-    chosen: bool,
+    pub(crate) word: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) chosen: bool,
 }
 
-fn statuses(chosen: Option<ComponentStatus>) -> Vec<Choice> {
+pub(crate) fn statuses(chosen: Option<ComponentStatus>) -> Vec<Choice> {
     let choice = |status: ComponentStatus| Choice { word: status.word(), label: status.label(), chosen: chosen == Some(status) };
     ComponentStatus::ALL.into_iter().map(choice).collect()
 }
@@ -98,8 +99,6 @@ struct Room {
     past: Vec<Public>,
     rules: Vec<RuleRow>,
     can_configure: bool,
-    services: Vec<(String, String)>,
-    statuses: Vec<Choice>,
     problem: Option<String>,
     draft: Draft,
     /// Whether it stays as things are: not while something is being written.
@@ -132,16 +131,6 @@ struct Public {
     at: Moment,
     /// Who writes it.
     owner: String,
-}
-
-#[derive(Debug)]
-struct RuleRow {
-    id: String,
-    service: String,
-    component: String,
-    sentence: String,
-    /// The files that own it; then it is changed there.
-    source: Option<String>,
 }
 
 /// A public incident that is being written.
@@ -201,31 +190,6 @@ impl Public {
             owner: owner.to_owned(),
         }
     }
-}
-
-fn rules_of(catalog: &Catalog, page: &PageId) -> Vec<RuleRow> {
-    let mut rows: Vec<RuleRow> = Vec::new();
-    for resource in catalog.of_kind(Kind::Rule) {
-        let Document::Rule(rule) = &resource.document else { continue };
-        let Some(component) = catalog.component(&rule.component).filter(|component| component.page == *page) else { continue };
-        let statuses = if rule.high == rule.low {
-            rule.high.label().to_owned()
-        } else {
-            format!("{} at high urgency, {} at low", rule.high.label(), rule.low.label())
-        };
-        let delay = if rule.delay == Span::ZERO { String::new() } else { format!(", after {}", rule.delay) };
-        let incident =
-            rule.incident.as_ref().map_or_else(String::new, |template| format!(", with the public incident “{}”", template.name));
-        rows.push(RuleRow {
-            id: resource.id.clone(),
-            service: catalog.service(&rule.service).map_or_else(|| rule.service.0.clone(), |service| service.name.clone()),
-            component: component.name.clone(),
-            sentence: format!("{statuses}{delay}{incident}"),
-            source: resource.source.clone(),
-        });
-    }
-    rows.sort_by(|a, b| (&a.service, &a.component).cmp(&(&b.service, &b.component)));
-    rows
 }
 
 /// What the forms of a page send.
@@ -299,9 +263,6 @@ async fn room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: 
     let Some(document) = catalog.page(&page_id) else { return failed(&OpsError::NotFound { what: "page", id: id.to_owned() }) };
     let components: Vec<Component> = found.components.iter().map(|looked| Component::new(looked, &catalog)).collect();
     let (open_ones, past): (Vec<_>, Vec<_>) = found.incidents.iter().partition(|one| one.shown.stage != Stage::Resolved);
-    let mut services: Vec<(String, String)> =
-        catalog.of_kind(Kind::Service).map(|resource| (resource.id.clone(), resource.document.name())).collect();
-    services.sort_by(|a, b| a.1.cmp(&b.1));
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let view = Room {
         shell: Shell::new(document.name.clone(), "pages", who, open),
@@ -312,10 +273,8 @@ async fn room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: 
         components,
         open: open_ones.into_iter().map(|one| Public::new(one, &clock)).collect(),
         past: past.into_iter().map(|one| Public::new(one, &clock)).collect(),
-        rules: rules_of(&catalog, &page_id),
+        rules: rules::of_page(&catalog, &page_id),
         can_configure: actor.may(Permission::ConfigWrite),
-        services,
-        statuses: statuses(Some(ComponentStatus::DegradedPerformance)),
         live: problem.is_none() && sent.act.is_empty(),
         problem,
     };
@@ -541,105 +500,4 @@ pub(crate) async fn show_component(State(web): State<Web>, Viewer(who): Viewer, 
         changes: found.changes.iter().map(|change| Change::new(change, &catalog, &clock)).collect(),
     };
     page::app(StatusCode::OK, &view)
-}
-
-/// What the form of a rule sends.
-#[derive(Deserialize)]
-pub(crate) struct RuleSent {
-    service: String,
-    component: String,
-    #[serde(default)]
-    high: String,
-    #[serde(default)]
-    low: String,
-    #[serde(default)]
-    delay: String,
-    /// The title of the public incident; empty for none, or for the one that there is.
-    #[serde(default)]
-    incident: String,
-}
-
-impl RuleSent {
-    fn rule(&self) -> Result<Rule, OpsError> {
-        let status = |word: &str| ComponentStatus::from_word(word).unwrap_or(ComponentStatus::DegradedPerformance);
-        let delay = match self.delay.trim() {
-            "" => Span::ZERO,
-            text => text.parse().map_err(|_| OpsError::Invalid(format!("{text:?} is no time: write 30s, 5m or 1h")))?,
-        };
-        let title = self.incident.trim();
-        let incident = (!title.is_empty()).then(|| IncidentTemplate {
-            name: title.chars().take(public::LONGEST_NAME).collect(),
-            investigating: IncidentTemplate::INVESTIGATING.to_owned(),
-            identified: IncidentTemplate::IDENTIFIED.to_owned(),
-            resolved: IncidentTemplate::RESOLVED.to_owned(),
-        });
-        Ok(Rule {
-            service: ServiceId::from(self.service.as_str()),
-            component: ComponentId::from(self.component.as_str()),
-            high: status(&self.high),
-            low: status(&self.low),
-            delay,
-            incident,
-            extra: serde_json::Map::new(),
-        })
-    }
-}
-
-/// `POST /pages/{id}/rules`: a new rule, or another one in its place.
-pub(crate) async fn put_rule(
-    State(web): State<Web>,
-    Viewer(who): Viewer,
-    Path(id): Path<String>,
-    Filled(sent): Filled<RuleSent>,
-) -> Response {
-    let catalog = web.store.catalog();
-    let same = catalog.of_kind(Kind::Rule).find(|resource| match &resource.document {
-        Document::Rule(rule) => rule.service.0 == sent.service && rule.component.0 == sent.component,
-        _ => false,
-    });
-    let same: Option<RuleId> = same.map(|resource| RuleId::from(resource.id.as_str()));
-    let done = match sent.rule() {
-        Ok(rule) => {
-            // What the form does not show stays: the words of a template, fields of another version.
-            let make = move |old: Option<&Document>, _: &Catalog| {
-                let mut rule = rule.clone();
-                if let Some(Document::Rule(old)) = old {
-                    rule.extra.clone_from(&old.extra);
-                    rule.incident = match (&old.incident, rule.incident) {
-                        (Some(words), Some(new)) => Some(IncidentTemplate { name: new.name, ..words.clone() }),
-                        (Some(words), None) => Some(words.clone()),
-                        (None, new) => new,
-                    };
-                }
-                Ok(Document::Rule(rule))
-            };
-            resource::put(&web.store, &*web.rng, &who.actor(), Kind::Rule, same.as_ref().map(RuleId::as_str), make).await.map(|_| ())
-        }
-        Err(error) => Err(error),
-    };
-    after_rule(&web, &who, &id, done).await
-}
-
-#[derive(Deserialize)]
-pub(crate) struct RuleGone {
-    rule: String,
-}
-
-/// `POST /pages/{id}/rules/remove`
-pub(crate) async fn remove_rule(
-    State(web): State<Web>,
-    Viewer(who): Viewer,
-    Path(id): Path<String>,
-    Filled(sent): Filled<RuleGone>,
-) -> Response {
-    let done = resource::remove(&web.store, &*web.rng, &who.actor(), Kind::Rule, &sent.rule).await;
-    after_rule(&web, &who, &id, done).await
-}
-
-async fn after_rule(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, done: Result<(), OpsError>) -> Response {
-    match done {
-        Ok(()) => Redirect::to(&format!("/pages/{id}#rules")).into_response(),
-        Err(OpsError::Invalid(problem)) => room(web, who, id, &Sent::default(), Some(problem)).await,
-        Err(error) => failed(&error),
-    }
 }
