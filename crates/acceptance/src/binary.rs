@@ -300,6 +300,7 @@ pub fn exchange(addr: SocketAddr, raw: &str) -> Option<(u16, String, String)> {
 /// # Errors
 /// A connection that ends before.
 pub fn read_answer(stream: &mut impl std::io::BufRead) -> anyhow::Result<u16> {
+    const LENGTH: &str = "content-length:";
     let (mut line, mut length) = (String::new(), 0);
     stream.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).context("no answer")?;
@@ -308,15 +309,16 @@ pub fn read_answer(stream: &mut impl std::io::BufRead) -> anyhow::Result<u16> {
         if stream.read_line(&mut line)? == 0 {
             bail!("the answer was cut off");
         }
-        if line.trim().is_empty() {
+        if line.trim_end().is_empty() {
             break;
         }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse()?;
+        if line.get(..LENGTH.len()).is_some_and(|name| name.eq_ignore_ascii_case(LENGTH)) {
+            length = line[LENGTH.len()..].trim().parse()?;
         }
     }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
+    if std::io::copy(&mut std::io::Read::take(&mut *stream, length), &mut std::io::sink())? < length {
+        bail!("the answer was cut off");
+    }
     Ok(status)
 }
 

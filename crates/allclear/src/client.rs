@@ -24,6 +24,7 @@ use crate::cli::{
     DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, MergeArgs, PriorityArgs, Reach, SecretArgs,
     SecretCommand, TokenArgs, TokenCommand, UrgencyArgs, UserArgs, UserCommand,
 };
+use crate::say::say;
 use crate::{UNUSABLE, check, server};
 
 /// What is asked for, in both forms.
@@ -155,7 +156,7 @@ fn ask(place: &Reach, ask: Ask) -> anyhow::Result<ExitCode> {
         Some(server) => runtime.block_on(ask_elsewhere(server, place, &ask))?,
         None => runtime.block_on(ask_here(&place.data, ask))?,
     };
-    print!("{text}");
+    say(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

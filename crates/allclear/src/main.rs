@@ -8,6 +8,7 @@ mod demo;
 mod hands;
 mod http;
 mod run;
+mod say;
 mod secrets;
 mod server;
 mod tls;
@@ -59,10 +60,7 @@ fn main() -> ExitCode {
         Command::Secret(args) => client::secret(&args),
         Command::User(args) => client::user(&args),
         Command::Token(args) => client::token(&args),
-        Command::Schema => {
-            println!("{}", allclear_config::SCHEMA.trim_end());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Schema => say::say(allclear_config::SCHEMA).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),
     };

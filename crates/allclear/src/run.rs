@@ -18,6 +18,7 @@ use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
 use crate::cli::RunArgs;
+use crate::say::say;
 use crate::{UNUSABLE, check, secrets};
 
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         write_report(wish, &reports)?;
     }
     let failed = reports.iter().filter(|report| report.verdict != Verdict::Passed).count();
-    println!("{} passed, {failed} failed", reports.len() - failed);
+    say(&format!("{} passed, {failed} failed\n", reports.len() - failed))?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -109,9 +110,12 @@ async fn run_all(jobs: &[Job]) -> Vec<RunReport> {
         eprintln!("{} in {} ms", report.verdict.word(), took.as_millis());
         let mut text = String::new();
         report_text(&mut text, &report);
-        print!("{text}");
         if let Some(why) = report.verdict.why().filter(|_| report.steps.iter().all(|step| step.passed)) {
-            println!("  {why}");
+            // Writing to a String cannot fail.
+            let _written = writeln!(text, "  {why}");
+        }
+        if let Err(error) = say(&text) {
+            eprintln!("allclear: {error}");
         }
         reports.push(report);
     }

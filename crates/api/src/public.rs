@@ -225,10 +225,22 @@ fn policy(page: &PublishedPage) -> HeaderValue {
     HeaderValue::from_str(&format!("{FIXED} {}", sites.join(" "))).unwrap_or(NOBODY)
 }
 
+/// For programs below `api/`, for people elsewhere.
+fn nothing_there(path: &str) -> Response {
+    const FOR_PEOPLE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Not found</title>\
+        <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"></head>\
+        <body><main><h1>There is no such page here</h1><p>The address may be mistyped, or the page was taken down.</p></main></body></html>";
+    let (kind, text) = match path.starts_with("api/") {
+        true => ("application/json; charset=utf-8", "{\"error\":\"not found\"}"),
+        false => ("text/html; charset=utf-8", FOR_PEOPLE),
+    };
+    (StatusCode::NOT_FOUND, [(ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (CONTENT_TYPE, kind)], text).into_response()
+}
+
 /// The answer to a reader of `path` below a page's own address.
 pub(crate) fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
     let Some(part) = page.and_then(|page| page.parts.get(path.trim_end_matches('/'))) else {
-        return (StatusCode::NOT_FOUND, [(ACCESS_CONTROL_ALLOW_ORIGIN, "*")], "{\"error\":\"not found\"}").into_response();
+        return nothing_there(path);
     };
     let unpacks = || request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(|known| known.contains("gzip"));
     let (status, body, head) = if request.get(IF_NONE_MATCH).is_some_and(|known| *known == part.etag) {

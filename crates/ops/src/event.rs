@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use allclear_base::{Rng, crash, id};
+use allclear_domain::catalog::{Catalog, Document, Kind};
 use allclear_domain::event::{Action, ChangeEvent, Content, Event};
 use allclear_domain::incident::{self, Agent, ResolveReason};
 use allclear_domain::{IntegrationId, ServiceId};
@@ -19,7 +20,7 @@ use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
 use crate::apply::{Pending, apply};
 use crate::draw::{Ids, SecretSeed};
 use crate::incident::{Opening, context_of, ending, opening};
-use crate::{Actor, Draw, OpsError, Permission};
+use crate::{Actor, Draw, OpsError, Permission, resource};
 
 /// Takes an event; the key by which later events mean the same alert. Its integration key is what permits it.
 ///
@@ -158,6 +159,36 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, services: &[
         }
     }
     Ok(())
+}
+
+/// Gives an integration of a service another name; its key stays.
+///
+/// # Errors
+/// [`OpsError::NotFound`]; [`OpsError::Invalid`] for a name that is taken, or a service that files own; [`OpsError::Forbidden`].
+pub async fn rename(store: &Store, rng: &dyn Rng, actor: &Actor, of: &Integration, name: String) -> Result<(), OpsError> {
+    actor.require(Permission::ConfigWrite)?;
+    let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
+    let (of, actor) = (of.clone(), actor.name().to_owned());
+    let work = move |tx: &mut Tx<'_>| {
+        let renamed = |old: Option<&Document>, _: &Catalog| match old {
+            Some(Document::Service(service)) => {
+                let mut service = service.clone();
+                if service.integrations.iter().any(|one| one.name == name && one.name != of.name) {
+                    return Err(OpsError::Invalid("Name has already been taken".into()));
+                }
+                let one = service.integrations.iter_mut().find(|one| one.name == of.name);
+                one.ok_or_else(|| OpsError::NotFound { what: "integration", id: of.id.0.clone() })?.name.clone_from(&name);
+                Ok(Document::Service(service))
+            }
+            _ => Err(OpsError::NotFound { what: "service", id: of.service.0.clone() }),
+        };
+        // Before the row changes: of a name that is taken the database would only say that it is.
+        let before = tx.catalog();
+        renamed(before.get(Kind::Service, of.service.as_str()).map(|resource| &resource.document), &before)?;
+        integration::rename_integration(tx, &of.id, &name)?;
+        resource::put_within(tx, &draw.ids(), &seed, &actor, (Kind::Service, Some(of.service.as_str())), &renamed).map(|_| ())
+    };
+    store.write(Write::new("rename integration", Lane::Events).lock(Lock::Catalog), work).await
 }
 
 /// Every integration with its key, by service and name.

@@ -9,7 +9,7 @@ use allclear_store::record::resource;
 use allclear_store::{Lane, Lock, Store, Tx, Write};
 
 use crate::config::{Action, Plan, Step, Worked, check_removed, follow, id_of, resolve};
-use crate::draw::SecretSeed;
+use crate::draw::{Ids, SecretSeed};
 use crate::{Actor, Draw, OpsError, Permission};
 
 /// Puts a document in place of the one with this id, or a new one. `make` gets the document that is there and everything
@@ -25,38 +25,51 @@ where
     actor.require(Permission::ConfigWrite)?;
     let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
     let (id, name) = (id.map(str::to_owned), actor.name().to_owned());
-    let work = move |tx: &mut Tx<'_>| {
-        let (before, ids) = (tx.catalog(), draw.ids());
-        let old = match &id {
-            Some(id) => Some(mine_to_change(&before, kind, id)?),
-            None => None,
-        };
-        let mut document = make(old.as_ref().map(|old| &old.document), &before)?;
-        for (kind, reference) in document.references() {
-            if before.get(kind, reference).is_none() {
-                return Err(OpsError::Invalid(format!("there is no {} {reference:?}", kind.word())));
-            }
-        }
-        let identity = document.identity();
-        if before.id_of(kind, &identity).is_some_and(|taken| id.as_deref() != Some(taken)) {
-            return Err(OpsError::Invalid("Name has already been taken".into()));
-        }
-        let new_id = match &id {
-            Some(id) => id.clone(),
-            None => id_of(tx, &ids, kind, &identity)?,
-        };
-        let same = old.as_ref().is_some_and(|old| old.document == document);
-        let action = if old.is_some() { Action::Change } else { Action::Create };
-        let created_at = old.map_or(tx.now(), |old| old.created_at);
-        let step = Step { action, kind, name: document.name() };
-        let put = Resource { id: new_id.clone(), rev: 0, source: None, created_at, document };
-        let worked = Worked { plan: Plan { rev: before.rev(), steps: vec![step] }, put: vec![put], remove: vec![] };
-        if !same {
-            change(tx, &ids, &seed, &before, &worked, &name)?;
-        }
-        tx.catalog().get(kind, &new_id).cloned().ok_or(OpsError::NotFound { what: kind.word(), id: new_id })
-    };
+    let work = move |tx: &mut Tx<'_>| put_within(tx, &draw.ids(), &seed, &name, (kind, id.as_deref()), &make);
     store.write(Write::new("put document", Lane::Events).lock(Lock::Catalog), work).await
+}
+
+/// The same within a transaction that holds the catalog's lock.
+pub(crate) fn put_within<F>(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    seed: &SecretSeed,
+    actor: &str,
+    (kind, id): (Kind, Option<&str>),
+    make: &F,
+) -> Result<Arc<Resource>, OpsError>
+where
+    F: Fn(Option<&Document>, &Catalog) -> Result<Document, OpsError>,
+{
+    let before = tx.catalog();
+    let old = match id {
+        Some(id) => Some(mine_to_change(&before, kind, id)?),
+        None => None,
+    };
+    let mut document = make(old.as_ref().map(|old| &old.document), &before)?;
+    for (kind, reference) in document.references() {
+        if before.get(kind, reference).is_none() {
+            return Err(OpsError::Invalid(format!("there is no {} {reference:?}", kind.word())));
+        }
+    }
+    let identity = document.identity();
+    if before.id_of(kind, &identity).is_some_and(|taken| id != Some(taken)) {
+        return Err(OpsError::Invalid("Name has already been taken".into()));
+    }
+    let new_id = match id {
+        Some(id) => id.to_owned(),
+        None => id_of(tx, ids, kind, &identity)?,
+    };
+    let same = old.as_ref().is_some_and(|old| old.document == document);
+    let action = if old.is_some() { Action::Change } else { Action::Create };
+    let created_at = old.map_or(tx.now(), |old| old.created_at);
+    let step = Step { action, kind, name: document.name() };
+    let put = Resource { id: new_id.clone(), rev: 0, source: None, created_at, document };
+    let worked = Worked { plan: Plan { rev: before.rev(), steps: vec![step] }, put: vec![put], remove: vec![] };
+    if !same {
+        change(tx, ids, seed, &before, &worked, actor)?;
+    }
+    tx.catalog().get(kind, &new_id).cloned().ok_or(OpsError::NotFound { what: kind.word(), id: new_id })
 }
 
 /// Puts a document whose references are names, in place of the one with this id or as a new one.
@@ -98,14 +111,7 @@ pub async fn remove(store: &Store, rng: &dyn Rng, actor: &Actor, kind: Kind, id:
     store.write(Write::new("remove document", Lane::Events).lock(Lock::Catalog), work).await
 }
 
-fn change(
-    tx: &mut Tx<'_>,
-    ids: &crate::draw::Ids,
-    seed: &SecretSeed,
-    before: &Catalog,
-    worked: &Worked,
-    actor: &str,
-) -> Result<(), OpsError> {
+fn change(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, before: &Catalog, worked: &Worked, actor: &str) -> Result<(), OpsError> {
     let rev = resource::next_rev(tx)?;
     resource::change(tx, rev, &worked.put, &worked.remove, actor)?;
     follow(tx, ids, seed, before, worked)

@@ -24,16 +24,27 @@ const INTEGRATIONS: usize = 10;
 const WANTED_RATIO: f64 = 3.0;
 const WANTED_ON_POSTGRES: f64 = 1_000.0;
 
+/// Both sides take turns, so that neither has the machine's better minute; the middle one of each is compared.
+const TURNS: u32 = 3;
+
 pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
-    let part = span / 5;
+    let part = span / (2 * TURNS + 2);
     let idle = alertmanager(part, false)?;
     println!("Alertmanager, nobody to tell:   {}", idle.words());
-    let theirs = alertmanager(part, true)?;
-    println!("Alertmanager, each alert pages: {}", theirs.words());
-    let ours = on(None, part)?;
-    println!("AllClear on SQLite, each pages: {}", ours.words());
-    let ratio = ours.rate / theirs.rate;
-    println!("ratio: {ratio:.2} (each answer of AllClear after its commit; Alertmanager keeps nothing)");
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        let one = alertmanager(part, true)?;
+        println!("Alertmanager, each alert pages: {}", one.words());
+        theirs.push(one.rate);
+        let one = on(None, part)?;
+        println!("AllClear on SQLite, each pages: {}", one.words());
+        ours.push(one.rate);
+    }
+    let (theirs, ours) = (middle(theirs), middle(ours));
+    let ratio = ours / theirs;
+    println!(
+        "ratio of the middle ones: {ours:.0} / {theirs:.0} = {ratio:.2} (each answer of AllClear after its commit; Alertmanager keeps nothing)"
+    );
     let mut missed = Vec::new();
     if ratio < WANTED_RATIO {
         missed.push(format!("a ratio of {ratio:.2}, wanted {WANTED_RATIO}"));
@@ -49,6 +60,11 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
         Err(why) => missed.push(format!("not measured on PostgreSQL: {why}")),
     }
     if missed.is_empty() { Ok(()) } else { bail!("{}", missed.join("; ")) }
+}
+
+fn middle(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
 }
 
 /// What a run of the clients gave.
@@ -79,10 +95,10 @@ fn on(database: Option<String>, span: Duration) -> anyhow::Result<Intake> {
     let event = move |n: u64| {
         // Every second one repeats an alert that the same client opened lately.
         let (key, dedup) = (&keys[usize::try_from(n / 2).unwrap_or(0) % keys.len()], n / 2);
-        let body = serde_json::json!({ "routing_key": key, "event_action": "trigger", "dedup_key": format!("host-{dedup}/cpu"),
-            "payload": { "summary": "CPU is high", "source": format!("host-{dedup}"), "severity": "critical",
-                "custom_details": { "load": 0.93 } } });
-        ("/v2/enqueue", body.to_string())
+        let payload =
+            format!(r#"{{"summary":"CPU is high","source":"host-{dedup}","severity":"critical","custom_details":{{"load":0.93}}}}"#);
+        let body = format!(r#"{{"routing_key":"{key}","event_action":"trigger","dedup_key":"host-{dedup}/cpu","payload":{payload}}}"#);
+        ("/v2/enqueue", body)
     };
     let intake = drive(process.addr, span, 202, event);
     process.terminate()?;
@@ -159,9 +175,8 @@ fn alertmanager(span: Duration, pages: bool) -> anyhow::Result<Intake> {
         bail!("Alertmanager does not answer");
     }
     let alert = |n: u64| {
-        let labels = serde_json::json!({ "alertname": "cpu", "host": format!("host-{}", n / 2), "severity": "critical" });
-        let annotations = serde_json::json!({ "summary": "CPU is high", "load": "0.93" });
-        ("/api/v2/alerts", serde_json::json!([{ "labels": labels, "annotations": annotations }]).to_string())
+        let labels = format!(r#"{{"alertname":"cpu","host":"host-{}","severity":"critical"}}"#, n / 2);
+        ("/api/v2/alerts", format!(r#"[{{"labels":{labels},"annotations":{{"summary":"CPU is high","load":"0.93"}}}}]"#))
     };
     drive(addr, span, 200, alert)
 }

@@ -195,6 +195,19 @@ fn a_clock_that_was_set_back_an_hour_is_said_and_the_loop_still_closes() {
 }
 
 #[test]
+fn a_reader_who_goes_early_is_no_error() {
+    let mut child = Command::new(path().expect("the binary"))
+        .arg("schema")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("started");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("it ends");
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+}
+
+#[test]
 fn a_test_of_an_internal_address_that_nobody_allowed_says_in_the_log_what_to_add() {
     let ground = Ground::with_one_test();
     let file = ground.folder.path().join("config/world.yaml");

@@ -69,6 +69,15 @@ fn a_team_sets_everything_up_over_the_api_and_an_event_reaches_whom_it_made() {
     let (status, integration) = client.call("POST", &format!("/services/{service}/integrations"), &wish);
     let key = integration["integration"]["integration_key"].as_str().expect("a key").to_owned();
     assert_eq!((status, key.len()), (201, 32));
+    let (_, other) = client.call("POST", &format!("/services/{service}/integrations"), &json!({ "integration": { "name": "Other" } }));
+    assert_eq!(other["integration"]["name"].as_str(), Some("Other"), "{other}");
+    let address = format!("/services/{service}/integrations/{}", integration["integration"]["id"].as_str().expect("an id"));
+    let name = |name: &str| json!({ "integration": { "name": name } });
+    assert_eq!(client.call("PUT", &address, &name("Other")).0, 400, "another has this name");
+    let (status, renamed) = client.call("PUT", &address, &name("Watcher"));
+    let renamed = &renamed["integration"];
+    let (found, wanted) = ((renamed["name"].as_str(), renamed["integration_key"].as_str()), (Some("Watcher"), Some(key.as_str())));
+    assert_eq!((status, found), (200, wanted), "a new name, and the key that the tool has");
 
     let (_, oncalls) = client.call("GET", &format!("/oncalls?escalation_policy_ids%5B%5D={policy}"), &Value::Null);
     assert_eq!(oncalls["oncalls"][0]["user"]["summary"].as_str(), Some("Dora"), "{oncalls}");

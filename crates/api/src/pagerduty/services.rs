@@ -256,6 +256,22 @@ pub(crate) async fn show_integration(
     Ok(Json(json!({ "integration": integration_body(&app, &found.service, &found) })))
 }
 
+/// `PUT /services/{id}/integrations/{integration}`: another name for it; its key stays.
+pub(crate) async fn update_integration(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path((service, id)): Path<(String, String)>,
+    bytes: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let asked = wrapped(&parse(&bytes)?, "integration")?.clone();
+    let found = integration_of(&app, &actor, &service, &id).await?;
+    if let Some(name) = name_in(&asked, "name", "Name")? {
+        event::rename(&app.store, &*app.rng, &actor, &found, name).await?;
+    }
+    let found = integration_of(&app, &actor, &service, &id).await?;
+    Ok(Json(json!({ "integration": integration_body(&app, &found.service, &found) })))
+}
+
 /// `DELETE /services/{id}/integrations/{integration}`: 204. It is not in PagerDuty's description, but its clients send it.
 pub(crate) async fn remove_integration(
     State(app): State<App>,

@@ -157,7 +157,7 @@ fn open_connection(file: &Path, settings: &Settings, reader: bool) -> Result<Con
         // What a savepoint may have to undo is kept in memory: in a file it would be written as often as the log.
         conn.pragma_update(None, "temp_store", "MEMORY")?;
         conn.busy_timeout(Duration::from_secs(5))?;
-        conn.pragma_update(None, "cache_size", -16_000)?;
+        conn.pragma_update(None, "cache_size", -8_000)?;
         if let Some(pages) = settings.max_pages {
             conn.pragma_update(None, "max_page_count", pages)?;
         }

@@ -92,6 +92,16 @@ pub fn insert_integration(tx: &mut Tx<'_>, new: &Integration) -> Result<(), Stor
     Ok(())
 }
 
+/// Gives an integration another name; its key stays. Needs the catalog's lock.
+///
+/// # Errors
+/// [`StoreError::Taken`] where its service has another of that name; errors of the store.
+pub fn rename_integration(tx: &mut Tx<'_>, id: &IntegrationId, name: &str) -> Result<(), StoreError> {
+    tx.require(&Lock::Catalog)?;
+    tx.execute("UPDATE integration SET name = $2 WHERE id = $1", params![id.as_str(), name])?;
+    Ok(())
+}
+
 /// Removes an integration: its key opens nothing any more. Needs the catalog's lock.
 ///
 /// # Errors

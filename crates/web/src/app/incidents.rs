@@ -84,49 +84,69 @@ fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
 #[template(path = "app/incidents.html")]
 struct List {
     shell: Shell,
-    open: Vec<Row>,
-    ended: Vec<Row>,
-    /// The number before which the next page begins.
-    older: Option<i64>,
+    sections: Vec<Section>,
     services: Vec<String>,
     is_first_page: bool,
 }
 
+/// The incidents of one status, newest first.
+#[derive(Debug)]
+struct Section {
+    status: &'static str,
+    title: &'static str,
+    /// What stands there where none is.
+    none: &'static str,
+    rows: Vec<Row>,
+    /// The number before which the next page begins.
+    older: Option<i64>,
+}
+
+/// Status, title and what is said of none.
+const SECTIONS: [(&str, &str, &str); 3] = [
+    ("triggered", "Open", "Nothing waits for anybody."),
+    ("acknowledged", "Somebody has it", "Nobody has an open incident."),
+    ("resolved", "Resolved", "No incident was resolved yet."),
+];
+
 #[derive(Deserialize, Default)]
 pub(crate) struct Wanted {
+    /// The one status of which more is wanted.
+    status: Option<String>,
     before: Option<i64>,
 }
 
 /// `GET /incidents`: what is open first, then what ended.
 pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(wanted): Query<Wanted>) -> Response {
     let (actor, names, clock) = (who.actor(), Names::of(&web.store), Clock::of(&web.store, &who));
-    let before = wanted.before.unwrap_or(i64::MAX);
-    let rows = |found: &[Incident]| found.iter().map(|incident| Row::new(incident, &names, &clock)).collect::<Vec<_>>();
+    let before = wanted.before.filter(|_| wanted.status.is_some()).unwrap_or(i64::MAX);
+    let is_first_page = wanted.status.is_none();
     let found = async {
-        let mut open = view::list_incidents(&web.store, &actor, Some("triggered".into()), i64::MAX, ON_A_PAGE).await?;
-        let held = view::list_incidents(&web.store, &actor, Some("acknowledged".into()), i64::MAX, ON_A_PAGE).await?;
-        open.extend(held);
-        let ended = view::list_incidents(&web.store, &actor, Some("resolved".into()), before, ON_A_PAGE).await?;
-        Ok((open, ended))
+        let mut sections = Vec::new();
+        for (status, title, none) in SECTIONS {
+            if wanted.status.as_ref().is_some_and(|one| one != status) {
+                continue;
+            }
+            let found = view::list_incidents(&web.store, &actor, Some(status.to_owned()), before, ON_A_PAGE).await?;
+            let is_full = u32::try_from(found.len()).is_ok_and(|n| n >= ON_A_PAGE);
+            sections.push(Section {
+                status,
+                title,
+                none,
+                rows: found.iter().map(|incident| Row::new(incident, &names, &clock)).collect(),
+                older: found.last().filter(|_| is_full).map(|last| last.number),
+            });
+        }
+        Ok((sections, super::open_incidents(&web, &who).await?))
     };
-    let (open, ended) = match found.await {
+    let (sections, open) = match found.await {
         Ok(found) => found,
         Err(error) => return failed(&error),
     };
-    let full = u32::try_from(ended.len()).is_ok_and(|n| n >= ON_A_PAGE);
     let catalog = web.store.catalog();
     let mut services: Vec<String> =
         catalog.of_kind(allclear_domain::catalog::Kind::Service).map(|resource| resource.document.name()).collect();
     services.sort();
-    let is_first_page = wanted.before.is_none();
-    let view = List {
-        shell: Shell::new("Incidents", "incidents", &who, i64::try_from(open.len()).unwrap_or(0)),
-        open: if is_first_page { rows(&open) } else { vec![] },
-        older: ended.last().filter(|_| full).map(|last| last.number),
-        ended: rows(&ended),
-        services,
-        is_first_page,
-    };
+    let view = List { shell: Shell::new("Incidents", "incidents", &who, open), sections, services, is_first_page };
     page::app(StatusCode::OK, &view)
 }
 
