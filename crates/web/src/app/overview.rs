@@ -18,6 +18,9 @@ use crate::{Web, page};
 /// Open incidents that are shown; the list has all.
 const MOST_SHOWN: usize = 8;
 
+/// Escalation policies and status pages that are listed.
+const MOST_LISTED: usize = 12;
+
 #[derive(Debug, Template)]
 #[template(path = "app/overview.html")]
 struct Overview {
@@ -28,7 +31,11 @@ struct Overview {
     tests: usize,
     failing: i64,
     on_call: Vec<OnCall>,
+    /// How many escalation policies are not shown.
+    more_policies: usize,
     pages: Vec<PublicPage>,
+    /// How many status pages are not shown.
+    more_pages: usize,
     findings: Vec<String>,
     waiting: i64,
     oldest: Option<String>,
@@ -93,7 +100,9 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
         tests: catalog.of_kind(Kind::Test).count(),
         failing: standing.failing_tests,
         on_call: on_call(&catalog, web.store.now(), &clock),
-        pages: pages.iter().map(public).collect(),
+        more_policies: catalog.of_kind(Kind::EscalationPolicy).count().saturating_sub(MOST_LISTED),
+        pages: pages.iter().take(MOST_LISTED).map(public).collect(),
+        more_pages: pages.len().saturating_sub(MOST_LISTED),
         findings: web.health.findings(),
         waiting: standing.waiting,
         oldest: (standing.oldest_due_s >= 60).then(|| in_words(standing.oldest_due_s)),
@@ -104,7 +113,9 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
 fn on_call(catalog: &Catalog, now: allclear_domain::Timestamp, clock: &Clock) -> Vec<OnCall> {
     let name = |person: &allclear_domain::PersonId| catalog.person(person).map_or_else(|| person.0.clone(), |found| found.name.clone());
     let mut found = Vec::new();
-    for policy in catalog.of_kind(Kind::EscalationPolicy).filter_map(|resource| resource.document.as_policy()) {
+    let mut policies: Vec<_> = catalog.of_kind(Kind::EscalationPolicy).filter_map(|resource| resource.document.as_policy()).collect();
+    policies.sort_by(|a, b| a.name.cmp(&b.name));
+    for policy in policies.into_iter().take(MOST_LISTED) {
         let Some(first) = policy.levels.first() else { continue };
         let (mut who, mut until, mut next) = (Vec::new(), None, None);
         for target in &first.targets {
@@ -122,7 +133,6 @@ fn on_call(catalog: &Catalog, now: allclear_domain::Timestamp, clock: &Clock) ->
         let who = if who.is_empty() { "nobody".to_owned() } else { who.join(", ") };
         found.push(OnCall { policy: policy.name.clone(), who, until, next });
     }
-    found.sort_by(|a, b| a.policy.cmp(&b.policy));
     found
 }
 
