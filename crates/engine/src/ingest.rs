@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use allclear_base::id;
 use allclear_domain::apitest::report::Verdict;
+use allclear_domain::catalog::Catalog;
 use allclear_domain::{LocationName, TestId};
 use allclear_ops::judge::{self, Batch, Entry, Sampler};
 use allclear_probe::{Finished, Scheduler};
@@ -43,7 +44,7 @@ async fn run(parts: &Parts, scheduler: &Scheduler, receiver: &Mutex<mpsc::Receiv
         if !gather(parts, &mut *receiver.lock().await, &sampler, &mut finished).await {
             return;
         }
-        finished.iter().for_each(|one| misconfigured.hear(one));
+        finished.iter().for_each(|one| misconfigured.hear(one, &parts.store.catalog()));
         seq += 1;
         let batch = batch_of(&finished, &boot, seq, scheduler);
         submit(parts, &mut sampler, &Arc::new(batch)).await;
@@ -53,17 +54,19 @@ async fn run(parts: &Parts, scheduler: &Scheduler, receiver: &Mutex<mpsc::Receiv
     }
 }
 
-/// The tests that cannot run as they are configured. Nobody is paged for one, so the log says it, once.
+/// The tests that cannot run as they are configured. Nobody is paged for one, so the log says it, once. Those that are gone are
+/// forgotten with the next that is found.
 #[derive(Default)]
 struct Misconfigured(BTreeSet<(TestId, String)>);
 
 impl Misconfigured {
-    fn hear(&mut self, one: &Finished) {
+    fn hear(&mut self, one: &Finished, catalog: &Catalog) {
         let Finished::Ran { report, .. } = one else { return };
         let key = (report.test_id.clone(), report.environment.clone());
         match &report.verdict {
             Verdict::Misconfigured { why } => {
                 if self.0.insert(key) {
+                    self.0.retain(|(test, _)| catalog.test(test).is_some());
                     tracing::warn!(test = %report.test_name, environment = %report.environment, "a test cannot run as it is configured: {why}");
                 }
             }

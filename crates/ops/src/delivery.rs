@@ -1,6 +1,7 @@
 //! The outbox as the dispatcher and the providers' callbacks see it: claim, settle, receipt.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use allclear_base::Rng;
 use allclear_base::metrics::metrics;
@@ -11,7 +12,7 @@ use allclear_domain::delivery::{
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State};
 use allclear_domain::status::ComponentStatus;
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span, Timestamp};
-use allclear_store::record::delivery::{self as outbox, Linked, Stored};
+use allclear_store::record::delivery::{self as outbox, Destination, Linked, Stored};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::{alert, component};
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
@@ -90,40 +91,66 @@ pub struct Claimed {
 }
 
 /// Claims what is due, for every carrier as much as it can take; all in one commit, because one change mostly concerns
-/// several carriers, and the second should not wait for the first one's sync.
+/// several carriers, and the second should not wait for the first one's sync. Where nothing can go, nothing is asked of the
+/// writer.
 ///
 /// # Errors
 /// Errors of the store.
 pub async fn claim(store: &Store, rng: &dyn Rng, capacity: Capacity) -> Result<Claimed, OpsError> {
+    let capacity = Arc::new(capacity);
+    let can = Arc::clone(&capacity);
+    let (open, next_due) = store.look("look at the outbox", move |tx| open_destinations(tx, &can)).await?;
+    if open.is_empty() {
+        return Ok(Claimed { outgoing: vec![], next_due });
+    }
     let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
     let write = Write::new("claim deliveries", Lane::Act);
-    store.write(write, move |tx| claim_within(tx, &draw.ids(), &seed, &capacity)).await
+    let outgoing = store.write(write, move |tx| claim_within(tx, &draw.ids(), &seed, &capacity, &open)).await?;
+    Ok(Claimed { outgoing, next_due })
 }
 
-fn claim_within(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, capacity: &Capacity) -> Result<Claimed, OpsError> {
-    let now = tx.now();
-    let destinations = outbox::destinations(tx, now)?;
-    let next_due = destinations.iter().filter_map(|to| to.next_due_at).min();
-    let mut ways: BTreeMap<Carrier, Ways> = BTreeMap::new();
+/// The destinations that something is due for and that a carrier can write to, those due first at the front; and when the first
+/// message is due that is not due yet.
+fn open_destinations(tx: &mut Tx<'_>, capacity: &Capacity) -> Result<(Vec<Destination>, Option<Timestamp>), OpsError> {
+    let (now, catalog) = (tx.now(), tx.catalog());
+    let waiting = outbox::destinations(tx, now)?;
+    let next_due = waiting.iter().filter_map(|to| to.next_due_at).min();
+    let mut taken: BTreeMap<Carrier, usize> = BTreeMap::new();
+    let mut open = Vec::new();
+    for to in waiting.into_iter().filter(|to| to.due_at <= now) {
+        let ways = Ways::of(&catalog, &to);
+        let taken = taken.entry(ways.first.clone()).or_default();
+        if *taken < ways.slots(capacity) && !ways.must_wait(&to.address, capacity) && open.len() < MOST_CLAIMED {
+            *taken += 1;
+            open.push(to);
+        }
+    }
+    Ok((open, next_due))
+}
+
+fn claim_within(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    seed: &SecretSeed,
+    capacity: &Capacity,
+    open: &[Destination],
+) -> Result<Vec<Outgoing>, OpsError> {
+    let catalog = tx.catalog();
+    let mut unwell: BTreeMap<Carrier, Vec<Carrier>> = BTreeMap::new();
     let mut taken: BTreeMap<Carrier, usize> = BTreeMap::new();
     let (mut candidates, mut claimed) = (Vec::new(), 0);
-    for to in destinations.into_iter().filter(|to| to.due_at <= now) {
-        let first = Carrier { channel: to.channel.clone(), class: to.class.clone() };
-        if !ways.contains_key(&first) {
-            let way = Ways::of(tx, first.clone(), capacity)?;
-            ways.insert(first.clone(), way);
+    for to in open {
+        let mut ways = Ways::of(&catalog, to);
+        if !unwell.contains_key(&ways.first) {
+            unwell.insert(ways.first.clone(), ways.find_unwell(tx, capacity)?);
         }
-        let Some(way) = ways.get(&first) else { continue };
-        let taken = taken.entry(first).or_default();
-        let free = way.slots(capacity).saturating_sub(*taken);
-        if free == 0 || way.must_wait(&to.address, capacity) {
-            continue;
-        }
-        let most = if way.bundles { MOST_IN_ONE_MESSAGE } else { free };
-        let due = outbox::claimable(tx, &to, u32::try_from(most).unwrap_or(u32::MAX))?;
+        ways.unwell = unwell.get(&ways.first).cloned().unwrap_or_default();
+        let taken = taken.entry(ways.first.clone()).or_default();
+        let most = if ways.bundles { MOST_IN_ONE_MESSAGE } else { ways.slots(capacity).saturating_sub(*taken) };
+        let due = outbox::claimable(tx, to, u32::try_from(most).unwrap_or(u32::MAX))?;
         *taken += 1;
         claimed += due.len();
-        candidates.push((way.clone(), due));
+        candidates.push((ways, due));
         if claimed >= MOST_CLAIMED {
             break;
         }
@@ -131,12 +158,12 @@ fn claim_within(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, capacity: &Capaci
     tx.lock(candidates.iter().flat_map(|(_, due)| due).map(|stored| Lock::Incident(stored.delivery.incident.clone())))?;
     let mut left = capacity.slots.clone();
     let mut outgoing = Vec::new();
-    for (way, due) in candidates {
-        for bundle in bundled(tx, &way, capacity, &mut left, due)? {
+    for (ways, due) in candidates {
+        for bundle in bundled(tx, &ways, capacity, &mut left, due)? {
             outgoing.extend(begin_attempt(tx, seed, bundle, &ids.uuid7(tx.now()))?);
         }
     }
-    Ok(Claimed { outgoing, next_due })
+    Ok(outgoing)
 }
 
 /// The one or two carriers of a channel's messages, and which of them are not well.
@@ -149,19 +176,25 @@ struct Ways {
 }
 
 impl Ways {
-    fn of(tx: &mut Tx<'_>, first: Carrier, capacity: &Capacity) -> Result<Self, StoreError> {
-        let catalog = tx.catalog();
-        let second = second_of(&catalog, &first.channel).map(|channel| Carrier { channel: channel.clone(), class: first.class.clone() });
+    /// As the configuration has them; nothing is known to be unwell yet.
+    fn of(catalog: &Catalog, to: &Destination) -> Self {
+        let first = Carrier { channel: to.channel.clone(), class: to.class.clone() };
+        let second = second_of(catalog, &first.channel).map(|channel| Carrier { channel: channel.clone(), class: first.class.clone() });
         let bundles = catalog.channel(&first.channel).is_none_or(|channel| !channel.account.is_for_programs());
+        Self { first, second, unwell: vec![], bundles }
+    }
+
+    /// Which of two carriers keeps failing, or no longer tells what arrives.
+    fn find_unwell(&self, tx: &mut Tx<'_>, capacity: &Capacity) -> Result<Vec<Carrier>, StoreError> {
         let mut unwell = Vec::new();
-        if let Some(second) = &second {
-            for carrier in [&first, second] {
+        if let Some(second) = &self.second {
+            for carrier in [&self.first, second] {
                 if capacity.unwell.contains(carrier) || receipts_stopped(tx, carrier)? {
                     unwell.push(carrier.clone());
                 }
             }
         }
-        Ok(Self { first, second, unwell, bundles })
+        Ok(unwell)
     }
 
     fn slots(&self, capacity: &Capacity) -> usize {
@@ -211,7 +244,7 @@ struct Bundle {
 /// The messages of one channel that are still wanted, as they go together, within what the carriers have `left`.
 fn bundled(
     tx: &mut Tx<'_>,
-    way: &Ways,
+    ways: &Ways,
     capacity: &Capacity,
     left: &mut BTreeMap<Carrier, usize>,
     due: Vec<Stored>,
@@ -220,7 +253,7 @@ fn bundled(
     for stored in due {
         let delivery = &stored.delivery;
         let incident = incidents::load_incident(tx, &delivery.incident)?;
-        let carrier = way.choose(&stored, &incident);
+        let carrier = ways.choose(&stored, &incident);
         if capacity.busy.contains(&(carrier.channel.clone(), delivery.address.clone())) {
             continue;
         }
@@ -228,7 +261,7 @@ fn bundled(
             outbox::cancel(tx, &delivery.id, why.words())?;
             continue;
         }
-        if let Some(bundle) = bundles.iter_mut().find(|bundle| way.bundles && bundle.carrier == *carrier && goes_with(bundle, delivery)) {
+        if let Some(bundle) = bundles.iter_mut().find(|bundle| ways.bundles && bundle.carrier == *carrier && goes_with(bundle, delivery)) {
             bundle.messages.push((stored, incident));
             continue;
         }

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use allclear_domain::Timestamp;
 use allclear_domain::catalog::Catalog;
 
+use crate::engine::Shared;
 use crate::error::Conflict;
 use crate::value::{Row, Value, params};
 use crate::{Lock, StoreError, sql};
@@ -65,7 +66,7 @@ pub struct Tx<'a> {
     pub(crate) signals: BTreeSet<Signal>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) writable: bool,
-    pub(crate) statements: &'a AtomicU64,
+    pub(crate) shared: &'a Shared,
 }
 
 impl Tx<'_> {
@@ -184,7 +185,7 @@ impl Tx<'_> {
     /// Runs a statement and counts the rows that it changed.
     pub(crate) fn execute(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, StoreError> {
         debug_assert!(self.writable, "a read-only transaction was asked to write");
-        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.shared.statements.fetch_add(1, Ordering::Relaxed);
         let done = match &mut self.conn {
             Conn::Sqlite(conn, texts) => sqlite_execute(conn, texts.get(sql), params).map_err(|e| sqlite_error(e, sql)),
             Conn::Postgres(client, statements) => {
@@ -196,7 +197,7 @@ impl Tx<'_> {
 
     /// Runs a statement and reads its rows.
     pub(crate) fn query(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, StoreError> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.shared.statements.fetch_add(1, Ordering::Relaxed);
         let done = match &mut self.conn {
             Conn::Sqlite(conn, texts) => sqlite_query(conn, texts.get(sql), params).map_err(|e| sqlite_error(e, sql)),
             Conn::Postgres(client, statements) => {
@@ -215,7 +216,7 @@ impl Tx<'_> {
     /// Inserts many rows. A server is asked as seldom as it allows; in the same process a prepared statement a row is
     /// cheaper than a text for every number of rows.
     pub(crate) fn insert_rows(&mut self, table: &'static str, columns: &[&str], rows: &[Vec<Value>]) -> Result<(), StoreError> {
-        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.shared.statements.fetch_add(1, Ordering::Relaxed);
         // PostgreSQL takes 65,535 parameters; statements of 50 rows keep the number of texts small.
         const ROWS_PER_STATEMENT: usize = 50;
         let done = match &mut self.conn {

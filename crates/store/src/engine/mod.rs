@@ -23,6 +23,7 @@ use allclear_domain::{Span, Timestamp};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+use crate::record::integration::KnownKeys;
 use crate::tx::{Conn, Signal, Tx};
 use crate::{Lock, StoreError};
 
@@ -157,9 +158,10 @@ pub(crate) struct Shared {
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) catalog: ArcSwap<Catalog>,
     pub(crate) wakes: Wakes,
+    pub(crate) integrations: KnownKeys,
     last_committed_us: AtomicI64,
     commits: AtomicU64,
-    statements: AtomicU64,
+    pub(crate) statements: AtomicU64,
 }
 
 impl Shared {
@@ -169,6 +171,7 @@ impl Shared {
             rng: Arc::clone(&options.rng),
             catalog: ArcSwap::from_pointee(Catalog::default()),
             wakes: Wakes::default(),
+            integrations: KnownKeys::default(),
             last_committed_us: AtomicI64::new(0),
             commits: AtomicU64::new(0),
             statements: AtomicU64::new(0),
@@ -349,6 +352,19 @@ impl Store {
         self.submit(Write { writes: false, ..Write::new(name, Lane::Events) }, work).await
     }
 
+    /// Reads as [`Store::read`] does, but never waits behind a page or an export: for those who send.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn look<T, E, F>(&self, name: &'static str, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.submit(Write { writes: false, ..Write::new(name, Lane::Act) }, work).await
+    }
+
     async fn submit<T, E, F>(&self, write: Write, work: F) -> Result<T, E>
     where
         T: Send + 'static,
@@ -433,6 +449,6 @@ fn begin<'a>(conn: Conn<'a>, shared: &'a Shared, catalog: Arc<Catalog>, writable
         signals: BTreeSet::new(),
         trouble: None,
         writable,
-        statements: &shared.statements,
+        shared,
     }
 }

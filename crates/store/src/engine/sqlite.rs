@@ -21,11 +21,11 @@ use rusqlite::config::DbConfig;
 
 use super::planted::Planted;
 use super::queue::{GROUP, Queue};
-use super::{End, Job, Shared, begin};
+use super::{End, Job, Lane, Shared, begin};
 use crate::tx::{Conn, SqliteTexts, Trouble, sqlite_error, sqlite_execute};
 use crate::{StoreError, migrate};
 
-/// Readers beside the writer: on two cores more would only wait for each other.
+/// Readers for pages and answers: on two cores more would only wait for each other.
 const READERS: usize = 2;
 
 /// A reader may take this long; a page that needs more is a fault of ours.
@@ -56,6 +56,8 @@ pub(super) struct Settings {
 pub(super) struct Sqlite {
     writes: Arc<Queue>,
     reads: Arc<Queue>,
+    /// What those who send look at has a reader of its own: no page of the app holds it up.
+    looks: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
 }
@@ -67,7 +69,7 @@ impl Sqlite {
         let mut writer = Writer::open(&file, settings, shared)?;
         migrate::sqlite(&mut writer.conn, &file, shared.now())?;
         writer.recover()?;
-        let (writes, reads) = (Arc::new(Queue::new()), Arc::new(Queue::new()));
+        let (writes, reads, looks) = (Arc::new(Queue::new()), Arc::new(Queue::new()), Arc::new(Queue::new()));
         let mut threads = Vec::new();
         let (due, asked) = mpsc::sync_channel(1);
         writer.checkpoint_due = Some(due);
@@ -78,12 +80,12 @@ impl Sqlite {
             let queue = Arc::clone(&writes);
             threads.push(spawn("store-writer", move || writer.work(&queue))?);
         }
-        for _ in 0..READERS {
-            let (queue, shared) = (Arc::clone(&reads), Arc::clone(shared));
+        for (name, queue) in [("store-look", &looks)].into_iter().chain([("store-reader", &reads); READERS]) {
+            let (queue, shared) = (Arc::clone(queue), Arc::clone(shared));
             let conn = open_connection(&file, settings, true)?;
-            threads.push(spawn("store-reader", move || read_loop(conn, &queue, &shared))?);
+            threads.push(spawn(name, move || read_loop(conn, &queue, &shared))?);
         }
-        Ok(Self { writes, reads, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) })
+        Ok(Self { writes, reads, looks, threads: Mutex::new(threads), lock: Mutex::new(Some(lock)) })
     }
 
     pub(super) fn write(&self, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
@@ -91,11 +93,12 @@ impl Sqlite {
     }
 
     pub(super) fn read(&self, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
-        self.reads.push(job)
+        if job.write().lane == Lane::Act { self.looks.push(job) } else { self.reads.push(job) }
     }
 
     pub(super) fn close(&self) {
         self.reads.close();
+        self.looks.close();
         self.writes.close();
         let threads: Vec<_> = self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         for thread in threads {

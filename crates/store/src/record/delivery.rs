@@ -303,10 +303,7 @@ pub fn hurry(tx: &mut Tx<'_>, incident: &IncidentId, recipient: &str) -> Result<
 pub fn shift_deliveries(tx: &mut Tx<'_>, by: Span) -> Result<u64, StoreError> {
     let now = tx.now();
     tx.after_commit(Signal::Outbox);
-    let leases = tx.execute(
-        "UPDATE delivery SET lease_until = lease_until + $1 WHERE status IN ('pending', 'claimed') AND status = 'claimed'",
-        params![by.as_micros()],
-    )?;
+    let leases = tx.execute("UPDATE delivery SET lease_until = lease_until + $1 WHERE status = 'claimed'", params![by.as_micros()])?;
     let waiting =
         tx.execute("UPDATE delivery SET due_at = due_at + $1 WHERE status = 'pending' AND due_at > $2", params![by.as_micros(), now])?;
     Ok(leases + waiting)
@@ -418,7 +415,7 @@ pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
     let now = tx.now();
     let rows = tx.query(
         "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at, carrier_id FROM delivery WHERE status IN ('pending', 'claimed') AND status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2",
+         finished_at, carrier_id FROM delivery WHERE status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2",
         params![now, most],
     )?;
     rows.iter().map(from_row).collect()
@@ -444,7 +441,7 @@ pub fn waiting_since(tx: &mut Tx<'_>, before: Timestamp, most: u32) -> Result<Ve
 /// Errors of the store.
 pub fn end_leases(tx: &mut Tx<'_>) -> Result<u64, StoreError> {
     let now = tx.now();
-    tx.execute("UPDATE delivery SET lease_until = $1 WHERE status IN ('pending', 'claimed') AND status = 'claimed'", params![now])
+    tx.execute("UPDATE delivery SET lease_until = $1 WHERE status = 'claimed'", params![now])
 }
 
 /// The last attempt that reached an address, for a reply that names no message; nobody replies to a call by text.

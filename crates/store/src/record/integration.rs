@@ -1,5 +1,8 @@
 //! The keys by which monitoring tools send events to a service. A key is a credential: it stands here alone.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use allclear_domain::{IntegrationId, ServiceId, Timestamp};
 
 use crate::value::{Row, params};
@@ -30,13 +33,41 @@ fn from_row(row: &Row) -> Result<Integration, StoreError> {
     })
 }
 
+/// The integrations that were found by their keys, as of one committed revision of the configuration: every event asks for
+/// one, and they change only with it.
+#[derive(Default)]
+pub(crate) struct KnownKeys(Mutex<(i64, HashMap<String, Integration>)>);
+
+/// The most that are kept in memory: some 3 MB. Beyond, they are forgotten and found anew.
+const MOST_KNOWN: usize = 10_000;
+
+impl KnownKeys {
+    /// What is known as of `rev`; what was known as of another is forgotten.
+    fn as_of(&self, rev: i64) -> MutexGuard<'_, (i64, HashMap<String, Integration>)> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != rev || known.1.len() >= MOST_KNOWN {
+            *known = (rev, HashMap::new());
+        }
+        known
+    }
+}
+
 /// The integration with this key.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn find_by_key(tx: &mut Tx<'_>, key: &str) -> Result<Option<Integration>, StoreError> {
+    // A revision that is not committed yet may never be, and its number be given to another.
+    let committed = Some(tx.catalog.rev()).filter(|rev| *rev == tx.shared.catalog.load().rev());
+    if let Some(known) = committed.and_then(|rev| tx.shared.integrations.as_of(rev).1.get(key).cloned()) {
+        return Ok(Some(known));
+    }
     let row = tx.query_opt("SELECT id, service_id, name, key, created_at FROM integration WHERE key = $1", params![key])?;
-    row.as_ref().map(from_row).transpose()
+    let found = row.as_ref().map(from_row).transpose()?;
+    if let (Some(rev), Some(found)) = (committed, &found) {
+        tx.shared.integrations.as_of(rev).1.insert(key.to_owned(), found.clone());
+    }
+    Ok(found)
 }
 
 /// Counts an event of an integration; how many it is within a minute that begins with the first.
@@ -79,7 +110,7 @@ pub fn list_integrations(tx: &mut Tx<'_>, after: (&str, &str), most: u32) -> Res
     rows.iter().map(from_row).collect()
 }
 
-/// Adds an integration. Needs the catalog's lock.
+/// Adds an integration. Needs the catalog's lock, and a new revision in the same change.
 ///
 /// # Errors
 /// Errors of the store.
@@ -92,7 +123,7 @@ pub fn insert_integration(tx: &mut Tx<'_>, new: &Integration) -> Result<(), Stor
     Ok(())
 }
 
-/// Gives an integration another name; its key stays. Needs the catalog's lock.
+/// Gives an integration another name; its key stays. Needs the catalog's lock, and a new revision in the same change.
 ///
 /// # Errors
 /// [`StoreError::Taken`] where its service has another of that name; errors of the store.
@@ -102,7 +133,7 @@ pub fn rename_integration(tx: &mut Tx<'_>, id: &IntegrationId, name: &str) -> Re
     Ok(())
 }
 
-/// Removes an integration: its key opens nothing any more. Needs the catalog's lock.
+/// Removes an integration: its key opens nothing any more. Needs the catalog's lock, and a new revision in the same change.
 ///
 /// # Errors
 /// Errors of the store.

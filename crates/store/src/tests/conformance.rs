@@ -289,7 +289,15 @@ on_both! {
         assert_eq!(by_key("key of PB"), Some(all[1].clone()));
         let after = wait(db.store.read("r", |tx| integration::list_integrations(tx, ("P1", "Alertmanager"), 10))).expect("a list");
         assert_eq!(after, all[1..]);
-        wait(db.store.write(lock(), |tx| integration::remove_integration(tx, &"PB".into()))).expect("removed");
+        let remove = |tx: &mut Tx<'_>| {
+            integration::remove_integration(tx, &"PB".into())?;
+            let rev = resource::next_rev(tx)?;
+            resource::change(tx, rev, &[], &[], "test")
+        };
+        let not_after_all = move |tx: &mut Tx<'_>| remove(tx).and_then(|()| Err::<(), _>(StoreError::Changed("nothing")));
+        assert!(wait(db.store.write(lock(), not_after_all)).is_err());
+        assert_eq!(by_key("key of PB"), Some(all[1].clone()));
+        wait(db.store.write(lock(), remove)).expect("removed");
         assert_eq!(by_key("key of PB"), None);
         assert_eq!(wait(db.store.read("r", |tx| integration::integrations_of(tx, &"P1".into()))).expect("a list"), all[..1]);
     }
