@@ -113,12 +113,12 @@ pub async fn claim(store: &Store, rng: &dyn Rng, capacity: Capacity) -> Result<C
 /// message is due that is not due yet.
 fn open_destinations(tx: &mut Tx<'_>, capacity: &Capacity) -> Result<(Vec<Destination>, Option<Timestamp>), OpsError> {
     let (now, catalog) = (tx.now(), tx.catalog());
-    let waiting = outbox::destinations(tx, now)?;
+    let waiting = outbox::destinations(tx, now, &shut(&catalog, capacity))?;
     let next_due = waiting.iter().filter_map(|to| to.next_due_at).min();
     let mut taken: BTreeMap<Carrier, usize> = BTreeMap::new();
     let mut open = Vec::new();
     for to in waiting.into_iter().filter(|to| to.due_at <= now) {
-        let ways = Ways::of(&catalog, &to);
+        let ways = Ways::of(&catalog, first_carrier(&to));
         let taken = taken.entry(ways.first.clone()).or_default();
         if *taken < ways.slots(capacity) && !ways.must_wait(&to.address, capacity) && open.len() < MOST_CLAIMED {
             *taken += 1;
@@ -126,6 +126,13 @@ fn open_destinations(tx: &mut Tx<'_>, capacity: &Capacity) -> Result<(Vec<Destin
         }
     }
     Ok((open, next_due))
+}
+
+/// The carriers that nothing can go by now, not even by another in their place. Of what waits for them nobody need know: whoever
+/// opens one wakes the dispatcher.
+fn shut(catalog: &Catalog, capacity: &Capacity) -> BTreeSet<(ChannelId, String)> {
+    let full = capacity.slots.iter().filter(|(_, slots)| **slots == 0).map(|(carrier, _)| carrier.clone());
+    full.filter(|carrier| Ways::of(catalog, carrier.clone()).slots(capacity) == 0).map(|carrier| (carrier.channel, carrier.class)).collect()
 }
 
 fn claim_within(
@@ -140,7 +147,7 @@ fn claim_within(
     let mut taken: BTreeMap<Carrier, usize> = BTreeMap::new();
     let (mut candidates, mut claimed) = (Vec::new(), 0);
     for to in open {
-        let mut ways = Ways::of(&catalog, to);
+        let mut ways = Ways::of(&catalog, first_carrier(to));
         if !unwell.contains_key(&ways.first) {
             unwell.insert(ways.first.clone(), ways.find_unwell(tx, capacity)?);
         }
@@ -166,6 +173,10 @@ fn claim_within(
     Ok(outgoing)
 }
 
+fn first_carrier(to: &Destination) -> Carrier {
+    Carrier { channel: to.channel.clone(), class: to.class.clone() }
+}
+
 /// The one or two carriers of a channel's messages, and which of them are not well.
 #[derive(Clone)]
 struct Ways {
@@ -177,8 +188,7 @@ struct Ways {
 
 impl Ways {
     /// As the configuration has them; nothing is known to be unwell yet.
-    fn of(catalog: &Catalog, to: &Destination) -> Self {
-        let first = Carrier { channel: to.channel.clone(), class: to.class.clone() };
+    fn of(catalog: &Catalog, first: Carrier) -> Self {
         let second = second_of(catalog, &first.channel).map(|channel| Carrier { channel: channel.clone(), class: first.class.clone() });
         let bundles = catalog.channel(&first.channel).is_none_or(|channel| !channel.account.is_for_programs());
         Self { first, second, unwell: vec![], bundles }

@@ -3,6 +3,8 @@
 //! A claim, the look at the incident and the attempt's intent are one commit. A claim has a lease and a fencing
 //! number: whoever finishes it must still hold that number.
 
+use std::collections::BTreeSet;
+
 use allclear_domain::delivery::{Delivery, Status};
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -114,23 +116,47 @@ pub struct Destination {
     pub next_due_at: Option<Timestamp>,
 }
 
-/// Where messages wait to go, those that are due first at the front. However many wait for one destination, it is one step.
+/// Where messages wait to go, those that are due first at the front, but for those of the channels and classes in `passed_over`.
+/// However many wait for one destination, it is one step; what is passed over is none.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn destinations(tx: &mut Tx<'_>, after: Timestamp) -> Result<Vec<Destination>, StoreError> {
+pub fn destinations(
+    tx: &mut Tx<'_>,
+    after: Timestamp,
+    passed_over: &BTreeSet<(ChannelId, String)>,
+) -> Result<Vec<Destination>, StoreError> {
+    /// What comes right behind '|'.
+    const BEHIND: char = '}';
+    /// Behind every channel's id.
+    const END: &str = "~";
+    let mut found = Vec::new();
+    let mut from = String::new();
+    let mut gaps: Vec<_> =
+        passed_over.iter().map(|(channel, class)| (target(channel, class, ""), format!("{channel}|{class}{BEHIND}"))).collect();
+    gaps.sort_unstable();
+    gaps.push((END.to_owned(), String::new()));
+    for (to, next) in gaps {
+        found.append(&mut destinations_between(tx, after, (&from, &to))?);
+        from = next;
+    }
+    found.sort_by_key(|destination| destination.due_at);
+    Ok(found)
+}
+
+fn destinations_between(tx: &mut Tx<'_>, after: Timestamp, (from, to): (&str, &str)) -> Result<Vec<Destination>, StoreError> {
     let rows = tx.query(
         "WITH RECURSIVE d(target) AS ( \
-           SELECT (SELECT min(target) FROM delivery WHERE status = 'pending') \
+           SELECT (SELECT min(target) FROM delivery WHERE status = 'pending' AND target > $2 AND target < $3) \
            UNION ALL \
-           SELECT (SELECT min(e.target) FROM delivery e WHERE e.status = 'pending' AND e.target > d.target) \
+           SELECT (SELECT min(e.target) FROM delivery e WHERE e.status = 'pending' AND e.target > d.target AND e.target < $3) \
            FROM d WHERE d.target IS NOT NULL) \
          SELECT d.target, \
            (SELECT min(e.due_at) FROM delivery e WHERE e.status = 'pending' AND e.target = d.target), \
            (SELECT min(e.due_at) FROM delivery e WHERE e.status = 'pending' AND e.target = d.target \
              AND e.due_at > $1) \
          FROM d WHERE d.target IS NOT NULL LIMIT 100000",
-        params![after],
+        params![after, from, to],
     )?;
     let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -146,7 +172,6 @@ pub fn destinations(tx: &mut Tx<'_>, after: Timestamp) -> Result<Vec<Destination
             next_due_at: row.int_or_null(2)?.map(Timestamp),
         });
     }
-    found.sort_by_key(|destination| destination.due_at);
     Ok(found)
 }
 

@@ -1,5 +1,7 @@
 //! Every store function does the same on both engines.
 
+use std::collections::BTreeSet;
+
 use allclear_domain::apitest::judge::Standing;
 use allclear_domain::apitest::report::Teardown;
 use allclear_domain::catalog::{Document, Kind, Location, Resource};
@@ -418,15 +420,38 @@ on_both! {
         let found = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there");
         assert!(found.possible_repeat && found.status == Status::Pending && found.delivery.attempts == 1);
         let due_at = found.delivery.due_at;
-        let waiting = wait(db.store.read("r", move |tx| delivery::destinations(tx, due_at))).expect("read");
+        let waiting = wait(db.store.read("r", move |tx| delivery::destinations(tx, due_at, &BTreeSet::new()))).expect("read");
         assert_eq!(waiting, [delivery::Destination { due_at, ..to_ada() }]);
         let earlier = due_at.minus(Span::from_secs(1));
-        let waiting = wait(db.store.read("r", move |tx| delivery::destinations(tx, earlier))).expect("read");
+        let waiting = wait(db.store.read("r", move |tx| delivery::destinations(tx, earlier, &BTreeSet::new()))).expect("read");
         assert_eq!(waiting, [delivery::Destination { due_at, next_due_at: Some(due_at), ..to_ada() }]);
         assert_eq!(wait(db.store.write(lock(), |tx| delivery::hurry(tx, &"Q1".into(), "person:Ada"))).ok(), Some(0));
         assert_eq!(wait(db.store.read("r", |tx| delivery::deliveries_of_bundle(tx, "b1"))).expect("read").len(), 1);
         wait(db.store.write(write(), |tx| delivery::settle_attempt(tx, "b1", "unknown"))).expect("settled");
         assert_eq!(wait(db.store.write(lock(), |tx| delivery::cancel(tx, &"d1".into(), "w"))).ok(), Some(true));
+    }
+
+    fn what_waits_for_carriers_that_are_passed_over_is_not_looked_at(db) {
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        for (n, (channel, class)) in [("C", "sms"), ("C", "voice"), ("CH", "sms"), ("D", "sm"), ("D", "sms")].into_iter().enumerate() {
+            for address in ["+1", "+2"] {
+                let one = Delivery { channel: channel.into(), address: address.into(), ..a_delivery(&format!("{n}{address}"), "Q1", Purpose::Page) };
+                wait(db.store.write(write().lock(Lock::Incident("Q1".into())), move |tx| delivery::insert_delivery(tx, &one, class))).expect("kept");
+            }
+        }
+        let left = |passed_over: &[(&str, &str)]| {
+            let passed_over: BTreeSet<_> = passed_over.iter().map(|(channel, class)| ((*channel).into(), (*class).to_owned())).collect();
+            let found = wait(db.store.read("r", move |tx| delivery::destinations(tx, tx.now(), &passed_over))).expect("read");
+            assert!(found.iter().all(|to| found.iter().filter(|other| *other == to).count() == 1), "each once");
+            let mut carriers: Vec<_> = found.iter().map(|to| format!("{} {} {}", to.channel, to.class, to.address)).collect();
+            carriers.sort();
+            carriers
+        };
+        let of = |carriers: &[&str]| carriers.iter().flat_map(|one| [format!("{one} +1"), format!("{one} +2")]).collect::<Vec<_>>();
+        assert_eq!(left(&[]), of(&["C sms", "C voice", "CH sms", "D sm", "D sms"]));
+        assert_eq!(left(&[("C", "sms")]), of(&["C voice", "CH sms", "D sm", "D sms"]));
+        assert_eq!(left(&[("C", "voice"), ("CH", "sms"), ("D", "sm")]), of(&["C sms", "D sms"]));
+        assert_eq!(left(&[("B", "sms"), ("C", "sms"), ("C", "voice"), ("CH", "sms"), ("D", "sm"), ("D", "sms"), ("E", "x")]), of(&[]));
     }
 
     fn a_timer_is_replaced_by_kind_and_taken_once(db) {
