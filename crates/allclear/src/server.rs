@@ -165,6 +165,19 @@ pub(crate) fn source_name(path: &Path) -> String {
     name.unwrap_or_else(|| "files".to_owned())
 }
 
+/// Waits for the end; the terminal's own end is one too.
+pub(crate) async fn told_to_end() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt, mut hangup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}
+
 /// Waits for the end; a SIGHUP reads the files anew.
 async fn serve_until_told(server: &Server, config: Option<&Path>) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};

@@ -228,7 +228,8 @@ fn handler(route: &Route) -> MethodRouter<App> {
     }
 }
 
-/// The router for the HTTP listener, with the `pages` that people read. A page's own host name answers public paths only.
+/// The router for the HTTP listener, with the `pages` that people read, which also answer where nothing is. A page's own host name
+/// answers public paths only.
 pub fn router(app: App, pages: Router) -> Front {
     let mut router = Router::new();
     for route in ROUTES {
@@ -239,14 +240,14 @@ pub fn router(app: App, pages: Router) -> Front {
         };
         router = router.route(route.path, answers);
     }
-    let router = router.with_state(app.clone()).merge(pages).fallback(not_found);
+    let router = router.with_state(app.clone()).merge(pages);
     let on_the_pager = from_fn_with_state(app.clone(), on_the_pager);
     Front::new(app.pages.clone(), router.layer(on_the_pager).layer(DefaultBodyLimit::max(LARGEST_BODY)))
 }
 
 /// The same for the socket in the data folder, where everybody is the owner of the machine.
 pub fn local_router(app: &App) -> Front {
-    router(App::new(AppParts { local: true, ..AppParts::clone(app) }), Router::new())
+    router(App::new(AppParts { local: true, ..AppParts::clone(app) }), Router::new().fallback(not_found))
 }
 
 /// Carries a change out on the pager's thread: what readers ask for does not hold it up, and it runs to its end though

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use allclear_domain::Timestamp;
-use allclear_domain::status::published::PublishedPage;
+use allclear_domain::status::published::{NOTHING, PublishedPage};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -74,7 +74,8 @@ struct Served {
 impl Page {
     /// Whether something stands at this address below the page's own.
     pub(crate) fn has(&self, path: &str) -> bool {
-        self.parts.contains_key(path.trim_end_matches('/'))
+        let path = path.trim_end_matches('/');
+        path != NOTHING && self.parts.contains_key(path)
     }
 }
 
@@ -227,6 +228,7 @@ fn policy(page: &PublishedPage) -> HeaderValue {
 
 /// For programs below `api/`, for people elsewhere.
 fn nothing_there(path: &str) -> Response {
+    // No page is known by whose looks to say it.
     const FOR_PEOPLE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Not found</title>\
         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"></head>\
         <body><main><h1>There is no such page here</h1><p>The address may be mistyped, or the page was taken down.</p></main></body></html>";
@@ -239,18 +241,19 @@ fn nothing_there(path: &str) -> Response {
 
 /// The answer to a reader of `path` below a page's own address.
 pub(crate) fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
-    let Some(part) = page.and_then(|page| page.parts.get(path.trim_end_matches('/'))) else {
-        return nothing_there(path);
-    };
+    let Some(page) = page else { return nothing_there(path) };
+    let found = page.parts.get(path.trim_end_matches('/')).filter(|_| page.has(path));
+    let instead = || page.parts.get(NOTHING).filter(|_| !path.starts_with("api/"));
+    let Some(part) = found.or_else(instead) else { return nothing_there(path) };
     let unpacks = || request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(|known| known.contains("gzip"));
-    let (status, body, head) = if request.get(IF_NONE_MATCH).is_some_and(|known| *known == part.etag) {
+    let (status, body, head) = if found.is_some() && request.get(IF_NONE_MATCH).is_some_and(|known| *known == part.etag) {
         (StatusCode::NOT_MODIFIED, Body::empty(), &part.plain.head)
     } else {
         let ready = part.packed.as_ref().filter(|_| unpacks()).unwrap_or(&part.plain);
         (StatusCode::OK, Body::from(ready.body.clone()), &ready.head)
     };
     let mut response = Response::new(body);
-    *response.status_mut() = status;
+    *response.status_mut() = if found.is_some() { status } else { StatusCode::NOT_FOUND };
     head.clone_into(response.headers_mut());
     response
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::apitest::document::{Body, RequestStep, Step, Test};
 use allclear_domain::apitest::template::{self, Piece};
-use allclear_domain::catalog::{Account, Channel, Document, Kind};
+use allclear_domain::catalog::{Account, Channel, Document, Kind, Settings};
 use allclear_domain::delivery::{ContactMethod, Means};
 use allclear_domain::status::Component;
 
@@ -49,7 +49,7 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
             _ => {}
         }
     }
-    check_operators(loaded, sites, &names);
+    check_operators(loaded, sites, &names, known);
     let found: Vec<_> = sites.iter().flat_map(|site| site.sink.take()).collect();
     loaded.diagnostics.extend(found);
 }
@@ -106,9 +106,10 @@ fn check_references(site: &Site, names: &BTreeMap<Kind, BTreeSet<String>>, known
     }
 }
 
-/// The trouble of AllClear itself should reach somebody.
-fn check_operators(loaded: &Loaded, sites: &[Site], names: &BTreeMap<Kind, BTreeSet<String>>) {
-    let set = loaded.documents.iter().any(|l| matches!(&l.document, Document::Settings(settings) if settings.operators.is_some()));
+/// The trouble of AllClear itself should reach somebody. Settings that stand elsewhere are for whoever has them to look at.
+fn check_operators(loaded: &Loaded, sites: &[Site], names: &BTreeMap<Kind, BTreeSet<String>>, known: &dyn Fn(Kind, &str) -> bool) {
+    let here = loaded.documents.iter().any(|l| matches!(&l.document, Document::Settings(settings) if settings.operators.is_some()));
+    let set = here || known(Kind::Settings, &Document::Settings(Settings::default()).identity());
     let first = sites.iter().find(|site| loaded.documents[site.at].document.kind() == Kind::Service);
     if let Some(site) = first.filter(|_| !set && names.contains_key(&Kind::Service)) {
         let help = "add a document: kind: settings, operators: NAME OF A SERVICE".to_owned();

@@ -133,6 +133,16 @@ teardown: [{ request: { method: PUT, url: "https://a.example", text: hello } }]
     }
 }
 
+#[test]
+fn settings_that_stand_elsewhere_are_not_called_missing() {
+    let text = "{ kind: service, name: Machines, escalation_policy: On call }";
+    let warned = |known: &dyn Fn(Kind, &str) -> bool| {
+        load_str("tools.yaml", text, known).diagnostics.iter().any(|one| one.to_string().contains("\"operators\" is missing"))
+    };
+    assert!(warned(&|kind, _| kind == Kind::EscalationPolicy), "a folder by itself");
+    assert!(!warned(&|kind, name| kind == Kind::EscalationPolicy || (kind, name) == (Kind::Settings, "server")), "beside others");
+}
+
 mod properties {
     use proptest::prelude::*;
 

@@ -495,7 +495,7 @@ fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: 
 /// A line of the timeline: who was told how, and what came of it. Rooms' updates are not worth one.
 fn note(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: &str) -> Result<(), StoreError> {
     let delivery = &stored.delivery;
-    let went_well = outcome == "accepted";
+    let went_well = outcome == Status::Accepted.word() || outcome == Status::Delivered.word();
     if matches!(delivery.purpose, Purpose::Note | Purpose::Trial)
         || (matches!(delivery.purpose, Purpose::State | Purpose::Mirror) && went_well)
     {
@@ -621,7 +621,15 @@ pub async fn receipt(store: &Store, rng: &dyn Rng, attempt: &str, arrived: bool,
             outbox::settle_attempt(tx, &attempt, "accepted")?;
         }
         for stored in &found {
-            if outbox::receipt(tx, &stored.delivery.id, status, why.as_deref())? && !arrived {
+            if !outbox::receipt(tx, &stored.delivery.id, status, why.as_deref())? {
+                continue;
+            }
+            if arrived {
+                // It came before the outcome, which then has nothing left to say.
+                if matches!(stored.status, Status::Claimed | Status::Pending) {
+                    note(tx, &ids, stored, status.word())?;
+                }
+            } else {
                 let incident = incidents::load_incident(tx, &stored.delivery.incident)?;
                 note(tx, &ids, stored, &format!("undelivered: {}", why.as_deref().unwrap_or("no reason given")))?;
                 after_loss(tx, stored, &incident)?;

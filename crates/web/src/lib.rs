@@ -190,5 +190,5 @@ pub fn router(web: Web) -> Router {
         };
         router = router.route(route.path, answers);
     }
-    router.layer(from_fn_with_state(web.clone(), page::pack)).with_state(web)
+    router.fallback(page::nothing_there).layer(from_fn_with_state(web.clone(), page::pack)).with_state(web)
 }

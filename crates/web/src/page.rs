@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::{Web, assets};
@@ -145,6 +145,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Filled<T> {
             }
         }
     }
+}
+
+/// What answers where nothing is: people get a page, programs what they get from PagerDuty.
+pub(crate) async fn nothing_there(headers: HeaderMap) -> Response {
+    let is_a_reader = headers.get(ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"));
+    if is_a_reader {
+        return notice(StatusCode::NOT_FOUND, "There is no such page here", "The address may be mistyped.");
+    }
+    (StatusCode::NOT_FOUND, axum::Json(serde_json::json!({ "error": { "message": "Not Found", "code": 2100 } }))).into_response()
 }
 
 pub(crate) fn notice(status: StatusCode, heading: &str, text: &str) -> Response {

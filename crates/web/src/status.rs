@@ -4,7 +4,7 @@ mod feed;
 
 use allclear_domain::Timestamp;
 use allclear_domain::oncall;
-use allclear_domain::status::published::{PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
+use allclear_domain::status::published::{NOTHING, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
 use allclear_domain::status::uptime::{self, DAYS, Day};
 use allclear_domain::status::{ComponentStatus, Indicator, Link, rollup};
 use askama::Template;
@@ -40,6 +40,8 @@ pub fn render(page: &PublishedPage, now: Timestamp, base: &str) -> Vec<Part> {
     };
     add("", HTML, Overview::new(page, &look, &zone, now).render());
     add("history", HTML, History::new(page, &look, &zone).render());
+    let nothing = Nothing { look: look.clone(), title: format!("{} status: not found", page.name) };
+    add(NOTHING, HTML, nothing.render());
     for incident in &page.incidents {
         add(&format!("incidents/{}", incident.id), HTML, Permalink::new(page, &look, &zone, incident).render());
     }
@@ -146,6 +148,14 @@ struct Update {
 struct RecentDay {
     date: String,
     incidents: Vec<Incident>,
+}
+
+/// What answers where a page has nothing.
+#[derive(Debug, Template)]
+#[template(path = "status_nothing.html")]
+struct Nothing {
+    look: Look,
+    title: String,
 }
 
 /// All incidents that are published, by month.

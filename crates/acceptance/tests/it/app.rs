@@ -187,7 +187,7 @@ fn a_responder_sees_why_and_acts_and_another_sites_form_does_not() {
     assert_eq!(forged.status, 403);
     assert!(ground.say(&["incidents"]).contains("#1"), "nothing came of it");
     assert_eq!(ada.post(&path, "act=acknowledge").status, 303);
-    assert!(ada.get(&path).body.contains("Ada in the app has it"), "{}", ada.get(&path).body);
+    assert!(ada.get(&path).body.contains("Ada has it (in the app)"), "{}", ada.get(&path).body);
     assert_eq!(ada.post(&path, "act=note&text=%3Cb%3Elooking%3C%2Fb%3E+into+it").status, 303);
     let noted = ada.get(&path).body;
     assert!(noted.contains("looking") && !noted.contains("<b>looking</b>"), "what people write is text");

@@ -25,7 +25,7 @@ const FILES: &str = r#"
 { kind: settings, operators: AllClear itself }
 "#;
 
-async fn server() -> Api {
+pub(super) async fn server() -> Api {
     let api = api();
     let documents = allclear_config::load_str("x.yaml", FILES, &|_, _| false).into_documents();
     config::apply(&api.store, &OsRng, &Actor::files(), "x", documents).await.expect("applied");

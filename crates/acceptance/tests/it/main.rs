@@ -27,5 +27,6 @@ mod routes;
 mod sdk;
 mod second;
 mod secrets;
+mod timeline;
 mod verbs;
 mod webhooks;

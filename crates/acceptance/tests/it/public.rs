@@ -112,3 +112,25 @@ fn a_head_says_how_long_the_page_is_and_an_address_may_be_spelt_with_escapes() {
     assert_eq!(plain.2, escaped.2);
     assert_eq!(asked("GET", "/status/synq/nothing").0, 404);
 }
+
+#[test]
+fn a_mistyped_address_says_so_to_people_and_leads_back() {
+    let ground = Ground::with_one_test();
+    let _process = ground.start();
+    let own = ground.addr.to_string();
+    assert!(wait(PATIENCE, || fetch(&ground, &own, "/status/synq", "").0 == 200));
+    let people = "accept: text/html,application/xhtml+xml\r\n";
+    for path in ["/status/synq/nonsense", "/status/synq/incidents/nonsense", "/status/synq/not-found"] {
+        let (code, _, body) = fetch(&ground, &own, path, people);
+        assert_eq!(code, 404, "{path}");
+        assert!(body.contains("There is no such page here") && body.contains("Current status of SYNQ"), "{path}: {body}");
+    }
+    let (code, _, body) = fetch(&ground, &own, "/status/synq/api/v2/nonsense.json", people);
+    assert_eq!((code, body.as_str()), (404, "{\"error\":\"not found\"}"));
+    for path in ["/nonsense", "/incidents/", "/status"] {
+        let (code, _, body) = fetch(&ground, &own, path, people);
+        assert!(code == 404 && body.contains("There is no such page here") && body.contains("href=\"/\""), "{path}: {code} {body}");
+        let (code, _, body) = fetch(&ground, &own, path, "accept: */*\r\n");
+        assert!(code == 404 && body.contains("\"code\":2100"), "{path}: {code} {body}");
+    }
+}

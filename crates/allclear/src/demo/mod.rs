@@ -22,7 +22,7 @@ use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
 use crate::cli::{DataArgs, DemoArgs};
-use crate::server::{Server, Settings};
+use crate::server::{Server, Settings, told_to_end};
 
 const API_KEY: &str = "demo-api-key-4711";
 const SLACK_TOKEN: &str = "xoxb-demo-token-4711";
@@ -165,6 +165,7 @@ async fn attend(server: &Server, world: &World) -> anyhow::Result<ExitCode> {
     println!("  AllClear, signed in as its owner                             {enter}");
     println!("  what customers see                                           http://{}/status/synq\n", server.addr);
     println!("Or let it play by itself: allclear demo --script. Stop with Ctrl-C.");
-    tokio::signal::ctrl_c().await?;
+    told_to_end().await?;
+    println!("Ending, once what is under way is finished.");
     Ok(ExitCode::SUCCESS)
 }

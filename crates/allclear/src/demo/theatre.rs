@@ -64,6 +64,8 @@ struct Page {
     streams: u64,
     capacity: u64,
     ringing: Option<Ringing>,
+    /// What the last call said last, once it was picked up.
+    heard: Option<String>,
     texts: Vec<Text>,
     slack: Vec<Message>,
     mails: Vec<Mail>,
@@ -133,6 +135,8 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
     let ringing = ringing.filter(|_| rang_out.is_none()).map(|call| Ringing {
         says: call["says"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
     });
+    let last = newest(&calls["calls"]).next().filter(|call| call["state"] == "completed");
+    let heard = last.and_then(|call| call["says"].as_array()?.last()?.as_str()).map(str::to_owned);
     let mut texts: Vec<(u64, Text)> = Vec::new();
     for (field, is_own) in [("texts", false), ("answers", false), ("replies", true)] {
         texts.extend(newest(&phone[field]).map(|text| (text["at_ms"].as_u64().unwrap_or(0), Text { body: text_of(text, "body"), is_own })));
@@ -162,6 +166,7 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
         streams: live["streams"].as_u64().unwrap_or(0),
         capacity: live["capacity"].as_u64().unwrap_or(0),
         ringing,
+        heard,
         texts: texts.into_iter().take(MOST_SHOWN).map(|(_, text)| text).collect(),
         slack: said.into_iter().map(message).collect(),
         mails: newest(&mails["mails"]).map(mail).collect(),

@@ -16,14 +16,23 @@ pub(crate) fn text(message: &Message) -> String {
         (Purpose::AllClear, many) => format!("All clear: {} incidents are over: {}", many.len(), names(many)),
         (Purpose::Note, [one]) => format!("[#{}] {}: {}.", one.number, one.title, one.remark),
         (Purpose::Page | Purpose::State | Purpose::Mirror | Purpose::Trial, [one]) => {
-            let detail = shorten(&one.detail, 200);
-            format!("ALERT [#{}] {} on {}. {detail} Reply 4: acknowledge, 6: resolve.", one.number, one.title, one.service)
+            let detail = sentence(&shorten(&one.detail, 200));
+            format!("ALERT [#{}] {} on {}. {detail}Reply 4: acknowledge, 6: resolve.", one.number, one.title, one.service)
         }
         (Purpose::Page | Purpose::State | Purpose::Note | Purpose::Mirror | Purpose::Trial, many) => {
             format!("ALERT {} incidents: {} Reply 4: acknowledge all, 6: resolve all.", many.len(), names(many))
         }
     };
     shorten(&format!("{repeat}{body}"), LONGEST)
+}
+
+/// Ends it, where it does not end by itself.
+fn sentence(text: &str) -> String {
+    match text.trim_end() {
+        "" => String::new(),
+        ended if ended.ends_with(['.', '!', '?', '…']) => format!("{ended} "),
+        open => format!("{open}. "),
+    }
 }
 
 fn names(incidents: &[Brief]) -> String {

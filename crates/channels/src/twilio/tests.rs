@@ -25,7 +25,7 @@ fn a_page_says_what_is_wrong_and_what_to_press() {
     let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![brief(7)], mirror: None, possible_repeat: false });
     assert_eq!(
         text,
-        "ALERT [#7] Live Streaming API fails in production on SYNQ Live Stream Check. json playback_url not_empty: found \"\" \
+        "ALERT [#7] Live Streaming API fails in production on SYNQ Live Stream Check. json playback_url not_empty: found \"\". \
          Reply 4: acknowledge, 6: resolve."
     );
 }

@@ -239,7 +239,7 @@ impl ResolveReason {
         Cow::Borrowed(match self {
             Self::AlertsCleared => "the tests pass again",
             Self::EventResolved => "the monitoring tool says that it is over",
-            Self::ByHand => "resolved by hand",
+            Self::ByHand => "by hand",
             Self::OpenTooLong => "it was open for as long as the service allows",
             Self::TestWithdrawn => "what watched it was deleted, paused or switched off",
             Self::HeartbeatBack => "the heartbeat is back",

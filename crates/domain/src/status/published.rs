@@ -7,6 +7,9 @@ use super::uptime::Outage;
 use super::{Branding, ComponentStatus, Indicator, rollup};
 use crate::{ComponentId, PageId, Timestamp};
 
+/// Below a page's address, what stands for all that is not there.
+pub const NOTHING: &str = "not-found";
+
 /// A page with everything that it shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPage {

@@ -24,7 +24,7 @@ name: The service answers
 environments:
   production:
     variables: { base: \"https://api.example.com\" }
-schedules: [{ every: 1m }]
+schedules: [{ every: 1m, environment: production }]
 steps:
   - request: \"GET {{base}}/health\"
     assert:
@@ -265,5 +265,19 @@ pub(crate) async fn pause(State(web): State<Web>, Viewer(who): Viewer, Path(id):
         Ok(_) => Redirect::to(&format!("/tests/{id}")).into_response(),
         Err(OpsError::Invalid(problem)) => page::notice(StatusCode::UNPROCESSABLE_ENTITY, "Nothing was changed", &problem),
         Err(error) => failed(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_new_test_begins_as_has_no_mistake() {
+        let read = read(SAMPLE, &Catalog::default());
+        let problems = match &read {
+            Ok((_, problems)) | Err(problems) => problems.iter().map(|problem| problem.text.as_str()).collect::<String>(),
+        };
+        assert!(read.is_ok() && problems.is_empty(), "{problems}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use allclear_domain::apitest::difference::Difference;
 use allclear_domain::delivery::{Purpose, Status};
-use allclear_domain::incident::{Incident, LogKind, Paging, Priority, ResolveReason, State as Standing, Urgency};
+use allclear_domain::incident::{Agent, Incident, LogKind, Paging, Priority, ResolveReason, State as Standing, Urgency};
 use allclear_domain::status::published::PublishedPage;
 use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, Span};
 use allclear_ops::view::{self, IncidentView, Names};
@@ -71,7 +71,10 @@ fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
         }
         Standing::Triggered(Paging::Nobody { .. }) => "nobody to notify".to_owned(),
         Standing::Acknowledged(held) => {
-            let by = held.by.last().map_or(String::new(), |last| format!("{} has it", names.agent(&last.by)));
+            let by = held.by.last().map_or(String::new(), |last| match &last.by {
+                Agent::Person { person, via } => format!("{} has it ({})", names.person(person), via.words()),
+                other => format!("{} has it", names.agent(other)),
+            });
             let until =
                 held.times_out_at.map_or(String::new(), |at| format!("; unless it ends, people are paged again at {}", clock.time(at)));
             format!("{by}{until}")
