@@ -64,9 +64,10 @@ pub(crate) fn apply(tx: &mut Tx<'_>, ids: &Ids, mut pending: Vec<Pending>) -> Re
 }
 
 fn number(tx: &mut Tx<'_>, pending: &mut [Pending]) -> Result<(), StoreError> {
-    let news = pending.iter_mut().filter(|item| item.opened_by.is_some());
-    for item in news {
-        item.change.next.number = incidents::next_number(tx)?;
+    let news: Vec<&mut Pending> = pending.iter_mut().filter(|item| item.opened_by.is_some()).collect();
+    let numbers = incidents::next_numbers(tx, news.len())?;
+    for (item, number) in news.into_iter().zip(numbers) {
+        item.change.next.number = number;
     }
     Ok(())
 }

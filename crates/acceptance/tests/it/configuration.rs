@@ -84,12 +84,18 @@ impl Server {
 
     /// A minute goes by and the test runs.
     async fn run(&mut self, passes: bool) {
+        let test = self.test("Live");
+        self.run_together(passes, vec![test]).await;
+    }
+
+    /// A minute goes by, and the results of these tests come in one batch.
+    async fn run_together(&mut self, passes: bool, tests: Vec<TestId>) {
         self.clock.advance_to(self.clock.now_us() + MINUTE_US);
         self.runs += 1;
-        let (at, failure) = (Timestamp(self.clock.now_us()), Failure { step: "s".into(), message: "m".into() });
-        let report = RunReport {
-            run_id: format!("run{}", self.runs).into(),
-            test_id: self.test(),
+        let at = Timestamp(self.clock.now_us());
+        let report = |(n, test_id): (usize, TestId)| RunReport {
+            run_id: format!("run{}-{n}", self.runs).into(),
+            test_id,
             test_name: "Live".into(),
             environment: "production".into(),
             location: "local".into(),
@@ -97,14 +103,15 @@ impl Server {
             attempt: 1,
             started_at: at,
             finished_at: at,
-            verdict: if passes { Verdict::Passed } else { Verdict::Failed(failure) },
+            verdict: if passes { Verdict::Passed } else { Verdict::Failed(Failure { step: "s".into(), message: "m".into() }) },
             steps: vec![],
             teardown_steps: vec![],
             teardown: Teardown::None,
             variables: BTreeMap::new(),
             catalog_rev: 1,
         };
-        let entries = vec![Entry { report: Arc::new(report), superseded: false }];
+        let entry = |report| Entry { report: Arc::new(report), superseded: false };
+        let entries = tests.into_iter().enumerate().map(report).map(entry).collect();
         let batch = Batch {
             location: "local".into(),
             probe: "p".into(),
@@ -117,8 +124,8 @@ impl Server {
         judge_batch(&self.runtime, &self.store, &self.evidence, &mut self.sampler, &Arc::new(batch)).await.expect("judged");
     }
 
-    fn test(&self) -> TestId {
-        self.store.catalog().id_of(Kind::Test, "default/Live").map(Into::into).expect("the test")
+    fn test(&self, name: &str) -> TestId {
+        self.store.catalog().id_of(Kind::Test, &format!("default/{name}")).map(Into::into).expect("the test")
     }
 
     async fn look<T: Send + 'static>(&self, work: impl Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static) -> T {
@@ -213,8 +220,19 @@ async fn nothing_opens_on_a_paused_service_and_the_next_failing_run_after_the_pa
 async fn how_a_test_stood_is_forgotten_with_it() {
     let mut server = Server::with(WORLD).await;
     server.run(false).await;
-    let test = server.test();
+    let test = server.test("Live");
     server.apply(&WORLD.split_once("---\n").map_or(String::new(), |(_, rest)| rest.to_owned())).await;
     assert!(server.look(move |tx| standing::standings(tx, &test, "production")).await.is_empty());
     assert!(!server.incidents().await[0].is_open());
+}
+
+#[tokio::test]
+async fn tests_that_fail_in_one_batch_open_an_incident_each() {
+    let more = |name: &str| WORLD.split("---").next().expect("the test").replace("name: Live", &format!("name: {name}"));
+    let mut server = Server::with(&format!("{WORLD}---\n{}---\n{}", more("Chat"), more("Search"))).await;
+    let tests = ["Live", "Chat", "Search"].map(|name| server.test(name)).to_vec();
+    server.run_together(false, tests).await;
+    let mut numbers: Vec<i64> = server.incidents().await.iter().map(|one| one.number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [1, 2, 3]);
 }

@@ -21,19 +21,22 @@ pub struct LogEntry {
     pub catalog_rev: i64,
 }
 
-/// The number of the next incident. A transaction that fails may leave one out; none is given twice.
+/// The numbers of the next incidents, which one change opens. A transaction that fails may leave some out; none is given twice.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn next_number(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
-    let next = if tx.is_on_server() {
-        "SELECT nextval('incident_number')"
-    } else {
-        // Incidents are never removed, and one writer writes.
-        "SELECT COALESCE(max(number), 0) + 1 FROM incident"
-    };
-    let row = tx.query_opt(next, params![])?;
-    row.ok_or(StoreError::Changed("the number of the next incident"))?.int(0)
+pub fn next_numbers(tx: &mut Tx<'_>, how_many: usize) -> Result<Vec<i64>, StoreError> {
+    let how_many = i64::try_from(how_many).unwrap_or(i64::MAX);
+    if how_many == 0 {
+        return Ok(vec![]);
+    }
+    if tx.is_on_server() {
+        let rows = tx.query("SELECT nextval('incident_number') FROM generate_series(1, $1)", params![how_many])?;
+        return rows.iter().map(|row| row.int(0)).collect();
+    }
+    // Incidents are never removed, and one writer writes.
+    let newest = tx.query_opt("SELECT COALESCE(max(number), 0) FROM incident", params![])?.map_or(Ok(0), |row| row.int(0))?;
+    Ok((newest + 1..=newest + how_many).collect())
 }
 
 /// Adds an incident. Needs its lock, and its service's: whoever changes what follows from a service's incidents must

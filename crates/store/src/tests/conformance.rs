@@ -74,11 +74,27 @@ fn to_ada() -> delivery::Destination {
 fn insert_one(tx: &mut Tx<'_>, id: &str) -> Result<(), StoreError> {
     tx.adopt(Lock::Service("P1".into()));
     tx.adopt(Lock::Incident(id.into()));
-    let number = incident::next_number(tx)?;
+    let number = incident::next_numbers(tx, 1)?.remove(0);
     incident::insert_incident(tx, &an_incident(id, number))
 }
 
 on_both! {
+    fn incidents_that_open_in_one_change_have_numbers_of_their_own(db) {
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        let together = |tx: &mut Tx<'_>| {
+            tx.adopt(Lock::Service("P1".into()));
+            for (id, number) in ["Q2", "Q3", "Q4"].into_iter().zip(incident::next_numbers(tx, 3)?) {
+                tx.adopt(Lock::Incident(id.into()));
+                incident::insert_incident(tx, &an_incident(id, number))?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        wait(db.store.write(write(), together)).expect("kept");
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q5"))).expect("kept");
+        let found = wait(db.store.read("r", |tx| incident::list_incidents(tx, None, i64::MAX, 10))).expect("read");
+        assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["Q5", "Q4", "Q3", "Q2", "Q1"]);
+    }
+
     fn an_incident_is_kept_and_changed_only_at_its_version(db) {
         wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
         assert_eq!(wait(db.store.read("r", |tx| incident::count_incidents(tx, "triggered"))).ok(), Some(1));
