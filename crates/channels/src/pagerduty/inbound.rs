@@ -96,12 +96,13 @@ mod tests {
         assert_eq!(parse(webhook("incident.escalated", ADA).as_bytes()), None);
     }
 
+    fn sign(secret: &str, body: &[u8]) -> String {
+        let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key").chain_update(body);
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     #[test]
     fn any_of_several_signatures_will_do_and_no_other() {
-        let sign = |secret: &str, body: &[u8]| {
-            let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("a key").chain_update(body);
-            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-        };
         let good = sign("s", b"{}");
         assert!(verify("s", &format!("v1={good}"), b"{}"));
         assert!(verify("s", &format!("v1={},v1={good}", sign("old", b"{}")), b"{}"));
@@ -112,6 +113,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_change_of_a_signed_webhook_is_taken(
+            body in prop::collection::vec(any::<u8>(), 1..100),
+            at in 0..100_usize,
+            flip in 1..=255_u8,
+            cut in 1..100_usize,
+        ) {
+            let signature = format!("v1={}", sign("s", &body));
+            prop_assert!(verify("s", &signature, &body));
+            let mut changed = body.clone();
+            changed[at % body.len()] ^= flip;
+            prop_assert!(!verify("s", &signature, &changed), "forged");
+            prop_assert!(!verify("s", &signature, &body[..body.len().saturating_sub(cut)]), "truncated");
+            prop_assert!(!verify("s", &format!("v1={}", sign("another", &body)), &body), "another secret");
+        }
+
         #[test]
         fn no_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..200), signatures in "\\PC{0,80}") {
             let _told = parse(&body);

@@ -106,6 +106,24 @@ fn a_press_is_read_from_its_payload() {
 
 proptest::proptest! {
     #[test]
+    fn no_change_of_a_signed_press_is_taken(
+        body in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..100),
+        at in 0..100_usize,
+        flip in 1..=255_u8,
+        cut in 1..100_usize,
+        later in 1..100_i64,
+    ) {
+        let signature = sign("1000", &body);
+        proptest::prop_assert!(verify(SECRET, "1000", &signature, &body, 1_000));
+        let mut changed = body.clone();
+        changed[at % body.len()] ^= flip;
+        proptest::prop_assert!(!verify(SECRET, "1000", &signature, &changed, 1_000), "forged");
+        proptest::prop_assert!(!verify(SECRET, "1000", &signature, &body[..body.len().saturating_sub(cut)], 1_000), "truncated");
+        proptest::prop_assert!(!verify(SECRET, &(1_000 + later).to_string(), &signature, &body, 1_000), "another time");
+        proptest::prop_assert!(!verify(SECRET, "1000", &sign("1000", &changed), &body, 1_000), "the signature of another");
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_panic(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
         let _pressed = parse(&body);
         let _known = verify(SECRET, "1000", &String::from_utf8_lossy(&body), &body, 1_000);

@@ -116,6 +116,11 @@ fn receipts_tell_arrival_from_loss() {
 
 proptest::proptest! {
     #[test]
+    fn no_made_up_signature_is_taken(signature in "[A-Za-z0-9+/]{0,27}={0,2}", body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..100)) {
+        proptest::prop_assert!(!verify("token", "https://allclear.example/hooks", &form(&body), &signature));
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_panic(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
         let parameters = form(&body);
         let _receipt = receipt(&parameters);
