@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::binary::{path, wait};
+use crate::binary::{get, path, wait};
 use crate::chromium::Chromium;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,10 +45,11 @@ impl Scene {
         let text = || std::fs::read_to_string(&said).unwrap_or_default();
         wait(PATIENCE, || text().contains("--script"));
         let text = text();
-        let urls: Vec<String> = text.split_whitespace().filter(|word| word.starts_with("http://")).map(str::to_owned).collect();
-        let [stage, enter, public] = <[String; 3]>::try_from(urls).ok().context("the demo does not say where it is")?;
-        let app = public.trim_end_matches("/status/synq").to_owned();
-        Ok(Self { child, _folder: folder, stage, enter, app })
+        let stage = text.split_whitespace().find(|word| word.starts_with("http://")).context("the demo does not say where it is")?;
+        let (_, page) = stage.trim_start_matches("http://").parse().ok().and_then(|addr| get(addr, "/")).context("no stage")?;
+        let enter = page.split(['"', '?']).find(|part| part.contains("/enter/")).context("no link on the stage signs in")?;
+        let app = enter.split("/enter/").next().unwrap_or_default();
+        Ok(Self { child, _folder: folder, stage: stage.to_owned(), enter: enter.to_owned(), app: app.to_owned() })
     }
 
     /// Signs the browser in, breaks the API, and waits until everybody has heard of it.

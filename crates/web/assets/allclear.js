@@ -14,47 +14,7 @@
   const holdsDraft = (node) =>
     node.nodeType === Node.ELEMENT_NODE &&
     (node.contains(document.activeElement) || [...node.querySelectorAll("input, textarea, select")].some(isDraft));
-
-  // Two nodes that are the same thing at two times.
-  const key = (node) =>
-    node.nodeType === Node.ELEMENT_NODE
-      ? `${node.nodeName} ${node.id || node.getAttribute("aria-labelledby") || node.getAttribute("href") || node.className}`
-      : node.nodeName;
-
-  const put = (old, fresh) => {
-    if (old.isEqualNode(fresh)) return;
-    if (old.nodeType !== Node.ELEMENT_NODE) {
-      if (old.data !== fresh.data) old.data = fresh.data;
-      return;
-    }
-    if (old.nodeName === "SELECT" && isDraft(old)) return;
-    for (const { name, value } of [...fresh.attributes]) {
-      // What was opened stays open, and what was closed stays closed.
-      if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
-    }
-    for (const { name } of [...old.attributes]) if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);
-    let at = old.firstChild;
-    for (const next of [...fresh.childNodes]) {
-      let same = at;
-      while (same && key(same) !== key(next)) same = same.nextSibling;
-      if (!same) {
-        old.insertBefore(next.cloneNode(true), at);
-        continue;
-      }
-      while (at !== same) {
-        const gone = at;
-        at = at.nextSibling;
-        if (!holdsDraft(gone)) gone.remove();
-      }
-      put(same, next);
-      at = same.nextSibling;
-    }
-    while (at) {
-      const gone = at;
-      at = at.nextSibling;
-      if (!holdsDraft(gone)) gone.remove();
-    }
-  };
+  const kept = { isDraft, mustStay: holdsDraft };
 
   let busy = false;
   let again = false;
@@ -74,7 +34,7 @@
         const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
         for (const region of live) {
           const next = fresh.getElementById(region.id);
-          if (next) put(region, next);
+          if (next) putInPlace(region, next, kept);
         }
         document.title = fresh.title;
       }

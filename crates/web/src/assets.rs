@@ -24,8 +24,13 @@ impl Asset {
 
 static STYLE: LazyLock<Asset> = LazyLock::new(|| Asset::new(include_str!("../assets/allclear.css"), "css", "text/css; charset=utf-8"));
 
-static SCRIPT: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new(include_str!("../assets/allclear.js"), "js", "text/javascript; charset=utf-8"));
+/// The function `putInPlace(old, fresh)`, for scripts that keep a page as it is now.
+pub const PUT_IN_PLACE: &str = include_str!("../assets/put.js");
+
+static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+    let text = concat!(include_str!("../assets/put.js"), include_str!("../assets/allclear.js"));
+    Asset::new(text, "js", "text/javascript; charset=utf-8")
+});
 
 /// Where the stylesheet is.
 pub(crate) fn style_path() -> &'static str {

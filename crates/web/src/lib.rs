@@ -28,6 +28,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
+pub use assets::PUT_IN_PLACE;
+
 use app::entry::{self, Attempts};
 use app::{account, editor, guard, incidents, live, overview, pages, rules, tests};
 

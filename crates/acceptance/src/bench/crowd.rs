@@ -1,25 +1,23 @@
-//! Many at once: ten thousand tests in one process, a start among a million runs, the night when two thousand tests fail
-//! together, and pages while ten thousand runs hang.
+//! Many at once: ten thousand tests in one process, a start among a million runs, and the night when two thousand tests fail
+//! together.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use allclear_stage::phone::Telephone;
 use allclear_stage::wire::{Reply, Request, Response};
 use allclear_stage::{Player, Stage};
 use anyhow::{Context, bail};
 use rusqlite::Connection;
 use tokio::net::TcpListener;
 
+use super::pages::{noting, people};
 use super::{ms, process, quantile};
-use crate::binary::{Process, Start, fixed_secrets, free_addr, get, pause, request, secret, wait};
+use crate::binary::{Process, Start, fixed_secrets, free_addr, get, pause, wait};
 
 /// Tests in one process, each once a minute.
-const TESTS: usize = 10_000;
+pub(super) const TESTS: usize = 10_000;
 
 /// Runs that are kept from before.
 pub(super) const RUNS: i64 = 1_000_000;
@@ -30,7 +28,6 @@ const MOST_LATE: Duration = Duration::from_millis(50);
 const MOST_START: Duration = Duration::from_secs(1);
 const MOST_TO_A_PAGE: Duration = Duration::from_secs(1);
 const MOST_MESSAGES: usize = 3;
-const MOST_SLOWER: f64 = 1.2;
 
 #[expect(clippy::disallowed_methods, reason = "a measurement")]
 pub(super) fn now() -> Instant {
@@ -50,56 +47,11 @@ impl Player for Target {
     }
 }
 
-/// A telephone company that notes when the first message about each thing came, and how many each number got.
-struct Noting {
-    phone: Telephone,
-    seen: Arc<Mutex<Seen>>,
-}
-
-#[derive(Default)]
-struct Seen {
-    first: BTreeMap<u64, Instant>,
-    per_number: BTreeMap<String, Vec<Instant>>,
-}
-
-impl Player for Noting {
-    fn handle(&mut self, request: &Request, now_ms: u64) -> Reply {
-        let form: BTreeMap<String, String> = request.form().into_iter().collect();
-        if let (Some(to), Some(body)) = (form.get("To"), form.get("Body")) {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.per_number.entry(to.clone()).or_default().push(now());
-            for marked in body.split("victim").skip(1) {
-                let digits: String = marked.chars().take_while(char::is_ascii_digit).collect();
-                if let Ok(n) = digits.parse() {
-                    seen.first.entry(n).or_insert_with(now);
-                }
-            }
-        }
-        self.phone.handle(request, now_ms)
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "the measured thing's outside world")]
 pub(super) async fn serve(player: impl Player) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let addr = listener.local_addr()?;
     tokio::spawn(Stage::new(player).serve(listener));
-    Ok(addr)
-}
-
-/// Takes every connection and never answers.
-#[expect(clippy::disallowed_methods, reason = "the measured thing's outside world")]
-async fn hang() -> anyhow::Result<SocketAddr> {
-    let socket = tokio::net::TcpSocket::new_v4()?;
-    socket.bind(([127, 0, 0, 1], 0).into())?;
-    let listener = socket.listen(4_096)?;
-    let addr = listener.local_addr()?;
-    tokio::spawn(async move {
-        let mut held = Vec::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            held.push(stream);
-        }
-    });
     Ok(addr)
 }
 
@@ -165,7 +117,7 @@ pub(super) fn test(n: usize, target: SocketAddr, more: &str) -> String {
     )
 }
 
-const QUIET: &str = "environments: { production: {} }\n";
+pub(super) const QUIET: &str = "environments: { production: {} }\n";
 
 /// Ten thousand tests: memory, lateness, start among a million runs, coverage after it.
 pub(super) fn many(span: Duration) -> anyhow::Result<()> {
@@ -251,30 +203,6 @@ fn rss_mb(pid: u32) -> anyhow::Result<f64> {
     Ok(kb / 1_024.0)
 }
 
-/// People, policies and services; their telephones ring at `phone`.
-pub(super) fn people(phone: SocketAddr, people: usize, services: usize) -> String {
-    let mut text = format!(
-        "{LOCAL}---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: ACdemo, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://{phone}\" }}\nallow: [\"127.0.0.1\"]\n"
-    );
-    for n in 0..people {
-        // Writing to a String cannot fail.
-        let _written = write!(
-            text,
-            "---\nkind: person\nname: Person {n}\ncontact_methods: [{{ channel: Twilio, address: \"+452000{n:04}\" }}]\n---\n{{ kind: escalation_policy, name: Policy {n}, levels: [{{ targets: [Person {n}], escalate_after: 30m }}] }}\n"
-        );
-    }
-    for n in 0..services {
-        let _written =
-            write!(text, "---\n{{ kind: service, name: Service {n}, escalation_policy: Policy {}, integrations: [Tool] }}\n", n % people);
-    }
-    text
-}
-
-fn noting() -> (Noting, Arc<Mutex<Seen>>) {
-    let seen: Arc<Mutex<Seen>> = Arc::default();
-    (Noting { phone: Telephone::new("ACdemo", secret("TWILIO_TOKEN")), seen: Arc::clone(&seen) }, seen)
-}
-
 /// Two thousand tests of two hundred services fail together, for fifty people.
 pub(super) fn storm(_: Duration) -> anyhow::Result<()> {
     const FAILING: usize = 2_000;
@@ -284,7 +212,7 @@ pub(super) fn storm(_: Duration) -> anyhow::Result<()> {
     let fails = Arc::new(AtomicBool::new(true));
     let (player, seen) = noting();
     let (target, phone) = runtime.block_on(async { anyhow::Ok((serve(Target { fails }).await?, serve(player).await?)) })?;
-    let mut world = people(phone, PEOPLE, SERVICES);
+    let mut world = people(phone, None, PEOPLE, SERVICES);
     for n in 0..FAILING {
         world.push_str(&test(n, target, &format!("environments: {{ production: {{ notify: Service {} }} }}\n", n % SERVICES)));
     }
@@ -320,63 +248,4 @@ pub(super) fn storm(_: Duration) -> anyhow::Result<()> {
         bail!("{untold} incidents without an attempt, the last attempt after {:.0} ms, {messages} messages", ms(most));
     }
     Ok(())
-}
-
-/// Pages for events, first by themselves, then while ten thousand runs hang.
-pub(super) fn hanging(span: Duration) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let (player, seen) = noting();
-    let (target, phone) = runtime.block_on(async { anyhow::Ok((hang().await?, serve(player).await?)) })?;
-    const PEOPLE: usize = 100;
-    let world = people(phone, PEOPLE, PEOPLE);
-    let alone = pages(&Ground::new(&world)?, &seen, span, 0)?;
-    println!("by themselves:           {}", words(&alone));
-    let tests: String = (0..TESTS).map(|n| test(n, target, QUIET)).collect();
-    seen.lock().unwrap_or_else(PoisonError::into_inner).first.clear();
-    let beside = pages(&Ground::new(&format!("{world}{tests}"))?, &seen, span, TESTS)?;
-    println!("while {TESTS} runs hang: {}", words(&beside));
-    let ratio = ms(quantile(&beside, 0.99)) / ms(quantile(&alone, 0.99)).max(0.001);
-    println!("ratio of the p99: {ratio:.2}");
-    if ratio > MOST_SLOWER { bail!("a ratio of {ratio:.2}, wanted {MOST_SLOWER}") } else { Ok(()) }
-}
-
-fn words(times: &[Duration]) -> String {
-    format!("{} pages, p50 {:.2} ms, p99 {:.2} ms", times.len(), ms(quantile(times, 0.5)), ms(quantile(times, 0.99)))
-}
-
-/// An event every 40 ms, each for another person; how long until their telephone's company is asked.
-fn pages(ground: &Ground, seen: &Arc<Mutex<Seen>>, span: Duration, hanging: usize) -> anyhow::Result<Vec<Duration>> {
-    let (mut process, _) = ground.start()?;
-    let keys = ground.integration_keys()?;
-    let hang_now = || std::fs::read_dir(format!("/proc/{}/fd", process.id())).map_or(0, Iterator::count);
-    if hanging > 0 && !wait(Duration::from_secs(90), || hang_now() > hanging) {
-        bail!("{} of {hanging} runs hang", hang_now());
-    }
-    let (begun, mut sent) = (now(), Vec::new());
-    while begun.elapsed() < span {
-        let n = sent.len() as u64;
-        let body = serde_json::json!({ "routing_key": keys[sent.len() % keys.len()], "event_action": "trigger",
-            "payload": { "summary": format!("victim{n} is down"), "source": "bench", "severity": "critical" } });
-        let body = body.to_string();
-        sent.push(now());
-        let raw = format!(
-            "POST /v2/enqueue HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            ground.listen,
-            body.len()
-        );
-        if request(ground.listen, &raw).is_none_or(|(status, _)| status != 202) {
-            bail!("an event was not taken");
-        }
-        pause(Duration::from_millis(40));
-    }
-    pause(Duration::from_secs(3));
-    process.kill();
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let took = |(n, at): (usize, &Instant)| seen.first.get(&(n as u64)).map(|seen| seen.duration_since(*at));
-    let mut times: Vec<Duration> = sent.iter().enumerate().filter_map(took).collect();
-    if times.len() < sent.len() {
-        bail!("{} of {} pages came", times.len(), sent.len());
-    }
-    times.sort_unstable();
-    Ok(times)
 }

@@ -6,6 +6,7 @@ mod crowd;
 mod events;
 mod latency;
 mod page;
+mod pages;
 mod peer;
 mod process;
 mod retention;
@@ -18,7 +19,7 @@ use std::time::Duration;
 /// What is measured, and for how long.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// One figure only: store, events, scheduled, latency, storm, many, hanging, page, app or retention.
+    /// One figure only: store, events, scheduled, latency, storm, many, hanging, provider, page, app or retention.
     #[arg(long)]
     pub only: Option<String>,
     /// Seconds per figure.
@@ -35,7 +36,8 @@ const FIGURES: &[(&str, Figure)] = &[
     ("latency", latency::measure),
     ("storm", crowd::storm),
     ("many", crowd::many),
-    ("hanging", crowd::hanging),
+    ("hanging", pages::beside_runs),
+    ("provider", pages::beside_a_provider),
     ("page", page::measure),
     ("app", app::measure),
     ("retention", retention::measure),

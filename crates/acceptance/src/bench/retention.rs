@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::crowd::{Ground, RUNS, Target, now, people, remember_runs, serve, test, wall_us};
+use super::crowd::{Ground, RUNS, Target, now, remember_runs, serve, test, wall_us};
+use super::pages::people;
 use super::{ms, quantile};
 use crate::binary::{pause, request};
 
@@ -22,7 +23,7 @@ pub(super) fn measure(_: Duration) -> anyhow::Result<()> {
     let target = runtime.block_on(serve(Target::default()))?;
     // Whoever is paged is where nobody answers.
     let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
-    let mut world = people(nobody, 1, 1);
+    let mut world = people(nobody, None, 1, 1);
     for n in 0..TESTS {
         world.push_str(&test(n, target, "environments: { production: {} }\n"));
     }

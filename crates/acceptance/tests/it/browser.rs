@@ -112,3 +112,37 @@ fn a_visitor_of_the_stage_breaks_the_api_answers_by_text_and_everything_returns(
     browser.open(&format!("{}/status/synq", scene.app)).expect("the status page");
     browser.until("document.querySelector('h1').innerText === 'All Systems Operational'").expect("customers see it");
 }
+
+#[test]
+fn the_stage_shows_what_allclear_does_and_its_links_lead_there_signed_in() {
+    let (scene, _) = broken();
+    let mut browser = Chromium::start().expect("a browser that is not signed in");
+    browser.open(&scene.stage).expect("the stage");
+    let part = "document.querySelector('[data-live=allclear]')";
+    browser.until(&format!("{part}.innerText.includes('level 1 is paged: Ada')")).expect("the timeline");
+    browser.until(&format!("{part}.querySelector('.bars .fail') !== null")).expect("a run that failed");
+    for (link, title) in [("/incidents/", "#1 "), ("/runs/", ""), ("/tests/", "Live Streaming API")] {
+        browser.open(&scene.stage).expect("the stage");
+        browser.evaluate(&format!("location.href = {part}.querySelector('a[href*=\"?to={link}\"]').href")).expect("followed");
+        browser.until(&format!("location.pathname.startsWith('{link}') && document.title.startsWith('{title}')")).expect(link);
+    }
+    browser.open(&format!("{}/account", scene.app)).expect("the account");
+    browser.until("document.getElementById('sessions') !== null").expect("its sessions");
+    let sessions = "document.querySelectorAll('section[aria-labelledby=sessions] li').length";
+    // The scene's own browser has one as well.
+    assert_eq!(browser.evaluate(sessions).expect("a number"), 2);
+}
+
+#[test]
+fn who_holds_a_button_of_the_stage_keeps_it_while_messages_come_and_a_call_that_ended_goes() {
+    let (scene, mut browser) = broken();
+    browser.open(&scene.stage).expect("the stage");
+    browser.until("document.getElementById('call') !== null").expect("it rings");
+    browser.evaluate("document.querySelector('.keys button').focus()").expect("focused");
+    browser.evaluate("[...document.querySelectorAll('#call button')].find(b => b.value === '4').click()").expect("picked up");
+    browser.until("document.getElementById('call') === null").expect("the call is over");
+    browser
+        .until("[...document.querySelectorAll('.messages li')].some(li => li.innerText.includes('acknowledged by Ada'))")
+        .expect("Slack shows who has it");
+    assert_eq!(browser.evaluate("document.activeElement.value").expect("a focus"), "4");
+}

@@ -1,6 +1,7 @@
 //! `allclear demo`: the product with a small world around it. AllClear's side is the product itself; only the
 //! outside (the API under test, the telephone, Slack, the mail server) is the stage's.
 
+mod inside;
 mod script;
 mod seen;
 mod theatre;
@@ -158,13 +159,11 @@ async fn connect_callbacks(server: &Server, world: &World) -> anyhow::Result<()>
 /// Leaves the world to the visitor.
 async fn attend(server: &Server, world: &World) -> anyhow::Result<ExitCode> {
     let link = session::link_for(&server.store, &OsRng, session::Entry::SignIn, "Ada").await?;
-    let enter = format!("http://{}/enter/{link}", server.addr);
-    let stage = theatre::open(seen::Eyes::new(server, world), world.clone(), server.addr, enter.clone()).await?;
-    println!("AllClear tests a live-streaming API every second. Break it, and watch:\n");
-    println!("  the stage: the API's switch, a telephone, Slack, a mailbox   http://{stage}");
-    println!("  AllClear, signed in as its owner                             {enter}");
-    println!("  what customers see                                           http://{}/status/synq\n", server.addr);
-    println!("Or let it play by itself: allclear demo --script. Stop with Ctrl-C.");
+    let stage = theatre::open(server, world, &link).await?;
+    println!("AllClear tests a live-streaming API every second. Open the stage, turn the API's switch, and watch:\n");
+    println!("  http://{stage}\n");
+    println!("Its links lead into AllClear, signed in as Ada, who owns it. To let it play by itself: allclear demo --script.");
+    println!("Stop with Ctrl-C.");
     told_to_end().await?;
     println!("Ending, once what is under way is finished.");
     Ok(ExitCode::SUCCESS)

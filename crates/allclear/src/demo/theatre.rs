@@ -1,9 +1,11 @@
-//! The stage in a browser: the API with its switch, the telephone, Slack and the mailbox, beside what customers see. The
-//! page shows what is outside AllClear and presses what people would press; it looks into nothing.
+//! The stage in a browser: the API with its switch, the telephone, Slack and the mailbox, with what AllClear does on one side
+//! and what customers see on the other. It presses what people would press.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use allclear_domain::Timestamp;
+use allclear_store::Store;
 use anyhow::Context;
 use askama::Template;
 use axum::extract::{Path, State};
@@ -15,7 +17,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::World;
+use super::inside::{self, Doing, time_of_day};
 use super::seen::Eyes;
+use crate::server::Server;
 
 /// How long a call rings before its caller gives up.
 const RINGS_FOR_MS: i64 = 40_000;
@@ -24,26 +28,35 @@ const RINGS_FOR_MS: i64 = 40_000;
 const MOST_SHOWN: usize = 12;
 
 const SCRIPT: &str = include_str!("../../assets/stage.js");
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = include_str!("../../assets/stage.css");
 
 struct Theatre {
     eyes: Eyes,
     world: World,
-    /// Where AllClear is, and the link that signs in.
+    store: Store,
+    /// Where AllClear is, and the link that signs in there.
     allclear: SocketAddr,
     enter: String,
 }
 
-/// Serves the stage's page on a port of its own; where it is.
+/// Serves the stage's page on a port of its own; where it is. Its links lead into AllClear by `link`, which signs in.
 #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
-pub(super) async fn open(eyes: Eyes, world: World, allclear: SocketAddr, enter: String) -> anyhow::Result<SocketAddr> {
+pub(super) async fn open(server: &Server, world: &World, link: &str) -> anyhow::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the stage")?;
     let addr = listener.local_addr()?;
-    let theatre = Arc::new(Theatre { eyes, world, allclear, enter });
+    let theatre = Arc::new(Theatre {
+        eyes: Eyes::new(server, world),
+        world: world.clone(),
+        store: server.store.clone(),
+        allclear: server.addr,
+        enter: format!("http://{}/enter/{link}", server.addr),
+    });
     let router = Router::new()
         .route("/", get(page))
         .route("/do/{what}", post(act))
-        .route("/stage.js", get(|| async { ([("content-type", "text/javascript; charset=utf-8")], SCRIPT) }))
+        .route("/put.js", get(|| async { ([("content-type", JAVASCRIPT)], allclear_web::PUT_IN_PLACE) }))
+        .route("/stage.js", get(|| async { ([("content-type", JAVASCRIPT)], SCRIPT) }))
         .route("/stage.css", get(|| async { ([("content-type", "text/css; charset=utf-8")], STYLE) }))
         .with_state(theatre);
     tokio::spawn(async move {
@@ -69,6 +82,17 @@ struct Page {
     texts: Vec<Text>,
     slack: Vec<Message>,
     mails: Vec<Mail>,
+    doing: Doing,
+    /// What customers read above all, and when it last changed.
+    phrase: String,
+    shown_at: String,
+}
+
+impl Page {
+    /// The address of one of AllClear's pages, for somebody who may not be signed in yet.
+    fn link_to(&self, path: &str) -> String {
+        format!("{}?to={path}", self.enter)
+    }
 }
 
 /// A position of the switch.
@@ -83,12 +107,17 @@ struct Ringing {
 }
 
 struct Text {
+    id: String,
+    time: String,
     body: String,
     /// Whether Ada wrote it.
     is_own: bool,
 }
 
 struct Message {
+    /// Its id at Slack.
+    ts: String,
+    time: String,
     text: String,
     is_reply: bool,
     can_acknowledge: bool,
@@ -96,6 +125,8 @@ struct Message {
 }
 
 struct Mail {
+    id: String,
+    time: String,
     subject: String,
     text: String,
     link: Option<String>,
@@ -108,12 +139,18 @@ async fn page(State(theatre): State<Arc<Theatre>>) -> Response {
     }
 }
 
-fn newest(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().map(Vec::as_slice).unwrap_or_default().iter().rev().take(MOST_SHOWN)
+/// The newest of a list, each with its place in it.
+fn newest(list: &Value) -> impl Iterator<Item = (usize, &Value)> {
+    list.as_array().map(Vec::as_slice).unwrap_or_default().iter().enumerate().rev().take(MOST_SHOWN)
 }
 
 fn text_of(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_default().to_owned()
+}
+
+/// When a message came.
+fn came_at(message: &Value) -> String {
+    time_of_day(Timestamp(message["at_ms"].as_i64().unwrap_or(0) * 1_000))
 }
 
 async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
@@ -123,10 +160,11 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
     let calls = eyes.get(world.phone, "/_stage/calls").await?;
     let slack = eyes.get(world.slack, "/_stage/messages").await?;
     let mails = eyes.get(world.mailbox, "/_stage/mails").await?;
+    let summary = eyes.get(theatre.allclear, "/status/synq/api/v2/summary.json").await?;
     let switch = text_of(&live, "switch");
     let switches =
         [("healthy", "Healthy"), ("out_of_capacity", "Out of capacity"), ("slow", "Slow"), ("wrong_json", "Wrong JSON"), ("down", "Down")];
-    let ringing = newest(&calls["calls"]).find(|call| call["state"] == "ringing");
+    let ringing = newest(&calls["calls"]).map(|(_, call)| call).find(|call| call["state"] == "ringing");
     // Nobody's telephone rings for ever.
     let rang_out = ringing.filter(|call| eyes.now_us() / 1_000 - call["at_ms"].as_i64().unwrap_or(0) > RINGS_FOR_MS);
     if rang_out.is_some() {
@@ -135,28 +173,35 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
     let ringing = ringing.filter(|_| rang_out.is_none()).map(|call| Ringing {
         says: call["says"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
     });
-    let last = newest(&calls["calls"]).next().filter(|call| call["state"] == "completed");
+    let last = newest(&calls["calls"]).map(|(_, call)| call).next().filter(|call| call["state"] == "completed");
     let heard = last.and_then(|call| call["says"].as_array()?.last()?.as_str()).map(str::to_owned);
     let mut texts: Vec<(u64, Text)> = Vec::new();
     for (field, is_own) in [("texts", false), ("answers", false), ("replies", true)] {
-        texts.extend(newest(&phone[field]).map(|text| (text["at_ms"].as_u64().unwrap_or(0), Text { body: text_of(text, "body"), is_own })));
+        texts.extend(newest(&phone[field]).map(|(place, text)| {
+            (
+                text["at_ms"].as_u64().unwrap_or(0),
+                Text { id: format!("{field}-{place}"), time: came_at(text), body: text_of(text, "body"), is_own },
+            )
+        }));
     }
     texts.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let has_button = |message: &Value, act: &str| message["blocks"].to_string().contains(&format!("\"action_id\":\"{act}\""));
     let message = |message: &Value| Message {
+        ts: text_of(message, "ts"),
+        time: came_at(message),
         text: text_of(message, "text"),
         is_reply: message["thread_ts"].is_string(),
         can_acknowledge: has_button(message, "acknowledge"),
         can_resolve: has_button(message, "resolve"),
     };
     // The newest thread first, and in it what was said, in its order.
-    let mut said: Vec<&Value> = newest(&slack["messages"]).collect();
+    let mut said: Vec<&Value> = newest(&slack["messages"]).map(|(_, message)| message).collect();
     let thread = |message: &Value| message["thread_ts"].as_str().or(message["ts"].as_str()).unwrap_or_default().to_owned();
     said.sort_by_key(|message| (std::cmp::Reverse(thread(message)), text_of(message, "ts")));
-    let mail = |mail: &Value| {
+    let mail = |(place, mail): (usize, &Value)| {
         let text = text_of(mail, "text");
         let link = text.split_whitespace().find(|word| word.contains("/answer/")).map(str::to_owned);
-        Mail { subject: text_of(mail, "subject"), text, link }
+        Mail { id: format!("mail-{place}"), time: came_at(mail), subject: text_of(mail, "subject"), text, link }
     };
     Ok(Page {
         allclear: theatre.allclear,
@@ -170,6 +215,9 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
         texts: texts.into_iter().take(MOST_SHOWN).map(|(_, text)| text).collect(),
         slack: said.into_iter().map(message).collect(),
         mails: newest(&mails["mails"]).map(mail).collect(),
+        doing: inside::look(&theatre.store).await?,
+        phrase: text_of(&summary["status"], "description"),
+        shown_at: text_of(&summary["page"], "updated_at"),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use allclear_domain::{Span, Timestamp};
+use allclear_domain::{PersonId, Span, Timestamp};
 use allclear_ops::OpsError;
 use allclear_ops::session::{self, Claim, Entry, LONGEST_PASSWORD, SHORTEST_PASSWORD};
 use argon2::Argon2;
@@ -180,14 +180,30 @@ fn no_such_link() -> Response {
 }
 
 /// `GET /enter/{link}`
-pub(crate) async fn enter_page(State(web): State<Web>, Path(link): Path<String>) -> Response {
+pub(crate) async fn enter_page(
+    State(web): State<Web>,
+    Path(link): Path<String>,
+    Query(wanted): Query<Wanted>,
+    headers: HeaderMap,
+) -> Response {
     match session::look_at_link(&web.store, &link).await {
-        Ok(Some((Entry::SignIn, Some(person)))) => match session::sign_in(&web.store, &*web.rng, person).await {
-            Ok(value) => (cookie(&web, &value), Redirect::to("/")).into_response(),
-            Err(error) => failed(&error),
-        },
+        Ok(Some((Entry::SignIn, Some(person)))) => come_in(&web, &headers, person, &own_path(&wanted.to)).await,
         Ok(Some((entry, _))) => page::private(StatusCode::OK, &Enter::new(entry, String::new(), String::new(), None)),
         Ok(None) => no_such_link(),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Leads somebody whose link signs in to where they want to be, with a session unless they have one.
+async fn come_in(web: &Web, headers: &HeaderMap, person: PersonId, to: &str) -> Response {
+    if let Some(value) = session_in(headers)
+        && let Ok(Some(who)) = session::who(&web.store, &value).await
+        && who.person == person
+    {
+        return Redirect::to(to).into_response();
+    }
+    match session::sign_in(&web.store, &*web.rng, person).await {
+        Ok(value) => (cookie(web, &value), Redirect::to(to)).into_response(),
         Err(error) => failed(&error),
     }
 }
