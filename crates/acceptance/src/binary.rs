@@ -216,14 +216,20 @@ impl Process {
     /// # Errors
     /// A process that does not stop within its time.
     pub fn terminate(&mut self) -> anyhow::Result<()> {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        if !sent.success() {
-            bail!("the process was gone");
-        }
+        self.tell_to_end()?;
         match self.wait_for_end(Duration::from_secs(25)) {
             true => Ok(()),
             false => bail!("it did not stop within 25 s of SIGTERM"),
         }
+    }
+
+    /// Sends SIGTERM.
+    ///
+    /// # Errors
+    /// A process that is gone.
+    pub fn tell_to_end(&self) -> anyhow::Result<()> {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        if sent.success() { Ok(()) } else { bail!("the process was gone") }
     }
 
     /// Whether it has ended.

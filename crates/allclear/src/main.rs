@@ -28,6 +28,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Input that cannot be used.
 const UNUSABLE: u8 = 2;
 
+/// Ended before what was under way, as shells count an interrupt.
+const INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli);

@@ -30,7 +30,7 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::cli::{DataArgs, UpArgs};
 use crate::hands::Hands;
 use crate::tls::{Certificate, Names, Tls};
-use crate::{UNUSABLE, check, http, secrets, welcome};
+use crate::{INTERRUPTED, UNUSABLE, check, http, secrets, welcome};
 
 /// What a server is started with.
 pub(crate) struct Settings {
@@ -132,8 +132,7 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
             println!("  missing: the stored secret {name} was sealed with another key file; put that back, or set the secret anew");
         }
         serve_until_told(&server, args.config.as_deref()).await?;
-        server.stop().await;
-        Ok(ExitCode::SUCCESS)
+        Ok(end(server).await)
     })
 }
 
@@ -176,6 +175,17 @@ pub(crate) async fn told_to_end() -> anyhow::Result<()> {
         _ = hangup.recv() => {}
     }
     Ok(())
+}
+
+/// Stops in order. Told once more, it leaves what is under way: what was accepted is on disk, and the next start takes it up.
+pub(crate) async fn end(server: Server) -> ExitCode {
+    tokio::select! {
+        () = server.stop() => ExitCode::SUCCESS,
+        _ = told_to_end() => {
+            tracing::warn!("stop: told again; what is under way is left, and the next start takes it up");
+            ExitCode::from(INTERRUPTED)
+        }
+    }
 }
 
 /// Waits for the end; a SIGHUP reads the files anew.

@@ -208,6 +208,9 @@ async fn show_run(store: &Store, evidence: &Evidence, actor: &Actor, key: &str) 
     if let Some(why) = &run.why {
         put(&mut text, format_args!("  {why}"));
     }
+    if let Some(incident) = &found.incident {
+        put(&mut text, format_args!("  incident #{} {}", incident.number, incident.title));
+    }
     match &found.report {
         Some(report) => report_text(&mut text, report),
         None => put(&mut text, format_args!("  its requests and responses were not kept (passes are sampled)")),

@@ -299,6 +299,11 @@ enum Kind {
     Blind,
 }
 
+/// The keys of both.
+pub(crate) fn alert_keys(test: &TestId, environment: &str) -> [String; 2] {
+    [Kind::Fails.key(test, environment), Kind::Blind.key(test, environment)]
+}
+
 impl Kind {
     fn key(self, test: &TestId, environment: &str) -> String {
         match self {
@@ -351,7 +356,7 @@ fn intents_of(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -
     let counts = |located: &&Located| scheduled.is_empty() || scheduled.contains(&located.location);
     let failing = seen.standings.iter().filter(counts).filter(|l| l.standing.failing).count();
     let blind = seen.standings.iter().filter(counts).filter(|l| l.standing.blind).count();
-    let keys = [Kind::Fails.key(id, environment), Kind::Blind.key(id, environment)];
+    let keys = alert_keys(id, environment);
     let mut known = alert::open_alerts(tx, &keys)?;
     let mut intents = Vec::new();
     for ((kind, count), key) in [(Kind::Fails, failing), (Kind::Blind, blind)].into_iter().zip(&keys) {

@@ -21,6 +21,7 @@ use allclear_store::record::slot::{self, SlotException};
 use allclear_store::{Store, Tx};
 
 use crate::delivery::agent_name;
+use crate::judge::alert_keys;
 use crate::{Actor, OpsError, Permission};
 
 /// An incident with everything that belongs to it.
@@ -127,6 +128,8 @@ pub struct RunView {
     pub run: Run,
     /// Everything that was kept of it.
     pub report: Option<RunReport>,
+    /// The incident that it opened or kept open, where it did not pass.
+    pub incident: Option<Incident>,
 }
 
 /// A run by its id.
@@ -136,13 +139,31 @@ pub struct RunView {
 pub async fn show_run(store: &Store, evidence: &Evidence, actor: &Actor, id: &RunId) -> Result<RunView, OpsError> {
     actor.require(Permission::IncidentsRead)?;
     let key = id.clone();
-    let found = store.read("show run", move |tx| run::find_run(tx, &key)).await?;
-    let run = found.ok_or_else(|| OpsError::NotFound { what: "run", id: id.0.clone() })?;
+    let look = move |tx: &mut Tx<'_>| {
+        let Some(run) = run::find_run(tx, &key)? else { return Ok(None) };
+        let incident = incident_of(tx, &run)?;
+        Ok::<_, OpsError>(Some((run, incident)))
+    };
+    let (run, incident) = store.read("show run", look).await?.ok_or_else(|| OpsError::NotFound { what: "run", id: id.0.clone() })?;
     let report = match &run.evidence {
         Some(place) => Some(evidence.read(place)?),
         None => None,
     };
-    Ok(RunView { run, report })
+    Ok(RunView { run, report, incident })
+}
+
+/// The incident of a run that did not pass: its test's alert was open, or opened when the run was judged.
+fn incident_of(tx: &mut Tx<'_>, run: &Run) -> Result<Option<Incident>, OpsError> {
+    const JUDGED_WITHIN: Span = Span::from_mins(1);
+    if run.verdict == "pass" {
+        return Ok(None);
+    }
+    for key in alert_keys(&run.test, &run.environment) {
+        if let Some(alert) = alert::alert_between(tx, &key, run.started_at, run.finished_at.plus(JUDGED_WITHIN))? {
+            return Ok(incidents::find_incident(tx, &alert.incident)?);
+        }
+    }
+    Ok(None)
 }
 
 /// The last good run of the same test, environment and location before a run, with its evidence; nothing where none was kept.

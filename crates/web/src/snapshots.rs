@@ -185,7 +185,7 @@ impl Scene {
             error: None,
             exchange: Some(exchange),
             assertions: vec![assertion.clone()],
-            saved: BTreeMap::new(),
+            saved: BTreeMap::from([("id".to_owned(), json!("s1"))]),
         };
         let failure = || Failure { step: "Create a stream".into(), message: assertion.sentence() };
         let report = RunReport {

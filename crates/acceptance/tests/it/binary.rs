@@ -177,6 +177,24 @@ fn it_starts_and_stops_in_its_order_and_a_second_one_is_refused() {
 }
 
 #[test]
+fn told_twice_to_end_it_waits_for_nothing_and_the_next_start_goes_on() {
+    let ground = Ground::new();
+    let mut process = ground.start();
+    ground.world.live.player().turn(Switch::Slow);
+    assert!(wait(PATIENCE, || ground.world.live.player().stream_count() > 0), "no run is under way");
+    process.tell_to_end().expect("told");
+    assert!(wait(PATIENCE, || log_of(&process).contains("stop: no new runs")));
+    process.tell_to_end().expect("told again");
+    assert!(process.wait_for_end(PATIENCE));
+    let log = log_of(&process);
+    assert!(log.contains("stop: told again") && !log.contains("stop: no new claims"), "{log}");
+    ground.world.live.player().turn(Switch::Healthy);
+    let mut process = ground.start();
+    assert!(wait(PATIENCE, || ground.world.live.player().stream_count() == 0), "{}", log_of(&process));
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
 fn a_clock_that_was_set_back_an_hour_is_said_and_the_loop_still_closes() {
     let ground = Ground::new();
     ground.start().terminate().expect("a clean stop");

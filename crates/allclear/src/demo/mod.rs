@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
 use crate::cli::{DataArgs, DemoArgs};
-use crate::server::{Server, Settings, told_to_end};
+use crate::server::{Server, Settings, end, told_to_end};
 
 const API_KEY: &str = "demo-api-key-4711";
 const SLACK_TOKEN: &str = "xoxb-demo-token-4711";
@@ -67,8 +67,8 @@ async fn play(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let server = start(args, folder, &world).await?;
     connect_callbacks(&server, &world).await?;
     let outcome = if args.script { script::run(&server, &world).await } else { attend(&server, &world).await };
-    server.stop().await;
-    outcome
+    let ended = end(server).await;
+    outcome.map(|code| if ended == ExitCode::SUCCESS { code } else { ended })
 }
 
 async fn set_up() -> anyhow::Result<World> {
@@ -165,6 +165,6 @@ async fn attend(server: &Server, world: &World) -> anyhow::Result<ExitCode> {
     println!("Its links lead into AllClear, signed in as Ada, who owns it. To let it play by itself: allclear demo --script.");
     println!("Stop with Ctrl-C.");
     told_to_end().await?;
-    println!("Ending, once what is under way is finished.");
+    println!("Ending, once what is under way is finished. Ctrl-C once more ends at once.");
     Ok(ExitCode::SUCCESS)
 }

@@ -109,6 +109,20 @@ pub fn newest_alert(tx: &mut Tx<'_>, dedup_key: &str) -> Result<Option<Alert>, S
     tx.query_opt(ended, params![dedup_key])?.as_ref().map(from_row).transpose()
 }
 
+/// The newest alert with this key that was open at some time between two instants.
+///
+/// # Errors
+/// Errors of the store.
+pub fn alert_between(tx: &mut Tx<'_>, dedup_key: &str, from: Timestamp, to: Timestamp) -> Result<Option<Alert>, StoreError> {
+    if let Some(open) = open_alert(tx, dedup_key)?.filter(|open| open.opened_at <= to) {
+        return Ok(Some(open));
+    }
+    let ended = select!(
+        "WHERE dedup_key = $1 AND resolved_at IS NOT NULL AND opened_at <= $2 AND resolved_at >= $3 ORDER BY opened_at DESC, id DESC LIMIT 1"
+    );
+    tx.query_opt(ended, params![dedup_key, to.0, from.0])?.as_ref().map(from_row).transpose()
+}
+
 /// The open alerts with two keys: a test can have two in an environment.
 ///
 /// # Errors

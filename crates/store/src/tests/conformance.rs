@@ -178,6 +178,30 @@ on_both! {
         assert_eq!(wait(db.store.read("r", |tx| alert::alerts_of(tx, &"Q1".into()))).expect("read").len(), 2);
     }
 
+    fn of_two_alerts_with_a_key_that_one_is_found_that_was_open_at_the_time(db) {
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        let open_at = |id: &'static str, at: i64| move |tx: &mut Tx<'_>| {
+            tx.lock([Lock::Incident("Q1".into())])?;
+            let opened = alert::Alert {
+                id: id.into(), incident: "Q1".into(), service: "P1".into(), dedup_key: "k".into(), test: None, why: "w".into(),
+                opened_at: Timestamp(NOON + at), resolved_at: None, triggers: 1, first_run: None, last_run: None, event: None,
+            };
+            alert::insert_alert(tx, &opened)
+        };
+        wait(db.store.write(write(), open_at("a1", 1_000))).expect("kept");
+        db.clock.advance_to(NOON + 2_000);
+        assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alert(tx, &"a1".into()))).ok(), Some(true));
+        wait(db.store.write(write(), open_at("a2", 4_000))).expect("kept");
+        for (from, to, found) in [
+            (0, 999, None), (0, 1_000, Some("a1")), (1_500, 1_600, Some("a1")), (2_000, 3_000, Some("a1")), (2_500, 3_999, None),
+            (2_500, 4_000, Some("a2")), (0, 9_000, Some("a2")), (8_000, 9_000, Some("a2")),
+        ] {
+            let between = move |tx: &mut Tx<'_>| alert::alert_between(tx, "k", Timestamp(NOON + from), Timestamp(NOON + to));
+            let alert = wait(db.store.read("r", between)).expect("read").map(|alert| alert.id.0);
+            assert_eq!(alert.as_deref(), found, "{from} to {to}");
+        }
+    }
+
     fn what_a_monitoring_tool_said_is_kept_with_its_alert(db) {
         wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
         let said = alert::Reported {

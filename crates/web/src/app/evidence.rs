@@ -1,7 +1,13 @@
 //! A run as people read it: each step with its request, its response and what each assertion found. Bodies are shown as text
 //! and never as what they claim to be.
 
+use std::collections::BTreeMap;
+
 use allclear_domain::apitest::report::{AssertionReport, Exchange, RunReport, StepReport, Teardown, Verdict};
+
+use serde_json::Value;
+
+use super::tree::Node;
 
 /// The longest body that a page shows at first sight; the rest is kept, and `allclear show` tells where.
 const LONGEST_SHOWN: usize = 20_000;
@@ -11,6 +17,8 @@ const LONGEST_SHOWN: usize = 20_000;
 pub(crate) struct Evidence {
     pub(crate) steps: Vec<Step>,
     pub(crate) teardown: Vec<Step>,
+    /// The variables at its end, with secrets masked.
+    pub(crate) variables: Vec<(String, String)>,
     /// What is to be said of the end, where it is not plain.
     pub(crate) remark: Option<String>,
 }
@@ -21,6 +29,8 @@ pub(crate) struct Step {
     pub(crate) passed: bool,
     pub(crate) error: Option<String>,
     pub(crate) assertions: Vec<Assertion>,
+    /// What it saved for the steps after it.
+    pub(crate) saved: Vec<(String, String)>,
     pub(crate) exchange: Option<Shown>,
 }
 
@@ -39,6 +49,8 @@ pub(crate) struct Shown {
     pub(crate) request_headers: Vec<(String, String)>,
     pub(crate) request_body: String,
     pub(crate) response_headers: Vec<(String, String)>,
+    /// The body, where it is JSON of a size that somebody looks through.
+    pub(crate) response_tree: Option<Node>,
     pub(crate) response_body: String,
     pub(crate) cut: bool,
 }
@@ -62,7 +74,12 @@ impl Evidence {
             (_, Teardown::NothingToDelete) => Some("Nothing had to be cleaned up.".to_owned()),
             (_, Teardown::None | Teardown::Done) => None,
         };
-        Self { steps: report.steps.iter().map(Step::of).collect(), teardown: report.teardown_steps.iter().map(Step::of).collect(), remark }
+        Self {
+            steps: report.steps.iter().map(Step::of).collect(),
+            teardown: report.teardown_steps.iter().map(Step::of).collect(),
+            variables: shown(&report.variables),
+            remark,
+        }
     }
 }
 
@@ -74,6 +91,7 @@ impl Step {
             passed: step.passed,
             error: step.error.clone().filter(|_| step.assertions.iter().all(|one| one.passed)),
             assertions: step.assertions.iter().map(assertion).collect(),
+            saved: shown(&step.saved),
             exchange: step.exchange.as_ref().map(Shown::of),
         }
     }
@@ -82,6 +100,7 @@ impl Step {
 impl Shown {
     fn of(exchange: &Exchange) -> Self {
         let cut = |text: &str| text.chars().take(LONGEST_SHOWN).collect::<String>();
+        let body = serde_json::from_str::<Value>(&exchange.response_body).ok();
         Self {
             line: format!("{} {}", exchange.method, exchange.url),
             answer: exchange.status.map_or("no answer".to_owned(), |status| format!("{status}, {} bytes", exchange.response_size)),
@@ -90,16 +109,24 @@ impl Shown {
             request_headers: exchange.request_headers.clone(),
             request_body: cut(&exchange.request_body),
             response_headers: exchange.response_headers.clone(),
-            response_body: pretty(&cut(&exchange.response_body)),
+            response_tree: body.as_ref().and_then(Node::of),
+            response_body: cut(&body.as_ref().map_or_else(|| exchange.response_body.clone(), pretty)),
             cut: exchange.truncated || exchange.response_body.chars().count() > LONGEST_SHOWN,
         }
     }
 }
 
-/// JSON with one value a line; anything else as it is.
-fn pretty(text: &str) -> String {
-    let read = serde_json::from_str::<serde_json::Value>(text).ok().filter(|value| value.is_object() || value.is_array());
-    read.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned())
+/// JSON with one value a line.
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// Variables by name, as many and as much of each as one reads.
+fn shown(variables: &BTreeMap<String, Value>) -> Vec<(String, String)> {
+    const MOST: usize = 200;
+    const LONGEST: usize = 500;
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map_or_else(|| value.to_string(), str::to_owned);
+    variables.iter().take(MOST).map(|(name, value)| (name.clone(), text(value).chars().take(LONGEST).collect())).collect()
 }
 
 fn milliseconds(us: i64) -> String {

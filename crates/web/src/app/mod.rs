@@ -11,6 +11,7 @@ pub(crate) mod overview;
 pub(crate) mod pages;
 pub(crate) mod rules;
 pub(crate) mod tests;
+pub(crate) mod tree;
 
 use allclear_domain::Timestamp;
 use allclear_domain::oncall;

@@ -286,6 +286,8 @@ struct RunPage {
     started: Moment,
     took: String,
     judged: String,
+    /// The id of its incident, and its title.
+    incident: Option<(String, String)>,
     evidence: Option<Evidence>,
     differences: Vec<Difference>,
 }
@@ -314,6 +316,7 @@ pub(crate) async fn run(State(web): State<Web>, Viewer(who): Viewer, Path(id): P
         started: clock.moment(run.started_at),
         took: format!("{} ms", run.finished_at.since(run.started_at).as_millis()),
         judged: run.judged.clone(),
+        incident: found.incident.as_ref().map(|one| (one.id.0.clone(), format!("#{} {}", one.number, one.title))),
         evidence: found.report.as_ref().map(Evidence::of),
         differences,
     };
