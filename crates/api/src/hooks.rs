@@ -3,9 +3,9 @@
 use allclear_base::crash;
 use allclear_channels::{pagerduty as pagerduty_channel, slack as slack_channel, twilio};
 use allclear_domain::catalog::{Account, Channel, Kind};
-use allclear_domain::incident::{Incident, Via};
+use allclear_domain::incident::Via;
 use allclear_domain::{ChannelId, PersonId};
-use allclear_ops::incident::{self, Act};
+use allclear_ops::incident::{self, Act, Answered};
 use allclear_ops::{Actor, OpsError, delivery, link};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::App;
 
@@ -45,14 +46,15 @@ pub(crate) async fn slack(State(app): State<App>, Path(channel): Path<String>, h
         slack_channel::Press::Resolve => Act::Resolve,
     };
     let actor = Actor::responder(person, Via::Slack);
-    let done = incident::act(&app.store, &*app.rng, &actor, &pressed.incident, act).await;
+    let key = callback_key(&channel, &format!("{timestamp}:{}", digest(&body)));
+    let done = incident::answer(&app.store, &*app.rng, &actor, vec![pressed.incident], act, Some(key)).await;
     crash::point("hook.after_commit");
     match done {
-        Ok(_) => StatusCode::OK.into_response(),
-        Err(OpsError::Refused(refused)) => {
+        Ok(Answered { refused: Some(refused), .. }) => {
             axum::Json(json!({ "response_type": "ephemeral", "replace_original": false, "text": format!("Nothing changed: {refused}.") }))
                 .into_response()
         }
+        Ok(_) => StatusCode::OK.into_response(),
         Err(OpsError::NotFound { .. }) => StatusCode::OK.into_response(),
         Err(error) => unavailable(&error),
     }
@@ -77,11 +79,22 @@ pub(crate) async fn pagerduty(State(app): State<App>, Path(channel): Path<String
         pagerduty_channel::Happened::Acknowledged => Act::Acknowledge,
         pagerduty_channel::Happened::Resolved => Act::Resolve,
     };
-    let done = link::Done { channel, act, key: told.key, incident: told.incident, by: told.by, by_person: told.by_person, at: told.at };
+    let message = callback_key(&channel, &digest(&body));
+    let done =
+        link::Done { channel, act, key: told.key, incident: told.incident, by: told.by, by_person: told.by_person, at: told.at, message };
     match link::follow(&app.store, &*app.rng, done).await {
         Ok(_) => StatusCode::ACCEPTED.into_response(),
         Err(error) => unavailable(&error),
     }
+}
+
+/// What names a callback, by something in it that is signed and no other callback has.
+fn callback_key(channel: &ChannelId, of_its_own: &str) -> String {
+    format!("{channel}:{of_its_own}")
+}
+
+fn digest(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The person whose contact method on this channel has this address.
@@ -127,17 +140,20 @@ pub(crate) async fn twilio_sms(State(app): State<App>, Path(channel): Path<Strin
         Err(error) => return unavailable(&error),
     };
     let actor = Actor::responder(person, Via::Sms);
-    let done = incident::act_on_all(&app.store, &*app.rng, &actor, incidents, act.clone()).await;
+    let key = callback_key(&channel, value("MessageSid"));
+    let done = incident::answer(&app.store, &*app.rng, &actor, incidents, act.clone(), Some(key)).await;
     crash::point("hook.after_commit");
     match done {
-        Ok(changed) => xml(&told(&act, &changed)),
+        Ok(answered) => xml(&told(&act, &answered)),
         Err(error) => unavailable(&error),
     }
 }
 
-fn told(act: &Act, changed: &[Incident]) -> String {
+fn told(act: &Act, answered: &Answered) -> String {
+    let changed = answered.changed.as_slice();
     let numbers = changed.iter().map(|incident| format!("#{}", incident.number)).collect::<Vec<_>>().join(", ");
     match (act, changed) {
+        _ if answered.is_repeat => "Nothing changed: this answer was taken before.".to_owned(),
         (_, []) => "Nothing changed: it was acknowledged or resolved already.".to_owned(),
         (Act::Acknowledge, _) => format!("Acknowledged {numbers}."),
         (Act::Resolve, _) => format!("Resolved {numbers}."),
@@ -157,11 +173,13 @@ pub(crate) async fn twilio_voice(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let parameters = match from_twilio(&app, &ChannelId(channel), &uri, &headers, &body) {
+    let channel = ChannelId(channel);
+    let parameters = match from_twilio(&app, &channel, &uri, &headers, &body) {
         Ok(parameters) => parameters,
         Err(refused) => return refused.into_response(),
     };
-    let digits = parameters.iter().find(|(name, _)| name == "Digits").map_or("", |(_, value)| value.as_str());
+    let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str());
+    let digits = value("Digits");
     let act = match twilio::answer_of(digits) {
         twilio::Answer::Acknowledge => Act::Acknowledge,
         twilio::Answer::Resolve => Act::Resolve,
@@ -173,17 +191,18 @@ pub(crate) async fn twilio_voice(
         Err(error) => return unavailable(&error),
     };
     let actor = Actor::responder(person, Via::Call);
-    let done = incident::act_on_all(&app.store, &*app.rng, &actor, incidents, act.clone()).await;
+    let key = callback_key(&channel, value("CallSid"));
+    let done = incident::answer(&app.store, &*app.rng, &actor, incidents, act.clone(), Some(key)).await;
     crash::point("hook.after_commit");
-    let changed = match done {
-        Ok(changed) => changed,
+    let answered = match done {
+        Ok(answered) => answered,
         Err(error) => return unavailable(&error),
     };
     if let Err(error) = delivery::receipt(&app.store, &*app.rng, &attempt, true, None).await {
         // What matters is done; only that the call was heard is not on record.
         tracing::warn!(%error, attempt, "a call's receipt could not be written down");
     }
-    twiml(twilio::goodbye(&format!("{} Goodbye.", told(&act, &changed).replace('#', "incident "))))
+    twiml(twilio::goodbye(&format!("{} Goodbye.", told(&act, &answered).replace('#', "incident "))))
 }
 
 fn twiml(document: String) -> Response {

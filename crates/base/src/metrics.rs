@@ -20,7 +20,7 @@ pub struct Metrics {
     registry: Registry,
     runs: Family<Labels<1>, Counter>,
     slots_missed: Family<Labels<1>, Counter>,
-    attempts: Family<Labels<2>, Counter>,
+    attempts: Family<Labels<3>, Counter>,
     events: Family<Labels<1>, Counter>,
     commits: Histogram,
 }
@@ -40,7 +40,7 @@ impl Metrics {
         let commits = Histogram::new(COMMIT_SECONDS);
         registry.register("runs", "Runs of tests that were kept, by verdict", Family::clone(&runs));
         registry.register("slots_missed", "Scheduled slots that did not run or ran late, by reason", Family::clone(&slots_missed));
-        registry.register("attempts", "Messages handed to a provider, by provider and outcome", Family::clone(&attempts));
+        registry.register("attempts", "Messages handed to a channel, by its class and outcome", Family::clone(&attempts));
         registry.register("events", "Requests of the Events API, by the status of the answer", Family::clone(&events));
         registry.register("commit_seconds", "Time that a commit took, its sync included", commits.clone());
         Self { registry, runs, slots_missed, attempts, events, commits }
@@ -57,8 +57,9 @@ impl Metrics {
     }
 
     /// An attempt at a provider ended.
-    pub fn attempt(&self, provider: &str, outcome: &str) {
-        self.attempts.get_or_create(&[("provider", provider.to_owned()), ("outcome", outcome.to_owned())]).inc();
+    pub fn attempt(&self, channel: &str, provider: &str, outcome: &str) {
+        let labels = [("channel", channel.to_owned()), ("provider", provider.to_owned()), ("outcome", outcome.to_owned())];
+        self.attempts.get_or_create(&labels).inc();
     }
 
     /// A request of the Events API was answered.
@@ -123,7 +124,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.run("pass");
         metrics.run("pass");
-        metrics.attempt("sms", "accepted");
+        metrics.attempt("Twilio", "sms", "accepted");
         metrics.commit(700);
         let mut now = Measured::default();
         now.value("outbox_waiting", "Messages that wait", 3);
@@ -131,7 +132,7 @@ mod tests {
         let text = metrics.text(&now);
         for line in [
             "allclear_runs_total{verdict=\"pass\"} 2\n",
-            "allclear_attempts_total{provider=\"sms\",outcome=\"accepted\"} 1\n",
+            "allclear_attempts_total{channel=\"Twilio\",provider=\"sms\",outcome=\"accepted\"} 1\n",
             "allclear_commit_seconds_bucket{le=\"0.001\"} 1\n",
             "allclear_outbox_waiting 3\n",
             "allclear_incidents_open{status=\"triggered\"} 1\n",

@@ -11,7 +11,7 @@ pub(crate) fn of_error(error: &Error) -> Outcome {
     match error {
         Error::Blocked { .. } | Error::BadUrl(_) => Outcome::Permanent { why },
         _ if error.may_have_been_sent() => Outcome::Unknown { why },
-        _ => Outcome::Retry { why, after: None },
+        _ => Outcome::Retry { why, after: None, may_have_worked: false },
     }
 }
 
@@ -19,8 +19,8 @@ pub(crate) fn of_error(error: &Error) -> Outcome {
 pub(crate) fn of_status(response: &Response) -> Option<Outcome> {
     let status = response.status.as_u16();
     match status {
-        429 | 503 => Some(Outcome::Retry { why: format!("answered {status}"), after: retry_after(response) }),
-        500..=599 => Some(Outcome::Retry { why: format!("answered {status}"), after: None }),
+        429 | 503 => Some(Outcome::Retry { why: format!("answered {status}"), after: retry_after(response), may_have_worked: false }),
+        500..=599 => Some(Outcome::Retry { why: format!("answered {status}"), after: None, may_have_worked: true }),
         _ => None,
     }
 }

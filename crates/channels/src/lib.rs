@@ -155,7 +155,7 @@ fn guard_of(channel: &Channel) -> Guard {
 fn masked(outcome: Outcome, secrets: &[Secret]) -> Outcome {
     match outcome {
         Outcome::Accepted { provider_id } => Outcome::Accepted { provider_id },
-        Outcome::Retry { why, after } => Outcome::Retry { why: mask(&why, secrets), after },
+        Outcome::Retry { why, after, may_have_worked } => Outcome::Retry { why: mask(&why, secrets), after, may_have_worked },
         Outcome::Permanent { why } => Outcome::Permanent { why: mask(&why, secrets) },
         Outcome::Unknown { why } => Outcome::Unknown { why: mask(&why, secrets) },
     }

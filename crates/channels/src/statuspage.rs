@@ -38,7 +38,7 @@ pub(crate) fn outcome(response: &Response) -> Outcome {
     }
     match response.status.as_u16() {
         200..=299 => Outcome::Accepted { provider_id: String::new() },
-        420 => Outcome::Retry { why: "answered 420".into(), after: None },
+        420 => Outcome::Retry { why: "answered 420".into(), after: None, may_have_worked: false },
         status => {
             let text: String = String::from_utf8_lossy(&response.body).chars().take(200).collect();
             Outcome::Permanent { why: format!("StatusPage answered {status}: {text}") }

@@ -70,7 +70,7 @@ pub(crate) fn outcome(response: &Response) -> Outcome {
     }
     match response.status.as_u16() {
         200..=299 => Outcome::Accepted { provider_id: String::new() },
-        408 | 425 => Outcome::Retry { why: format!("answered {}", response.status.as_u16()), after: None },
+        408 | 425 => Outcome::Retry { why: format!("answered {}", response.status.as_u16()), after: None, may_have_worked: false },
         status => Outcome::Permanent { why: format!("the endpoint answered {status}") },
     }
 }

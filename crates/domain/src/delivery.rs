@@ -404,6 +404,8 @@ pub enum Outcome {
         why: String,
         /// Not before this long, if the provider said so.
         after: Option<Span>,
+        /// Whether this attempt may have had its effect all the same; then the next may be a repeat.
+        may_have_worked: bool,
     },
     /// It can never succeed.
     Permanent {
@@ -478,21 +480,22 @@ pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way,
     let other_untried = has_second && attempts <= 1;
     // Who drops repeats may be asked as often as who refused.
     let outcome = match outcome {
-        Outcome::Unknown { why } if idempotent => Outcome::Retry { why, after: None },
+        Outcome::Unknown { why } if idempotent => Outcome::Retry { why, after: None, may_have_worked: false },
         Outcome::Accepted { .. } | Outcome::Retry { .. } | Outcome::Permanent { .. } | Outcome::Unknown { .. } => outcome,
     };
     match outcome {
         Outcome::Accepted { .. } => Settled::Finished { status: Status::Accepted, why: None },
-        Outcome::Permanent { why } | Outcome::Retry { why, .. } if other_untried => Settled::Again { at, why, possible_repeat: false },
+        Outcome::Permanent { why } if other_untried => Settled::Again { at, why, possible_repeat: false },
+        Outcome::Retry { why, may_have_worked, .. } if other_untried => Settled::Again { at, why, possible_repeat: may_have_worked },
         // The one that refused may be the one that is broken: each way gets a second try.
         Outcome::Permanent { why } if has_second && attempts < MOST_REFUSALS_BY_TWO => {
             Settled::Again { at: at.plus(backoff(attempts)), why, possible_repeat: false }
         }
         Outcome::Permanent { why } => Settled::Finished { status: Status::Failed, why: Some(why) },
         Outcome::Retry { why, .. } if attempts >= MOST_ATTEMPTS => Settled::Finished { status: Status::Parked, why: Some(why) },
-        Outcome::Retry { why, after } => {
+        Outcome::Retry { why, after, may_have_worked } => {
             let pause = after.unwrap_or(Span::ZERO).min(LONGEST_ASKED_PAUSE).max(backoff(attempts));
-            Settled::Again { at: at.plus(pause), why, possible_repeat: false }
+            Settled::Again { at: at.plus(pause), why, possible_repeat: may_have_worked && !idempotent }
         }
         Outcome::Unknown { why } => {
             let pages = delivery.purpose == Purpose::Page && urgency == Urgency::High;
@@ -614,6 +617,22 @@ mod tests {
     }
 
     #[test]
+    fn after_a_500_that_may_have_worked_the_next_message_says_that_it_may_be_a_repeat() {
+        let failed = |may_have_worked| Outcome::Retry { why: "answered 500".into(), after: None, may_have_worked };
+        for (worked, has_second, idempotent, repeat) in [
+            (true, false, false, true),
+            (true, true, false, true),
+            (true, false, true, false),
+            (false, false, false, false),
+            (false, true, false, false),
+        ] {
+            let way = Way { idempotent, has_second };
+            let next = settle(&delivery(Purpose::Page, 1), Urgency::High, failed(worked), way, Timestamp(0));
+            assert!(matches!(&next, Settled::Again { possible_repeat, .. } if *possible_repeat == repeat), "{next:?}");
+        }
+    }
+
+    #[test]
     fn what_the_first_channel_refuses_goes_to_the_second_at_once_and_each_is_asked_twice() {
         let refused = || Outcome::Permanent { why: "account suspended".into() };
         let way = Way { idempotent: false, has_second: true };
@@ -637,7 +656,7 @@ mod tests {
 
     #[test]
     fn a_provider_that_asks_for_a_pause_gets_it() {
-        let retry = Outcome::Retry { why: "429".into(), after: Some(Span::from_secs(30)) };
+        let retry = Outcome::Retry { why: "429".into(), after: Some(Span::from_secs(30)), may_have_worked: false };
         let settled = settle(&delivery(Purpose::Page, 1), Urgency::High, retry, Way { idempotent: true, has_second: false }, Timestamp(0));
         assert!(matches!(settled, Settled::Again { at: Timestamp(30_000_000), .. }), "{settled:?}");
     }
@@ -651,7 +670,7 @@ mod tests {
             for kind in kinds {
                 attempts += 1;
                 let outcome = match kind {
-                    0 => Outcome::Retry { why: "5xx".into(), after: None },
+                    0 => Outcome::Retry { why: "5xx".into(), after: None, may_have_worked: true },
                     1 => Outcome::Permanent { why: "no such number".into() },
                     _ => Outcome::Unknown { why: "time-out".into() },
                 };

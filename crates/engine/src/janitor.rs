@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_domain::{Span, Timestamp};
-use allclear_store::record::{change, run, slot};
+use allclear_store::record::{callback, change, run, slot};
 use allclear_store::{Lane, Write};
 
 use crate::Parts;
 
 /// Runs, their evidence and change events are kept this long; Runscope's bound, and `PagerDuty`'s.
 const RUNS_KEPT: Span = Span::from_mins(90 * 24 * 60);
+
+/// Callbacks are known this long: `PagerDuty` sends one again for two days.
+const CALLBACKS_KEPT: Span = Span::from_mins(7 * 24 * 60);
 
 /// Rows per transaction: few milliseconds, so that nobody waits.
 const ROWS_AT_ONCE: u32 = 500;
@@ -39,6 +42,7 @@ async fn run_for_ever(parts: Parts) {
         }
         prune_exceptions(&parts, before).await;
         prune_changes(&parts, before).await;
+        prune_callbacks(&parts).await;
         if let Err(error) = parts.evidence.drop_days_before(before) {
             tracing::warn!(error = error.chain(), "old evidence could not be removed");
         }
@@ -49,6 +53,13 @@ async fn prune_changes(parts: &Parts, before: Timestamp) {
     let write = Write::new("prune change events", Lane::Housekeeping);
     if let Err(error) = parts.store.write(write, move |tx| change::prune_change_events(tx, before, ROWS_AT_ONCE)).await {
         tracing::warn!(error = error.chain(), "old change events could not be removed");
+    }
+}
+
+async fn prune_callbacks(parts: &Parts) {
+    let (before, write) = (parts.store.now().minus(CALLBACKS_KEPT), Write::new("prune callbacks", Lane::Housekeeping));
+    if let Err(error) = parts.store.write(write, move |tx| callback::prune_callbacks(tx, before, ROWS_AT_ONCE)).await {
+        tracing::warn!(error = error.chain(), "old callbacks could not be forgotten");
     }
 }
 

@@ -36,7 +36,8 @@ const MOST_INCIDENTS: u32 = 500;
 pub struct Finding {
     /// In a sentence.
     pub text: String,
-    /// Whether AllClear itself is to blame, as far as it can know; a provider's trouble is not the end of AllClear.
+    /// Whether AllClear itself is to blame, as far as it can know, and not a provider. Nobody is told less for that; who judges
+    /// AllClear alone, as the simulation does, asks.
     pub is_ours: bool,
 }
 

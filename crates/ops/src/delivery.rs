@@ -426,7 +426,9 @@ pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: 
     let write = Write::new("settle attempt", Lane::Act).locks(locks);
     let word = outcome_word(&outcome);
     store.write(write, move |tx| settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome)).await?;
-    metrics().attempt(&outgoing.carrier.class, word);
+    let catalog = store.catalog();
+    let channel = catalog.channel(&outgoing.carrier.channel).map_or("removed", |channel| channel.name.as_str());
+    metrics().attempt(channel, &outgoing.carrier.class, word);
     Ok(())
 }
 

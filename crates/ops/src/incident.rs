@@ -3,9 +3,10 @@
 use allclear_base::Rng;
 use allclear_domain::catalog::{Catalog, Service};
 use allclear_domain::escalation::Level;
-use allclear_domain::incident::{self, Agent, ByHand, Context, Event, Incident, Paging, ResolveReason, State, Urgency};
+use allclear_domain::incident::{self, Agent, ByHand, Context, Event, Incident, Paging, Refused, ResolveReason, State, Urgency};
 use allclear_domain::{AlertId, IncidentId, RunId, ServiceId, TestId, Timestamp};
 use allclear_store::record::alert::{self, Alert, Reported};
+use allclear_store::record::callback;
 use allclear_store::record::incident as incidents;
 use allclear_store::record::standing;
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
@@ -36,25 +37,49 @@ pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, id: &IncidentId, a
     store.write(write, move |tx| act_within(tx, &draw.ids(), &agent, &id, &act)).await
 }
 
-/// Does the same to several incidents in one commit; one answer of a person acts on all that they were told of.
-/// Those that refuse are left out.
+/// What came of a person's answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answered {
+    /// The incidents that it changed.
+    pub changed: Vec<Incident>,
+    /// Why one was not changed.
+    pub refused: Option<Refused>,
+    /// Whether this very answer was taken before: then it changes nothing, whatever opened since.
+    pub is_repeat: bool,
+}
+
+/// Does the same to several incidents in one commit; one answer of a person acts on all that they were told of. `key` names the
+/// callback that brought it, where somebody might send that again.
 ///
 /// # Errors
 /// As [`act`], but for refusals.
-pub async fn act_on_all(store: &Store, rng: &dyn Rng, actor: &Actor, ids: Vec<IncidentId>, act: Act) -> Result<Vec<Incident>, OpsError> {
+pub async fn answer(
+    store: &Store,
+    rng: &dyn Rng,
+    actor: &Actor,
+    ids: Vec<IncidentId>,
+    act: Act,
+    key: Option<String>,
+) -> Result<Answered, OpsError> {
     actor.require(Permission::IncidentsWrite)?;
     let (draw, agent) = (Draw::new(rng), actor.agent().clone());
     let write = Write::new("act on incidents", Lane::Act).locks(ids.iter().cloned().map(Lock::Incident));
     let work = move |tx: &mut Tx<'_>| {
-        let (ids_drawn, mut pending) = (draw.ids(), Vec::new());
+        if let Some(key) = &key
+            && !callback::first_time(tx, key)?
+        {
+            return Ok(Answered { is_repeat: true, ..Answered::default() });
+        }
+        let (ids_drawn, mut pending, mut answered) = (draw.ids(), Vec::new(), Answered::default());
         for id in &ids {
             match decide(tx, &agent, id, &act) {
                 Ok(change) => pending.push(Pending::changed(change)),
-                Err(OpsError::Refused(_)) => {}
+                Err(OpsError::Refused(refused)) => answered.refused = Some(refused),
                 Err(other) => return Err(other),
             }
         }
-        Ok(apply(tx, &ids_drawn, pending)?)
+        answered.changed = apply(tx, &ids_drawn, pending)?;
+        Ok(answered)
     };
     store.write(write, work).await
 }

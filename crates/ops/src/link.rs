@@ -3,8 +3,8 @@
 use allclear_base::{Rng, crash};
 use allclear_domain::incident::{Agent, Incident};
 use allclear_domain::{ChannelId, IncidentId, Span, Timestamp};
-use allclear_store::record::alert;
 use allclear_store::record::incident as incidents;
+use allclear_store::record::{alert, callback};
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
 
 use crate::apply::{Pending, apply};
@@ -28,6 +28,8 @@ pub struct Done {
     pub by_person: bool,
     /// When.
     pub at: Timestamp,
+    /// What names the message that told us: one that comes again changes nothing.
+    pub message: String,
 }
 
 /// How far the clocks of the two services may be apart, for what a person did there. What no person did may be the echo of an
@@ -42,6 +44,9 @@ const SKEW: Span = Span::from_mins(1);
 pub async fn follow(store: &Store, rng: &dyn Rng, done: Done) -> Result<Option<Incident>, OpsError> {
     let draw = Draw::new(rng);
     let work = move |tx: &mut Tx<'_>| {
+        if !callback::first_time(tx, &done.message)? {
+            return Ok(None);
+        }
         let id = match &done.incident {
             Some(id) => id.clone(),
             None => match alert::open_alert(tx, &done.key)? {

@@ -237,7 +237,8 @@ impl Telephone {
         let sent =
             Text { sid: String::new(), from: field("from"), to: String::new(), body: field("body"), at_ms: self.now_ms, callback: None };
         self.replies.push(sent);
-        let parameters = vec![("From", field("from")), ("Body", field("body")), ("MessageSid", format!("SM{:032x}", 999))];
+        let parameters =
+            vec![("From", field("from")), ("Body", field("body")), ("MessageSid", format!("SM{:032x}", 0x0a00_0000 + self.replies.len()))];
         let callback = self.callback(&url, &parameters, &field("from"));
         Reply { callbacks: vec![callback], ..Response::empty(202).into() }
     }

@@ -18,6 +18,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_people", include_str!("../migrations/0005_people.sql")),
     ("0006_numbers", include_str!("../migrations/0006_numbers.sql")),
     ("0007_lighter", include_str!("../migrations/0007_lighter.sql")),
+    ("0008_claims", include_str!("../migrations/0008_claims.sql")),
+    ("0009_once", include_str!("../migrations/0009_once.sql")),
 ];
 
 const TABLE: &str =
@@ -166,6 +168,15 @@ mod tests {
         INSERT INTO timer (subject, kind, due_at, body) VALUES ('incident:Q1', 'escalate', 9, 'null')";
     const LOG: &str = "SELECT incident_id || id || agent || entry FROM log_entry WHERE seq = 1 AND at = 5 AND catalog_rev = 3";
     const TIMER: &str = "SELECT subject || kind || body FROM timer WHERE due_at = 9";
+
+    #[test]
+    fn every_migration_that_is_written_is_carried_out() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).expect("the folder");
+        let mut written: Vec<String> = folder.map(|file| file.expect("a file").file_name().into_string().expect("a name")).collect();
+        written.sort();
+        let listed: Vec<String> = MIGRATIONS.iter().map(|(name, _)| format!("{name}.sql")).collect();
+        assert_eq!(written, listed);
+    }
 
     #[test]
     fn rows_of_an_older_file_are_there_after_their_tables_were_made_anew() {

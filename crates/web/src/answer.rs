@@ -100,7 +100,7 @@ pub(crate) async fn act(State(web): State<Web>, Path(link): Path<String>, form: 
     };
     let actor = Actor::responder(found.person, Via::Mail);
     let about = found.incidents.into_iter().map(|brief| brief.incident).collect();
-    let done = incident::act_on_all(&web.store, &*web.rng, &actor, about, act).await;
+    let done = incident::answer(&web.store, &*web.rng, &actor, about, act, None).await;
     crash::point("hook.after_commit");
     match done {
         // The page says how it stands; a press that came twice, or too late, changes nothing and is shown the same.

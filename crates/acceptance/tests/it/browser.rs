@@ -69,6 +69,16 @@ fn an_open_page_shows_what_happens_without_a_reload_and_keeps_what_is_being_type
 }
 
 #[test]
+fn a_browser_hears_of_a_change_and_does_not_wait_to_look_by_itself() {
+    let (scene, mut browser) = broken();
+    browser.open(&format!("{}/incidents", scene.app)).expect("a page");
+    // Tests run every second: something is committed all the time.
+    let heard = "new Promise(done => { const s = new EventSource('/live'); s.addEventListener('changed', e => done(e.data !== '')); \
+                 setTimeout(() => done('nothing came'), 10000); })";
+    assert_eq!(browser.evaluate(heard).expect("an answer"), true);
+}
+
+#[test]
 fn a_keyboard_alone_acknowledges_and_a_thumb_on_a_telephone_resolves() {
     let (scene, mut browser) = broken();
     let pages = scene.pages(&mut browser).expect("every page");

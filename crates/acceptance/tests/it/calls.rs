@@ -12,6 +12,7 @@ use super::binary::{Ground, log_of};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const ADA: &str = "+4520000001";
 const BEN: &str = "+4520000002";
 
 fn calls(ground: &Ground) -> Vec<Call> {
@@ -36,6 +37,25 @@ fn send(ground: &Ground, callback: &Callback, signature: Option<&str>) -> (u16, 
     let raw =
         format!("POST /{path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
     allclear_acceptance::binary::request(addr, &raw).expect("an answer")
+}
+
+#[test]
+fn a_text_that_comes_again_ends_nothing_that_opened_since() {
+    let ground = Ground::with_one_test();
+    let mut process = ground.start();
+    ground.world.call_back_to(ground.addr, |name| ground.channel_id(name));
+    ground.world.live.player().turn(Switch::WrongJson);
+    let told_of = |number: &str| ground.world.phone.player().texts().iter().any(|text| text.to == ADA && text.body.contains(number));
+    assert!(wait(PATIENCE, || told_of("ALERT [#1]")), "{}", log_of(&process));
+    let six = phone(&ground, "/_stage/reply", &serde_json::json!({ "from": ADA, "body": "6" }));
+    assert!(send(&ground, &six[0], None).1.contains("Resolved #1."));
+    assert!(wait(PATIENCE, || told_of("ALERT [#2]")), "it still fails: {}", log_of(&process));
+    let (status, document) = send(&ground, &six[0], None);
+    assert!(status == 200 && document.contains("Nothing changed: this answer was taken before."), "{status} {document}");
+    assert!(ground.say(&["show", "2"]).contains("triggered"), "{}", ground.say(&["show", "2"]));
+    let next = phone(&ground, "/_stage/reply", &serde_json::json!({ "from": ADA, "body": "6" }));
+    assert!(send(&ground, &next[0], None).1.contains("Resolved #2."), "another text is another answer");
+    process.terminate().expect("a clean stop");
 }
 
 #[test]

@@ -115,6 +115,23 @@ fn a_webhook_that_is_forged_changed_or_about_an_earlier_incident_changes_nothing
 }
 
 #[test]
+fn a_webhook_that_comes_again_does_not_silence_what_was_escalated_since() {
+    let ground = Ground::with_one_test();
+    let mut process = ground.start();
+    let path = connect(&ground);
+    ground.world.live.player().turn(Switch::WrongJson);
+    assert!(wait(PATIENCE, || status_there(&ground) == "triggered"), "{}", log_of(&process));
+    let taken = user_does(&ground, "acknowledged");
+    assert_eq!(send(&ground, &path, &taken.body, &signature_of(&taken)), 202);
+    assert!(ground.say(&["incidents"]).contains("acknowledged"));
+    let escalated = ground.say(&["escalate", "1"]);
+    assert!(escalated.contains("triggered"), "{escalated}");
+    assert_eq!(send(&ground, &path, &taken.body, &signature_of(&taken)), 202);
+    assert!(ground.say(&["incidents"]).contains("triggered"), "{}", ground.say(&["show", "1"]));
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
 fn a_component_shows_on_the_real_statuspage_what_it_shows_here() {
     let ground = Ground::with_one_test();
     let mut process = ground.start();

@@ -37,7 +37,7 @@ pub(crate) async fn send(client: &Client, account: &SmtpAccount, envelope: &Enve
         }
         Some(Err(Failed::Smtp(error))) => outcome(&error, handed_over),
         None if handed_over => Outcome::Unknown { why: timed_out() },
-        None => Outcome::Retry { why: timed_out(), after: None },
+        None => Outcome::Retry { why: timed_out(), after: None, may_have_worked: false },
     }
 }
 
@@ -110,7 +110,7 @@ fn outcome(error: &lettre::transport::smtp::Error, handed_over: bool) -> Outcome
     let why: String = format!("the mail server answered with a {error}{cause}").chars().take(300).collect();
     match error {
         error if error.is_permanent() || error.is_client() => Outcome::Permanent { why },
-        error if error.is_transient() || !handed_over => Outcome::Retry { why, after: None },
+        error if error.is_transient() || !handed_over => Outcome::Retry { why, after: None, may_have_worked: false },
         _ => Outcome::Unknown { why },
     }
 }

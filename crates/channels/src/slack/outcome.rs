@@ -46,6 +46,6 @@ pub(crate) fn outcome(response: &Response) -> Outcome {
     if PERMANENT.contains(&word.as_str()) {
         Outcome::Permanent { why: format!("Slack says {word}") }
     } else {
-        Outcome::Retry { why: format!("Slack says {word}"), after: None }
+        Outcome::Retry { why: format!("Slack says {word}"), after: None, may_have_worked: false }
     }
 }

@@ -70,7 +70,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn refused() -> Outcome {
-        Outcome::Retry { why: "connection refused".into(), after: None }
+        Outcome::Retry { why: "connection refused".into(), after: None, may_have_worked: false }
     }
 
     fn accepted() -> Outcome {

@@ -298,7 +298,7 @@ pub fn finish(
 /// Errors of the store.
 pub fn put_back(tx: &mut Tx<'_>, id: &DeliveryId, fence: i64, at: Timestamp, why: &str, possible_repeat: bool) -> Result<bool, StoreError> {
     let done = tx.execute(
-        "UPDATE delivery SET status = 'pending', due_at = $3, why = $4, lease_until = NULL, \
+        "UPDATE delivery SET status = 'pending', first_due_at = COALESCE(first_due_at, due_at), due_at = $3, why = $4, lease_until = NULL, \
          possible_repeat = CASE WHEN $5 = 1 THEN 1 ELSE possible_repeat END WHERE id = $1 AND fence = $2 AND status = 'claimed'",
         params![id.as_str(), fence, at, why, possible_repeat],
     )?;
@@ -497,13 +497,16 @@ pub fn receipt(tx: &mut Tx<'_>, id: &DeliveryId, status: Status, why: Option<&st
     Ok(done == 1)
 }
 
-/// How many deliveries wait, and since when the oldest.
+/// How many deliveries wait, and since when the oldest has been due; a further attempt does not make one younger.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn backlog(tx: &mut Tx<'_>) -> Result<(i64, Option<Timestamp>), StoreError> {
     let row = tx.query_opt("SELECT count(*), min(due_at) FROM delivery WHERE status IN ('pending', 'claimed')", params![])?;
-    row.map_or(Ok((0, None)), |row| Ok((row.int(0)?, row.int_or_null(1)?.map(Timestamp))))
+    let (waiting, due) = row.map_or(Ok((0, None)), |row| Ok::<_, StoreError>((row.int(0)?, row.int_or_null(1)?)))?;
+    let tried_again = "SELECT first_due_at FROM delivery WHERE first_due_at IS NOT NULL AND status IN ('pending', 'claimed') ORDER BY first_due_at LIMIT 1";
+    let first = tx.query_opt(tried_again, params![])?.map(|row| row.int(0)).transpose()?;
+    Ok((waiting, due.into_iter().chain(first).min().map(Timestamp)))
 }
 
 /// How many deliveries were given up since an instant.

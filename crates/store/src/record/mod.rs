@@ -2,6 +2,7 @@
 //! transaction. Lists take a bound.
 
 pub mod alert;
+pub mod callback;
 pub mod change;
 pub mod component;
 pub mod delivery;

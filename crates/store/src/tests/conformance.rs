@@ -16,8 +16,8 @@ use super::{NOON, on_both, wait};
 use crate::evidence::{Evidence, Place};
 use crate::record::standing::Located;
 use crate::record::{
-    alert, change, component, delivery, heartbeat, incident, integration, page, resource, run, secret, session, slot, standing, timer,
-    token,
+    alert, callback, change, component, delivery, heartbeat, incident, integration, page, resource, run, secret, session, slot, standing,
+    timer, token,
 };
 use crate::{Lane, Lock, StoreError, Tx, Write};
 
@@ -443,6 +443,32 @@ on_both! {
         assert_eq!(wait(db.store.write(lock(), finish)).ok(), Some(false), "its answer was lost, and it arrived all the same");
         let found = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there");
         assert!(found.status == Status::Delivered && found.finished_at.is_some() && found.lease_until.is_none(), "{found:?}");
+    }
+
+    fn a_further_attempt_makes_no_message_that_waits_younger(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        wait(db.store.write(lock(), |tx| delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms"))).expect("kept");
+        let (_, first) = wait(db.store.read("r", delivery::backlog)).expect("read");
+        let first = first.expect("one waits");
+        for (fence, bundle) in [(1, "b1"), (2, "b2")] {
+            let again = wait(db.store.read("r", |tx| delivery::claimable(tx, &to_ada(), 10))).expect("a list").remove(0);
+            let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &again, &"C".into(), bundle, tx.now().plus(Span::from_secs(30)));
+            wait(db.store.write(lock(), claim)).expect("claimed");
+            let later = first.plus(Span::from_mins(10 * fence));
+            let back = wait(db.store.write(lock(), move |tx| delivery::put_back(tx, &"d1".into(), fence, later, "refused", false)));
+            assert_eq!(back.ok(), Some(true));
+            db.clock.advance_to(later.0);
+            assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((1, Some(first))));
+        }
+    }
+
+    fn a_callback_is_the_first_once_until_it_is_forgotten(db) {
+        let first = |key: &'static str| wait(db.store.write(write(), move |tx| callback::first_time(tx, key))).expect("kept");
+        assert!(first("C1:SM1") && first("C2:SM1") && !first("C1:SM1"));
+        let forget = |before: i64| wait(db.store.write(write(), move |tx| callback::prune_callbacks(tx, Timestamp(before), 1))).expect("gone");
+        assert_eq!((forget(0), forget(i64::MAX), forget(i64::MAX), forget(i64::MAX)), (0, 1, 1, 0));
+        assert!(first("C1:SM1"));
     }
 
     fn a_claim_whose_lease_is_over_is_found_and_put_back(db) {

@@ -61,7 +61,8 @@ async fn next(mut listening: Listening) -> Option<(Result<Event, Infallible>, Li
         let commits = listening.web.store.commits();
         if commits != listening.commits {
             listening.commits = commits;
-            return Some((Ok(Event::default().event("changed").data("")), listening));
+            // A browser drops an event that carries nothing.
+            return Some((Ok(Event::default().event("changed").data(commits.to_string())), listening));
         }
         if listening.paces.is_multiple_of(SIGN_OF_LIFE) {
             return Some((Ok(Event::default().comment("")), listening));
