@@ -128,6 +128,9 @@ pub(crate) struct UpArgs {
     /// Speak TLS: a certificate with its key in PEM form, or `local` for one of an authority made on first use.
     #[arg(long, value_name = "CERT,KEY|local")]
     pub(crate) tls: Option<Tls>,
+    /// A proxy that is believed when it names its client in X-Forwarded-For: an address, or a range such as 10.0.0.0/8.
+    #[arg(long = "trusted-proxy", value_name = "ADDR")]
+    pub(crate) trusted_proxies: Vec<allclear_egress::Cidr>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,5 +1,7 @@
 //! Lets pages run tests: the web room knows no engine, and the engine no pages.
 
+use std::collections::BTreeSet;
+
 use allclear_domain::apitest::document::Test;
 use allclear_domain::{TestId, Timestamp};
 use allclear_engine::ByHand;
@@ -16,6 +18,10 @@ impl Runs for Hands {
     fn try_out(&self, test: Test, environment: String) -> Trial {
         let hands = self.0.clone();
         Box::pin(async move { hands.try_out(test, environment).await })
+    }
+
+    fn not_passing(&self) -> BTreeSet<TestId> {
+        self.0.not_passing()
     }
 
     fn recent(&self, test: &TestId) -> Vec<(bool, u32, Timestamp)> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use allclear_api::Front;
 use allclear_base::Runtime;
 use allclear_base::runtime::Switch;
+use allclear_egress::Cidr;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 
+use crate::peer::OfPeer;
 use crate::tls::Certificate;
 
 /// Connections at the same time; more wait in the system's queue.
@@ -24,21 +26,32 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The head of a request.
 const LARGEST_HEAD: usize = 32 * 1024;
 
+/// Where requests come in.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) listener: Arc<TcpListener>,
+    pub(crate) certificate: Option<Certificate>,
+    /// Proxies that are believed when they say whom they ask for.
+    pub(crate) proxies: Arc<[Cidr]>,
+}
+
 /// Serves until `stop` is turned, then lets each connection finish its request.
-pub(crate) async fn serve_tcp(listener: Arc<TcpListener>, certificate: Option<Certificate>, front: Front, runtime: Runtime, stop: Switch) {
+pub(crate) async fn serve_tcp(door: Door, front: Front, runtime: Runtime, stop: Switch) {
+    let Door { listener, certificate, proxies } = door;
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = std::pin::pin!(accept(&permits, listener.accept()));
         let stopped = std::pin::pin!(stop.turned());
         match futures::future::select(accepted, stopped).await {
-            futures::future::Either::Left((Some((permit, (stream, _))), _)) => {
+            futures::future::Either::Left((Some((permit, (stream, peer))), _)) => {
+                let front = OfPeer::new(front.clone(), Some(peer), &proxies);
                 // A small answer must not wait for a full packet.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "a connection without TCP_NODELAY");
                 }
                 match &certificate {
-                    Some(certificate) => start_tls(stream, certificate, &front, &runtime, &stop, permit),
-                    None => start(stream, &front, &runtime, &stop, permit),
+                    Some(certificate) => start_tls(stream, certificate, front, &runtime, &stop, permit),
+                    None => start(stream, front, &runtime, &stop, permit),
                 }
             }
             futures::future::Either::Left((None, _)) => runtime.sleep(Duration::from_millis(50)).await,
@@ -49,12 +62,15 @@ pub(crate) async fn serve_tcp(listener: Arc<TcpListener>, certificate: Option<Ce
 
 /// The same for a socket in the file system.
 pub(crate) async fn serve_unix(listener: UnixListener, front: Front, runtime: Runtime, stop: Switch) {
+    let nobody: Arc<[Cidr]> = Arc::new([]);
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = std::pin::pin!(accept(&permits, listener.accept()));
         let stopped = std::pin::pin!(stop.turned());
         match futures::future::select(accepted, stopped).await {
-            futures::future::Either::Left((Some((permit, (stream, _))), _)) => start(stream, &front, &runtime, &stop, permit),
+            futures::future::Either::Left((Some((permit, (stream, _))), _)) => {
+                start(stream, OfPeer::new(front.clone(), None, &nobody), &runtime, &stop, permit)
+            }
             futures::future::Either::Left((None, _)) => runtime.sleep(Duration::from_millis(50)).await,
             futures::future::Either::Right(_) => return,
         }
@@ -62,14 +78,14 @@ pub(crate) async fn serve_unix(listener: UnixListener, front: Front, runtime: Ru
 }
 
 /// The same behind TLS. A client that does not finish its handshake holds its place for as long as one without a head.
-fn start_tls(stream: TcpStream, certificate: &Certificate, front: &Front, runtime: &Runtime, stop: &Switch, permit: Permit) {
-    let (acceptor, front, stop) = (certificate.acceptor(), front.clone(), stop.clone());
+fn start_tls(stream: TcpStream, certificate: &Certificate, front: OfPeer, runtime: &Runtime, stop: &Switch, permit: Permit) {
+    let (acceptor, stop) = (certificate.acceptor(), stop.clone());
     let inner = runtime.clone();
     runtime.spawn(async move {
         let shaken = std::pin::pin!(acceptor.accept(stream));
         let late = std::pin::pin!(inner.sleep(HEAD_TIMEOUT));
         match futures::future::select(shaken, late).await {
-            futures::future::Either::Left((Ok(stream), _)) => start(stream, &front, &inner, &stop, permit),
+            futures::future::Either::Left((Ok(stream), _)) => start(stream, front, &inner, &stop, permit),
             futures::future::Either::Left((Err(error), _)) => tracing::debug!(%error, "a TLS handshake failed"),
             futures::future::Either::Right(_) => tracing::debug!("a TLS handshake took too long"),
         }
@@ -90,8 +106,8 @@ async fn accept<T>(permits: &Arc<Semaphore>, accept: impl Future<Output = std::i
     }
 }
 
-fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, front: &Front, runtime: &Runtime, stop: &Switch, permit: Permit) {
-    let (service, stop) = (TowerToHyperService::new(front.clone()), stop.clone());
+fn start(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, front: OfPeer, runtime: &Runtime, stop: &Switch, permit: Permit) {
+    let (service, stop) = (TowerToHyperService::new(front), stop.clone());
     runtime.spawn(async move {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

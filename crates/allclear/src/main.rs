@@ -7,6 +7,7 @@ mod client;
 mod demo;
 mod hands;
 mod http;
+mod peer;
 mod run;
 mod say;
 mod secrets;

@@ -17,7 +17,7 @@ use allclear_channels::Channels;
 use allclear_domain::Timestamp;
 use allclear_domain::catalog::Document;
 use allclear_domain::status::published::PublishedPage;
-use allclear_egress::{Client, TcpConnect};
+use allclear_egress::{Cidr, Client, TcpConnect};
 use allclear_engine::{AUDIT_EVERY, Engine, LOOK_ANYWAY, Parts};
 use allclear_ops::Actor;
 use allclear_ops::config::Plan;
@@ -39,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<String>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) tls: Option<Tls>,
+    pub(crate) trusted_proxies: Arc<[Cidr]>,
 }
 
 /// A running server.
@@ -112,6 +113,7 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         public_url: args.public_url.clone(),
         secrets: Arc::new(secrets::from_environment()),
         tls: args.tls.clone(),
+        trusted_proxies: args.trusted_proxies.clone().into(),
     };
     raise_file_limit();
     let rest = rest_runtime()?;
@@ -330,13 +332,8 @@ impl Server {
             Arc::new(Hands(engine.by_hand())),
             &app_url,
         ));
-        runtime.spawn(http::serve_tcp(
-            listener,
-            certificate.clone(),
-            allclear_api::router(app.clone(), people),
-            runtime.clone(),
-            no_http.clone(),
-        ));
+        let door = http::Door { listener, certificate: certificate.clone(), proxies: settings.trusted_proxies };
+        runtime.spawn(http::serve_tcp(door, allclear_api::router(app.clone(), people), runtime.clone(), no_http.clone()));
         runtime.spawn(http::serve_unix(local, allclear_api::local_router(&app), runtime.clone(), no_http.clone()));
         phase("start: probe");
         engine.start_probe().await?;
@@ -426,8 +423,7 @@ async fn serve_until_open<F: Future<Output = anyhow::Result<Result<Store, StoreE
     let certificate = settings.tls.clone().map(|tls| Certificate::open(tls, &settings.place.data, names, now)).transpose()?;
     let open = Switch::default();
     runtime.spawn(http::serve_tcp(
-        Arc::clone(&listener),
-        certificate,
+        http::Door { listener: Arc::clone(&listener), certificate, proxies: settings.trusted_proxies.clone() },
         allclear_api::waiting_router(pages, allclear_web::assets_router()),
         runtime.clone(),
         open.clone(),

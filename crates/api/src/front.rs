@@ -12,7 +12,7 @@ use axum::{BoxError, Router};
 use bytes::Bytes;
 use futures::future::Either;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use tower::Service;
 
 use crate::PublicPages;
@@ -31,8 +31,10 @@ impl Front {
     }
 
     /// The answer where a public page has it; everything else is a matter of the routes.
-    fn at_once(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
-        let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    fn at_once(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+        let path = uri.path();
+        // A request that names its host in its first line means that one.
+        let host = uri.host().or_else(|| headers.get(HOST).and_then(|value| value.to_str().ok())).unwrap_or_default();
         if let Some(page) = self.pages.of_host(host) {
             // The stylesheet is the same on every host.
             let is_asset = path.starts_with("/assets/");
@@ -75,7 +77,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.at_once(request.method(), request.uri().path(), request.headers()) {
+        match self.at_once(request.method(), request.uri(), request.headers()) {
             Some(response) => Either::Left(ready(Ok(response))),
             None => Either::Right(self.routes.call(request)),
         }

@@ -53,7 +53,8 @@ struct Pages {
 /// One page with all its parts.
 pub(crate) struct Page {
     seq: i64,
-    /// The day in the page's zone: bars and lists of days move on without a change.
+    /// The day in the page's zone: bars and lists of days move on without a change. While something is out the minute too, for
+    /// what lasts grows.
     day: String,
     parts: BTreeMap<String, Part>,
 }
@@ -180,15 +181,20 @@ impl PublicPages {
         if pages.by_host.is_empty() || host.is_empty() {
             return None;
         }
-        pages.by_host.get(&host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase()).cloned()
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        pages.by_host.get(&name.trim_end_matches('.').to_ascii_lowercase()).cloned()
     }
 }
 
 fn day(page: &PublishedPage, now: Timestamp) -> String {
-    match allclear_domain::oncall::zone(&page.time_zone) {
+    const MINUTE_US: i64 = 60_000_000;
+    let lasts = page.components.iter().any(|component| component.outages.iter().any(|outage| outage.until.is_none()));
+    let minute = if lasts { format!(" {}", now.0 / MINUTE_US) } else { String::new() };
+    let day = match allclear_domain::oncall::zone(&page.time_zone) {
         Ok(zone) => now.to_jiff().to_zoned(zone).date().to_string(),
         Err(_) => now.to_rfc3339_seconds().chars().take(10).collect(),
-    }
+    };
+    day + &minute
 }
 
 /// `/status/{slug}`

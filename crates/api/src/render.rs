@@ -1,6 +1,6 @@
 //! A published page in the shapes of StatusPage's public API v2.
 
-use allclear_domain::status::published::{PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
+use allclear_domain::status::published::{MOST_INCIDENTS, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
 use allclear_domain::{ComponentId, Timestamp};
 use serde_json::{Value, json};
 
@@ -10,7 +10,8 @@ pub(crate) fn bodies(page: &PublishedPage, public_url: &str) -> Vec<(&'static st
     let (indicator, description) = page.overall();
     let status = json!({ "indicator": indicator.word(), "description": description });
     let components = components(page);
-    let incidents: Vec<Value> = page.incidents.iter().map(|incident| incident_body(page, incident, public_url)).collect();
+    let incidents: Vec<Value> =
+        page.incidents.iter().take(MOST_INCIDENTS).map(|incident| incident_body(page, incident, public_url)).collect();
     let open = |incident: &&PublishedIncident| incident.stage != Stage::Resolved;
     let unresolved: Vec<Value> = page.incidents.iter().filter(open).map(|incident| incident_body(page, incident, public_url)).collect();
     let none: Vec<Value> = vec![];

@@ -36,7 +36,9 @@ impl FromStr for Cidr {
 }
 
 impl Cidr {
-    fn contains(self, addr: IpAddr) -> bool {
+    /// Whether an address lies in it.
+    #[must_use]
+    pub fn contains(self, addr: IpAddr) -> bool {
         let (value, width) = match (addr, self.v4) {
             (IpAddr::V4(v4), true) => (u128::from(u32::from(v4)), 32),
             (IpAddr::V6(v6), false) => (u128::from(v6), 128),

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use allclear_domain::Timestamp;
 use allclear_ops::audit::{self, Finding};
 
+use allclear_probe::Scheduler;
+
 use crate::Parts;
 
-pub(crate) fn start(parts: &Parts) {
-    let parts = parts.clone();
-    parts.rest.clone().supervise("auditor", Arc::clone(&parts.health), move || run_for_ever(parts.clone()));
+pub(crate) fn start(parts: &Parts, scheduler: &Scheduler) {
+    let (parts, scheduler) = (parts.clone(), scheduler.clone());
+    parts.rest.clone().supervise("auditor", Arc::clone(&parts.health), move || run_for_ever(parts.clone(), scheduler.clone()));
 }
 
-async fn run_for_ever(parts: Parts) {
+async fn run_for_ever(parts: Parts, scheduler: Scheduler) {
     let mut before = false;
     loop {
         parts.rest.sleep(parts.audit_every).await;
-        let findings = look(&parts).await;
+        let findings = look(&parts, &scheduler).await;
         for finding in &findings {
             tracing::error!(finding = finding.text, "the auditor found something");
         }
@@ -40,7 +42,7 @@ async fn run_for_ever(parts: Parts) {
     }
 }
 
-async fn look(parts: &Parts) -> Vec<Finding> {
+async fn look(parts: &Parts, scheduler: &Scheduler) -> Vec<Finding> {
     let wall = Timestamp(parts.rest.clock.now_us());
     let mut findings = match audit::look(&parts.store, wall).await {
         Ok(findings) => findings,
@@ -48,6 +50,12 @@ async fn look(parts: &Parts) -> Vec<Finding> {
     };
     if !parts.health.is_well() {
         findings.push(Finding::ours(format!("{} panics of loops since the start", parts.health.panics())));
+    }
+    if let Some((test, tests)) = scheduler.stopped() {
+        let catalog = parts.store.catalog();
+        let name = catalog.test(&test).map_or_else(|| test.0.clone(), |test| test.name.clone());
+        let others = if tests > 1 { format!(" and {} others have", tests - 1) } else { " has".to_owned() };
+        findings.push(Finding::ours(format!("the test {name}{others} stopped: no run began for three slots")));
     }
     findings
 }

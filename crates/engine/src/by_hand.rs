@@ -1,6 +1,6 @@
 //! Runs that somebody asks for: a scheduled test now, or one that is being written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use allclear_domain::apitest::document::Test;
@@ -37,6 +37,12 @@ impl ByHand {
     #[must_use]
     pub fn recent(&self, test: &TestId) -> Vec<Mark> {
         self.scheduler.recent(test)
+    }
+
+    /// The tests whose last run did not pass.
+    #[must_use]
+    pub fn not_passing(&self) -> BTreeSet<TestId> {
+        self.scheduler.not_passing()
     }
 
     /// Runs a test that is being written; nothing is recorded. Nothing where too many are tried out already.

@@ -101,7 +101,7 @@ impl Engine {
         ingest::start(&parts, &scheduler, receiver);
         publish::start(&parts);
         janitor::start(&parts);
-        audit::start(&parts);
+        audit::start(&parts, &scheduler);
         Ok(Self { parts, scheduler, dispatch, no_new_runs, no_new_claims })
     }
 

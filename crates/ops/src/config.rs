@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use allclear_base::{Rng, crash};
 use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
 use allclear_domain::incident::Incident;
-use allclear_domain::{ComponentId, HeartbeatId, IncidentId, PageId, ServiceId, TestId};
+use allclear_domain::{ComponentId, HeartbeatId, IncidentId, PageId, PersonId, ServiceId, TestId};
 use allclear_store::record::incident as incidents;
-use allclear_store::record::{component, resource};
+use allclear_store::record::{component, resource, session};
 use allclear_store::{Lane, Lock, Store, Tx, Write};
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +135,13 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, before: &Cat
     event::follow(tx, ids, seed, &changed.collect::<Vec<_>>())?;
     let beats = touched.iter().filter(|(kind, _)| *kind == Kind::Heartbeat).map(|(_, id)| HeartbeatId::from(*id)).collect::<Vec<_>>();
     heartbeat::follow(tx, seed, before, &beats)?;
+    for (_, id) in touched.iter().filter(|(kind, _)| *kind == Kind::Person) {
+        let (person, role) = (PersonId::from(*id), |catalog: &Catalog, id: &PersonId| catalog.person(id).map(|person| person.role));
+        // Whoever may do something else from now on signs in anew.
+        if role(before, &person) != role(&after, &person) {
+            session::remove_sessions_of(tx, &person)?;
+        }
+    }
     let services = services_ruled(before, &after, &touched);
     let mut tests: BTreeSet<TestId> = touched.iter().filter(|(kind, _)| *kind == Kind::Test).map(|(_, id)| TestId::from(*id)).collect();
     tests.extend(judge::withdrawn(tx)?.into_iter().filter_map(|alert| alert.test.map(|(test, _)| test)));

@@ -2,6 +2,10 @@
 
 use crate::Permission;
 
+/// Where a request comes from, as far as whoever took it could tell; it is among the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client(pub std::net::IpAddr);
+
 /// A route with what it needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {

@@ -31,7 +31,7 @@ pub struct IncidentView {
     pub incident: Incident,
     /// What opened it.
     pub alerts: Vec<Alert>,
-    /// What happened, oldest first.
+    /// What happened, oldest first: the last [`MOST_ENTRIES`].
     pub log: Vec<LogEntry>,
     /// What changed in its service, from a day before it opened until it ended, oldest first.
     pub changes: Vec<ChangeEvent>,
@@ -43,8 +43,8 @@ pub struct IncidentView {
     pub components: Vec<ComponentId>,
 }
 
-/// Entries of a timeline that are read at once.
-const MOST_ENTRIES: u32 = 500;
+/// Entries of a timeline that are read at once: the last ones.
+pub const MOST_ENTRIES: u32 = 500;
 
 /// The newest incidents, all or of one status.
 ///
@@ -113,7 +113,7 @@ fn incident_view(tx: &mut Tx<'_>, key: &str) -> Result<IncidentView, OpsError> {
     Ok(IncidentView {
         changes: change::change_events_of(tx, &incident.service, since, until, MOST_CHANGES)?,
         alerts: alert::alerts_of(tx, &incident.id)?,
-        log: incidents::log_of(tx, &incident.id, 0, MOST_ENTRIES)?,
+        log: incidents::end_of_log(tx, &incident.id, MOST_ENTRIES)?,
         deliveries: outbox::deliveries_of(tx, &incident.id)?,
         components: component::pressed_by(tx, &incident.id)?,
         run,

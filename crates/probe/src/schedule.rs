@@ -121,6 +121,9 @@ pub enum Finished {
     Missed(Missed),
 }
 
+/// A test that runs often is not called stopped before this.
+const SHORTEST_STOP: Span = Span::from_mins(2);
+
 /// The runs of a scheduled test since the start that are remembered.
 const REMEMBERED: usize = 12;
 
@@ -161,6 +164,8 @@ impl Recent {
 struct Planned {
     item: Arc<Item>,
     recent: Recent,
+    /// When a run of it began last; before the first, since when it is planned.
+    began: Timestamp,
     /// A run of it has not come to its end.
     running: bool,
     /// Raised when the item changes, so that entries of the heap made before are passed over.
@@ -215,6 +220,7 @@ impl Scheduler {
             let old = before.remove(&key);
             let running = old.as_ref().is_some_and(|old| old.running);
             let recent = old.as_ref().map_or_else(Recent::default, |old| old.recent);
+            let began = old.as_ref().map_or(now, |old| old.began);
             if let Some(old) = old.filter(|old| old.item.rev == item.rev && old.item.every == item.every) {
                 // The same test: its place in the heap stands, but guard and canaries may be new.
                 state.items.insert(key, Planned { item, ..old });
@@ -227,7 +233,7 @@ impl Scheduler {
                 From::SlotsSince(since) => item.slots().at_or_after(since),
             };
             state.due.push(Reverse((first, generation, key.clone())));
-            state.items.insert(key, Planned { item, recent, running, generation });
+            state.items.insert(key, Planned { item, recent, began, running, generation });
         }
         drop(state);
         self.wake.wake();
@@ -257,6 +263,29 @@ impl Scheduler {
         let mut marks: Vec<Mark> = of_test.flat_map(|(_, planned)| planned.recent.marks()).collect();
         marks.sort_by_key(|mark| mark.at);
         marks
+    }
+
+    /// The tests whose last run did not pass, somewhere where they are scheduled.
+    #[must_use]
+    pub fn not_passing(&self) -> BTreeSet<TestId> {
+        let failed = |planned: &&Planned| planned.recent.marks().last().is_some_and(|mark| !mark.passed);
+        self.lock().items.values().filter(failed).map(|planned| planned.item.test_id.clone()).collect()
+    }
+
+    /// The first test that has stopped, and how many there are: no run of it began for three slots or two minutes, whichever is
+    /// longer, though it is not paused.
+    #[must_use]
+    pub fn stopped(&self) -> Option<(TestId, usize)> {
+        let now = self.now();
+        let has_stopped = |planned: &&Planned| {
+            let item = &planned.item;
+            let since = item.test.paused_until.map_or(planned.began, |until| until.max(planned.began));
+            since.plus(item.every.times(3).max(SHORTEST_STOP)) < now
+        };
+        let state = self.lock();
+        let mut stopped = state.items.values().filter(has_stopped).map(|planned| planned.item.test_id.clone());
+        let first = stopped.next()?;
+        Some((first, 1 + stopped.count()))
     }
 
     /// Every slot up to here has its outcome on disk.
@@ -360,7 +389,11 @@ impl Scheduler {
 
     async fn run_slot(&self, key: &Key, item: &Item, slot: Timestamp, rev: i64) {
         let Ok(_permit) = self.permits.acquire().await else { return };
-        let late = is_late(slot, self.now(), item.every);
+        let now = self.now();
+        let late = is_late(slot, now, item.every);
+        if let Some(planned) = self.lock().items.get_mut(key) {
+            planned.began = now;
+        }
         let mut job = Job {
             test_id: item.test_id.clone(),
             test: Arc::clone(&item.test),
@@ -428,9 +461,12 @@ mod tests {
     }
 
     fn scheduler(at: Timestamp) -> Scheduler {
-        let clock = Arc::new(VirtualClock::at(at.0));
-        let runtime = Runtime { clock: Arc::clone(&clock) as _, rng: Arc::new(SeededRng::new(1)), spawner: Arc::new(Idle) };
-        let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), clock);
+        scheduler_on(&Arc::new(VirtualClock::at(at.0)))
+    }
+
+    fn scheduler_on(clock: &Arc<VirtualClock>) -> Scheduler {
+        let runtime = Runtime { clock: Arc::clone(clock) as _, rng: Arc::new(SeededRng::new(1)), spawner: Arc::new(Idle) };
+        let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(clock) as _)), Arc::clone(clock) as _);
         let runner = Runner::new(client, runtime.clone(), Arc::new(Secrets::default()), None);
         Scheduler::new(runtime, runner, mpsc::channel(1).0)
     }
@@ -480,6 +516,26 @@ mod tests {
         scheduler.lock().items.values_mut().for_each(|planned| planned.running = false);
         assert!(!run("e"), "it is paused");
         assert!(!scheduler.is_idle());
+    }
+
+    #[test]
+    fn a_test_has_stopped_when_three_slots_began_no_run_and_a_paused_one_has_not() {
+        let start = Timestamp(1_774_699_200_000_000);
+        let clock = Arc::new(VirtualClock::at(start.0));
+        let scheduler = scheduler_on(&clock);
+        let paused_until = start.plus(MINUTE.times(10));
+        for (paused_until, stops_at) in [(None, start.plus(MINUTE.times(3))), (Some(paused_until), paused_until.plus(MINUTE.times(3)))] {
+            clock.advance_to(start.0.max(scheduler.now().0));
+            scheduler.assign(Assignment { rev: 1, items: vec![] }, From::AtOnce);
+            scheduler.assign(Assignment { rev: 2, items: vec![item(paused_until)] }, From::SlotsSince(start));
+            scheduler.lock().items.values_mut().for_each(|planned| planned.began = start);
+            if scheduler.now() <= stops_at {
+                clock.advance_to(stops_at.0);
+                assert_eq!(scheduler.stopped(), None);
+            }
+            clock.advance_to(stops_at.0 + 1);
+            assert_eq!(scheduler.stopped(), Some(("t".into(), 1)));
+        }
     }
 
     #[test]

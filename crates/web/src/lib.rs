@@ -10,6 +10,7 @@ mod prose;
 mod snapshots;
 pub mod status;
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ use tokio::sync::Semaphore;
 
 pub use assets::PUT_IN_PLACE;
 
-use app::entry::{self, Attempts};
-use app::{account, editor, guard, incidents, live, overview, pages, rules, tests};
+use app::attempts::Attempts;
+use app::{account, editor, entry, guard, incidents, live, overview, pages, rules, tests};
 
 /// A future that runs a test.
 pub type Trial = Pin<Box<dyn Future<Output = Option<RunReport>> + Send>>;
@@ -43,6 +44,9 @@ pub trait Runs: Send + Sync {
 
     /// Runs a test that is being written; nothing is kept. Nothing where too many are tried out already.
     fn try_out(&self, test: Test, environment: String) -> Trial;
+
+    /// The tests whose last run did not pass, somewhere where they are scheduled.
+    fn not_passing(&self) -> BTreeSet<TestId>;
 
     /// The latest runs of a test since the start, oldest first: whether each passed, and how many milliseconds it took.
     fn recent(&self, test: &TestId) -> Vec<(bool, u32, Timestamp)>;

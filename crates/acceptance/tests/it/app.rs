@@ -162,6 +162,25 @@ fn one_signs_in_and_out_and_a_wrong_password_tells_nothing() {
 }
 
 #[test]
+fn whoever_may_do_something_else_from_now_on_signs_in_anew() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let link = ground.say(&["user", "reset", "ben@synq.example"]).split("/enter/").nth(1).expect("a link").trim().to_owned();
+    let mut ben = nobody(&ground);
+    assert_eq!(ben.post(&format!("/enter/{link}"), &format!("password={PASSWORD}")).status, 303);
+    assert_eq!(ben.get("/").status, 200);
+    let file = ground.folder.path().join("config/world.yaml");
+    let world = std::fs::read_to_string(&file).expect("the world");
+    std::fs::write(&file, world.replace("email: ben@synq.example\n", "email: ben@synq.example\nrole: observer\n")).expect("written");
+    assert!(ground.say(&["apply", "config"]).contains("~ person Ben"));
+    assert_eq!(ben.get("/").status, 401);
+    assert_eq!(ada.get("/").status, 200, "nobody else does");
+    assert_eq!(ben.post("/sign-in", &format!("email=ben%40synq.example&password={PASSWORD}")).status, 303);
+    assert_eq!(ben.get("/").status, 200);
+}
+
+#[test]
 fn a_responder_sees_why_and_acts_and_another_sites_form_does_not() {
     let ground = Ground::with_one_test();
     let up = up(&ground);

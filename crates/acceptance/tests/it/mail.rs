@@ -21,8 +21,13 @@ fn link(ground: &Ground) -> String {
 }
 
 fn press(ground: &Ground, path: &str, body: &str) -> u16 {
+    press_on(ground, path, body, &format!("http://{}", ground.addr))
+}
+
+/// Presses a button of a form that stands on another site.
+fn press_on(ground: &Ground, path: &str, body: &str, site: &str) -> u16 {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\n",
+        "POST {path} HTTP/1.1\r\nhost: {}\r\norigin: {site}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\n",
         ground.addr
     );
     request(ground.addr, &format!("{head}content-length: {}\r\n\r\n{body}", body.len())).expect("an answer").0
@@ -43,6 +48,7 @@ fn a_mail_is_answered_by_the_button_behind_its_link_and_its_thread_hears_the_all
     let (status, seen) = get(ground.addr, &path).expect("an answer");
     assert!(status == 200 && seen.contains("AllClear for Ada") && seen.contains(">Acknowledge<"), "{status} {seen}");
     assert!(ground.say(&["incidents"]).contains("triggered"), "looking changes nothing");
+    assert_eq!(press_on(&ground, &link(&ground), "act=acknowledge", "https://evil.example"), 403);
     assert_eq!(press(&ground, &path, "act=everything"), 400);
     assert_eq!(press(&ground, &path, "act=acknowledge"), 303);
     assert_eq!(press(&ground, &path, "act=acknowledge"), 303, "a second press is harmless");

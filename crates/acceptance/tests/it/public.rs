@@ -88,6 +88,20 @@ fn a_pages_own_host_shows_what_is_public_and_not_one_byte_more() {
     ] {
         assert_eq!(fetch(&ground, host, path, "").0, 404, "{path}");
     }
+    // However its name is spelt, and whoever the header says is meant.
+    let routes = [allclear_api::ROUTES, allclear_web::ROUTES].concat();
+    for route in routes.iter().filter(|route| route.method == "GET" && !route.path.starts_with("/assets/") && route.path != "/history") {
+        let path = route.path.replace(['{', '}', '*'], "");
+        for (target, header) in [
+            (path.clone(), format!("{host}.")),
+            (path.clone(), "STATUS.synq.example:8080".to_owned()),
+            (format!("http://{host}{path}"), ground.addr.to_string()),
+        ] {
+            let raw = format!("GET {target} HTTP/1.1\r\nhost: {header}\r\nconnection: close\r\n\r\n");
+            let status = request(ground.addr, &raw).map(|(status, _)| status);
+            assert_eq!(status, Some(if path == "/" { 200 } else { 404 }), "{target} {header}");
+        }
+    }
     let posted =
         request(ground.addr, &format!("POST /v2/enqueue HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}"));
     assert_eq!(posted.map(|(status, _)| status), Some(404));

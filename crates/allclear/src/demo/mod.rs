@@ -112,6 +112,7 @@ async fn start(args: &DemoArgs, folder: &Path, world: &World) -> anyhow::Result<
         listen: args.listen,
         public_url: None,
         tls: None,
+        trusted_proxies: Arc::default(),
         secrets: Arc::new(Secrets::new([
             secret("SYNQ_KEY", API_KEY),
             secret("SLACK_TOKEN", SLACK_TOKEN),

@@ -30,7 +30,7 @@ pub struct PublishedPage {
     pub updated_at: Timestamp,
     /// Its components, in display order.
     pub components: Vec<PublishedComponent>,
-    /// Its incidents, newest first; at most [`MOST_INCIDENTS`].
+    /// Its newest incidents, at most [`MOST_INCIDENTS`], newest first; then those before them that are open.
     pub incidents: Vec<PublishedIncident>,
 }
 

@@ -74,9 +74,13 @@ pub fn days(outages: &[Outage], since: Timestamp, zone: &TimeZone, now: Timestam
         let seconds = |status: ComponentStatus| {
             let of_day = outages.iter().filter(|outage| outage.status == status).map(|outage| {
                 let (from, until) = (outage.from.max(begins), outage.until.unwrap_or(now).min(ends));
-                until.since(from).as_secs()
+                // One that begins just now has begun.
+                let lasts = outage.until.is_none() && from <= now && now < ends;
+                until.since(from).as_micros().max(i64::from(lasts))
             });
-            of_day.sum()
+            // The shortest outage is one.
+            let us: i64 = of_day.sum();
+            if us > 0 { (us / 1_000_000).max(1) } else { 0 }
         };
         Day {
             date: date.to_string(),
@@ -134,6 +138,7 @@ pub fn colour(weighted_s: i64) -> (u8, u8, u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Span;
     use ComponentStatus as S;
     use proptest::prelude::*;
 
@@ -145,6 +150,16 @@ mod tests {
 
     fn zone() -> TimeZone {
         TimeZone::get("Europe/Copenhagen").expect("a zone")
+    }
+
+    #[test]
+    fn an_outage_that_begins_just_now_is_one_already_and_grows_while_it_lasts() {
+        let begun = at("2026-05-03T12:00:00Z");
+        let lasts = [Outage { status: ComponentStatus::MajorOutage, from: begun, until: None }];
+        let today = |now: Timestamp| days(&lasts, Timestamp(0), &TimeZone::UTC, now, 2).pop().expect("a day").major_s;
+        assert_eq!((today(begun), today(begun.plus(Span::from_secs(90)))), (1, 90));
+        let yesterday = days(&lasts, Timestamp(0), &TimeZone::UTC, begun, 2).remove(0);
+        assert_eq!(yesterday.major_s, 0);
     }
 
     #[test]

@@ -208,11 +208,24 @@ pub fn log_of(tx: &mut Tx<'_>, incident: &IncidentId, after_seq: i64, most: u32)
         "SELECT id, seq, at, agent, entry, catalog_rev FROM log_entry WHERE incident_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
         params![incident.as_str(), after_seq, most],
     )?;
-    let entry = |row: &Row| {
-        let draft = LogDraft { at: row.time(2)?, agent: row.json(3)?, kind: row.json(4)? };
-        Ok(LogEntry { id: row.text(0)?.to_owned(), seq: row.int(1)?, draft, catalog_rev: row.int(5)? })
-    };
-    rows.iter().map(entry).collect()
+    rows.iter().map(entry_from_row).collect()
+}
+
+/// The end of a timeline, oldest first: its last `most` entries.
+///
+/// # Errors
+/// Errors of the store.
+pub fn end_of_log(tx: &mut Tx<'_>, incident: &IncidentId, most: u32) -> Result<Vec<LogEntry>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, seq, at, agent, entry, catalog_rev FROM log_entry WHERE incident_id = $1 ORDER BY seq DESC LIMIT $2",
+        params![incident.as_str(), most],
+    )?;
+    rows.iter().rev().map(entry_from_row).collect()
+}
+
+fn entry_from_row(row: &Row) -> Result<LogEntry, StoreError> {
+    let draft = LogDraft { at: row.time(2)?, agent: row.json(3)?, kind: row.json(4)? };
+    Ok(LogEntry { id: row.text(0)?.to_owned(), seq: row.int(1)?, draft, catalog_rev: row.int(5)? })
 }
 
 /// How many incidents have this status.

@@ -78,16 +78,29 @@ pub fn follow_another(tx: &mut Tx<'_>, shown: &StatusIncident, incident: &Incide
     Ok(())
 }
 
-/// The newest public incidents of a page.
+/// Open public incidents of a page that are shown besides the newest.
+const MOST_OPEN: u32 = 200;
+
+/// The newest public incidents of a page, and those that are open however old they are; newest first.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn latest_on_page(tx: &mut Tx<'_>, page: &PageId, most: u32) -> Result<Vec<StatusIncident>, StoreError> {
-    let rows = tx.query(
-        "SELECT page_id, incident_id, rule_id, owner, body FROM status_incident WHERE page_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
-        params![page.as_str(), most],
-    )?;
-    rows.iter().map(from_row).collect()
+    let newest = "SELECT page_id, incident_id, rule_id, owner, body FROM status_incident WHERE page_id = $1 \
+                  ORDER BY created_at DESC, id DESC LIMIT $2";
+    let open = "SELECT page_id, incident_id, rule_id, owner, body FROM status_incident WHERE page_id = $1 AND resolved_at IS NULL \
+                ORDER BY created_at DESC, id DESC LIMIT $2";
+    let mut found = tx.query(newest, params![page.as_str(), most])?.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    if u32::try_from(found.len()).is_ok_and(|count| count < most) {
+        return Ok(found);
+    }
+    for row in &tx.query(open, params![page.as_str(), MOST_OPEN])? {
+        let one = from_row(row)?;
+        if found.iter().all(|known| known.shown.id != one.shown.id) {
+            found.push(one);
+        }
+    }
+    Ok(found)
 }
 
 /// Publishes a page: its document and the next number, in the commit of what it shows. Needs the page's lock.

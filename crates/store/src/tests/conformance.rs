@@ -148,6 +148,8 @@ on_both! {
         assert_eq!(log[3].draft.kind, LogKind::Triggered { why: "w3 ' \" \u{1F525}".into() });
         let rest = wait(db.store.read("r", |tx| incident::log_of(tx, &"Q1".into(), 3, 10))).expect("a log");
         assert_eq!(rest.len(), 1);
+        let end = wait(db.store.read("r", |tx| incident::end_of_log(tx, &"Q1".into(), 2))).expect("a log");
+        assert_eq!(end, log[log.len() - 2..], "the last ones, in their order");
     }
 
     fn at_most_one_alert_is_open_per_key(db) {
@@ -685,10 +687,21 @@ on_both! {
             updated_at: Timestamp(NOON), resolved_at: None, components: vec!["c1".into()], updates: vec![],
         };
         let made = page::StatusIncident { page: "p1".into(), follows: Some(("Q1".into(), "R1".into())), owner: Owner::Automation, shown };
-        let kept = made.clone();
-        wait(db.store.write(write().lock(Lock::Page("p1".into())), move |tx| page::put_status_incident(tx, &kept))).expect("kept");
+        let put = |kept: page::StatusIncident| {
+            wait(db.store.write(write().lock(Lock::Page("p1".into())), move |tx| page::put_status_incident(tx, &kept))).expect("kept");
+        };
+        put(made.clone());
         assert_eq!(wait(db.store.read("r", |tx| page::following(tx, &"Q1".into()))).expect("read"), vec![made.clone()]);
-        assert_eq!(wait(db.store.read("r", |tx| page::latest_on_page(tx, &"p1".into(), 5))).expect("read"), [made]);
+        let latest = |most| {
+            let found = wait(db.store.read("r", move |tx| page::latest_on_page(tx, &"p1".into(), most))).expect("read");
+            found.into_iter().map(|one| one.shown.id).collect::<Vec<_>>()
+        };
+        assert_eq!(latest(5), ["z1"]);
+        for (n, resolved_at) in [(2, Some(Timestamp(NOON + 9))), (3, None), (4, Some(Timestamp(NOON + 9)))] {
+            let shown = PublishedIncident { id: format!("z{n}"), created_at: Timestamp(NOON + n), resolved_at, ..made.shown.clone() };
+            put(page::StatusIncident { shown, ..made.clone() });
+        }
+        assert_eq!(latest(2), ["z4", "z3", "z1"], "an open one is never too old to be shown");
     }
 
     fn a_changed_configuration_is_seen_within_its_transaction_and_before_the_answer(db) {

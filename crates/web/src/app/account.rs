@@ -98,7 +98,7 @@ async fn new_password(web: &Web, who: &SignedIn, sent: &Sent) -> Result<NewPassw
     let now = web.store.now();
     // Somebody at an unlocked screen guesses no faster than at the sign-in page.
     let counted = format!("account:{}", who.person);
-    if web.attempts.too_many(&counted, now) {
+    if web.attempts.too_many(None, &counted, now) {
         return Err(problem("Too many attempts. Wait a quarter of an hour."));
     }
     let known = session::own_password(&web.store, who).await.map_err(Refusal::Failed)?;
@@ -108,7 +108,7 @@ async fn new_password(web: &Web, who: &SignedIn, sent: &Sent) -> Result<NewPassw
     let old_hash = known.map(|known| known.hash);
     let permit = web.hashing.acquire().await;
     // Those who waited with this one may have used the attempts up.
-    if web.attempts.too_many(&counted, now) {
+    if web.attempts.too_many(None, &counted, now) {
         return Err(problem("Too many attempts. Wait a quarter of an hour."));
     }
     let compared = old_hash.clone();
@@ -118,7 +118,7 @@ async fn new_password(web: &Web, who: &SignedIn, sent: &Sent) -> Result<NewPassw
     };
     let done = web.runtime.unblock(work).await;
     if matches!(done, Ok(None)) {
-        web.attempts.failed(&counted, now);
+        web.attempts.failed(None, &counted, now);
     }
     drop(permit);
     match done {

@@ -1,18 +1,18 @@
 //! Coming in and going out: the one-time link, signing in, signing out.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 
-use allclear_domain::{PersonId, Span, Timestamp};
+use allclear_domain::PersonId;
 use allclear_ops::OpsError;
+use allclear_ops::route::Client;
 use allclear_ops::session::{self, Claim, Entry, LONGEST_PASSWORD, SHORTEST_PASSWORD};
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use askama::Template;
-use axum::Form;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Form};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
@@ -20,38 +20,12 @@ use super::guard::{cookie, failed, is_own, session_in};
 use crate::Web;
 use crate::page::{self, Frame};
 
-/// Failed attempts on one address within [`WINDOW`], after which even the right password has to wait.
-const MOST_FAILURES: usize = 10;
+const NOT_RIGHT: &str = "The address or the password is not right.";
 
-const WINDOW: Span = Span::from_mins(15);
+const TOO_MANY: &str = "Too many attempts from where you are. Wait a quarter of an hour, or ask for a new password.";
 
-/// Addresses that are remembered; the oldest are forgotten first.
-const MOST_REMEMBERED: usize = 10_000;
-
-const TOO_MANY: &str = "Too many attempts on this address. Wait a quarter of an hour, or ask for a new password.";
-
-/// Failed attempts by address, so that nobody guesses for long. It is forgotten with the process, and guards nothing but
-/// passwords: paging goes its own ways.
-#[derive(Clone, Default)]
-pub(crate) struct Attempts(Arc<Mutex<BTreeMap<String, Vec<Timestamp>>>>);
-
-impl Attempts {
-    pub(super) fn failed(&self, email: &str, now: Timestamp) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, times| times.last().is_some_and(|last| last.plus(WINDOW) > now));
-        if all.len() < MOST_REMEMBERED {
-            let times = all.entry(email.to_lowercase()).or_default();
-            times.push(now);
-            times.retain(|at| at.plus(WINDOW) > now);
-        }
-    }
-
-    pub(super) fn too_many(&self, email: &str, now: Timestamp) -> bool {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.len() >= MOST_REMEMBERED
-            || all.get(&email.to_lowercase()).is_some_and(|times| times.iter().filter(|at| at.plus(WINDOW) > now).count() >= MOST_FAILURES)
-    }
-}
+/// The longest address that mail knows.
+const LONGEST_EMAIL: usize = 320;
 
 #[derive(Debug, Template)]
 #[template(path = "app/sign_in.html")]
@@ -99,18 +73,27 @@ pub(super) fn is_right(hash: &str, password: &str) -> bool {
     PasswordHash::new(hash).is_ok_and(|known| Argon2::default().verify_password(password.as_bytes(), &known).is_ok())
 }
 
-pub(crate) async fn sign_in(State(web): State<Web>, headers: HeaderMap, form: Result<Form<Credentials>, FormRejection>) -> Response {
+pub(crate) async fn sign_in(
+    State(web): State<Web>,
+    client: Option<Extension<Client>>,
+    headers: HeaderMap,
+    form: Result<Form<Credentials>, FormRejection>,
+) -> Response {
     let Ok(Form(sent)) = form else { return Redirect::to("/sign-in").into_response() };
     if !is_own(&headers) {
         return page::notice(StatusCode::FORBIDDEN, "This did not come from AllClear", "Sign in on AllClear's own page.");
     }
+    let place = client.map(|Extension(Client(place))| place);
     let again = |status: StatusCode, problem: &str| {
-        let view =
-            SignIn { frame: Frame::new("Sign in"), email: sent.email.clone(), to: own_path(&sent.to), problem: Some(problem.to_owned()) };
+        let email = if sent.email.len() > LONGEST_EMAIL { String::new() } else { sent.email.clone() };
+        let view = SignIn { frame: Frame::new("Sign in"), email, to: own_path(&sent.to), problem: Some(problem.to_owned()) };
         page::private(status, &view)
     };
+    if sent.email.len() > LONGEST_EMAIL {
+        return again(StatusCode::UNPROCESSABLE_ENTITY, NOT_RIGHT);
+    }
     let now = web.store.now();
-    if web.attempts.too_many(&sent.email, now) {
+    if web.attempts.too_many(place, &sent.email, now) {
         return again(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
     }
     let known = match session::password_of(&web.store, &sent.email).await {
@@ -121,12 +104,12 @@ pub(crate) async fn sign_in(State(web): State<Web>, headers: HeaderMap, form: Re
     // One at a time: hashing takes memory and time on purpose.
     let permit = web.hashing.acquire().await;
     // Those who waited with this one may have used the attempts up.
-    if web.attempts.too_many(&sent.email, now) {
+    if web.attempts.too_many(place, &sent.email, now) {
         return again(StatusCode::TOO_MANY_REQUESTS, TOO_MANY);
     }
     let right = sent.password.len() <= LONGEST_PASSWORD && web.runtime.unblock(move || is_right(&hash, &password)).await.unwrap_or(false);
     if !right {
-        web.attempts.failed(&sent.email, now);
+        web.attempts.failed(place, &sent.email, now);
     }
     drop(permit);
     match known.filter(|_| right) {
@@ -134,7 +117,7 @@ pub(crate) async fn sign_in(State(web): State<Web>, headers: HeaderMap, form: Re
             Ok(value) => (cookie(&web, &value), Redirect::to(&own_path(&sent.to))).into_response(),
             Err(error) => failed(&error),
         },
-        None => again(StatusCode::UNPROCESSABLE_ENTITY, "The address or the password is not right."),
+        None => again(StatusCode::UNPROCESSABLE_ENTITY, NOT_RIGHT),
     }
 }
 
@@ -276,18 +259,6 @@ mod tests {
         ] {
             assert_eq!(own_path(to), path, "{to}");
         }
-    }
-
-    #[test]
-    fn ten_failures_close_an_address_for_a_quarter_of_an_hour_and_no_other() {
-        let (attempts, now) = (Attempts::default(), Timestamp(1_774_699_200_000_000));
-        for _ in 0..MOST_FAILURES {
-            assert!(!attempts.too_many("ada@synq.example", now));
-            attempts.failed("Ada@synq.example", now);
-        }
-        assert!(attempts.too_many("ada@synq.example", now));
-        assert!(!attempts.too_many("ben@synq.example", now));
-        assert!(!attempts.too_many("ada@synq.example", now.plus(WINDOW)));
     }
 
     #[test]

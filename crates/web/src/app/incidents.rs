@@ -168,6 +168,8 @@ struct Page {
     evidence_gone: bool,
     differences: Vec<Difference>,
     entries: Vec<Entry>,
+    /// Whether earlier entries are not shown.
+    has_earlier: bool,
     told: Vec<Told>,
     changes: Vec<(String, String)>,
     people: Vec<String>,
@@ -283,6 +285,7 @@ impl Page {
             evidence_gone: kept.gone,
             differences: kept.differences,
             entries: found.log.iter().rev().map(entry).collect(),
+            has_earlier: found.log.first().is_some_and(|first| first.seq > 1),
             told: found.deliveries.iter().map(|stored| Told::new(stored, &names, &clock)).collect(),
             changes: found.changes.iter().map(|change| (clock.time(change.at), change.summary.clone())).collect(),
             people,

@@ -1,6 +1,7 @@
 //! The app: what a responder needs. Every page works without a script; forms post and answer with a redirect.
 
 pub(crate) mod account;
+pub(crate) mod attempts;
 pub(crate) mod editor;
 pub(crate) mod entry;
 pub(crate) mod evidence;

@@ -12,11 +12,12 @@ use http::StatusCode;
 
 use super::guard::{Viewer, failed};
 use super::incidents::Row;
-use super::{Clock, Moment, Shell, in_words};
+use super::{Clock, Moment, Shell, in_words, open_incidents};
 use crate::{Web, page};
 
 /// Open incidents that are shown; the list has all.
 const MOST_SHOWN: usize = 8;
+const MOST_READ: u32 = 8;
 
 /// Escalation policies and status pages that are listed.
 const MOST_LISTED: usize = 12;
@@ -30,6 +31,8 @@ struct Overview {
     more: usize,
     tests: usize,
     failing: i64,
+    /// Those whose last run did not pass and nobody is told.
+    quiet_failures: usize,
     on_call: Vec<OnCall>,
     /// How many escalation policies are not shown.
     more_policies: usize,
@@ -77,13 +80,15 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer) -> Respons
 
 async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overview, OpsError> {
     let (actor, names, clock) = (who.actor(), Names::of(&web.store), Clock::of(&web.store, who));
-    let mut open = view::list_incidents(&web.store, &actor, Some("triggered".into()), i64::MAX, 200).await?;
-    open.extend(view::list_incidents(&web.store, &actor, Some("acknowledged".into()), i64::MAX, 200).await?);
+    let mut open = view::list_incidents(&web.store, &actor, Some("triggered".into()), i64::MAX, MOST_READ).await?;
+    open.extend(view::list_incidents(&web.store, &actor, Some("acknowledged".into()), i64::MAX, MOST_READ).await?);
+    let in_all = open_incidents(web, who).await?;
+    let failing = view::failing_tests(&web.store, &actor).await?;
     let standing = view::standing(&web.store, &actor).await?;
     let ever = !open.is_empty() || !view::list_incidents(&web.store, &actor, None, i64::MAX, 1).await?.is_empty();
     let pages = view::published_pages(&web.store).await?;
     let catalog = web.store.catalog();
-    let heading = match open.len() {
+    let heading = match in_all {
         0 => "All clear".to_owned(),
         1 => "One open incident".to_owned(),
         n => format!("{n} open incidents"),
@@ -93,12 +98,13 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
         PublicPage { name: shown.name.clone(), slug: shown.slug.clone(), indicator: indicator.word(), phrase }
     };
     Ok(Overview {
-        shell: Shell::new("Overview", "overview", who, i64::try_from(open.len()).unwrap_or(0)),
+        shell: Shell::new("Overview", "overview", who, in_all),
         heading,
         open: open.iter().take(MOST_SHOWN).map(|incident| Row::new(incident, &names, &clock)).collect(),
-        more: open.len().saturating_sub(MOST_SHOWN),
+        more: usize::try_from(in_all).unwrap_or(0).saturating_sub(MOST_SHOWN),
         tests: catalog.of_kind(Kind::Test).count(),
         failing: standing.failing_tests,
+        quiet_failures: web.runs.not_passing().difference(&failing).count(),
         on_call: on_call(&catalog, web.store.now(), &clock),
         more_policies: catalog.of_kind(Kind::EscalationPolicy).count().saturating_sub(MOST_LISTED),
         pages: pages.iter().take(MOST_LISTED).map(public).collect(),

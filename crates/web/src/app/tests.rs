@@ -99,25 +99,30 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
         (Ok(failing), Ok(open)) => (failing, open),
         (Err(error), _) | (_, Err(error)) => return failed(&error),
     };
+    let not_passing = web.runs.not_passing();
     let (catalog, now, part) = (web.store.catalog(), web.store.now(), wanted.q.to_lowercase());
     let mut rows: Vec<Row> = Vec::new();
     for resource in catalog.of_kind(Kind::Test) {
         let Some(test) = resource.document.as_test().filter(|test| test.name.to_lowercase().contains(&part)) else { continue };
-        let (state, class) = if failing.contains(&TestId::from(resource.id.as_str())) {
+        let id = TestId::from(resource.id.as_str());
+        let (state, class) = if failing.contains(&id) {
             ("failing", "bad")
         } else if test.is_paused(now) {
             ("paused", "quiet")
+        } else if not_passing.contains(&id) {
+            ("the last run did not pass", "bad")
         } else {
             ("no open alert", "good")
         };
         let (id, name, bucket) = (resource.id.clone(), test.name.clone(), test.bucket.clone());
         rows.push(Row { id, name, bucket, state, class, schedules: schedules(test), last: None, spark: vec![] });
     }
-    rows.sort_by_key(|row| (row.state != "failing", row.name.to_lowercase()));
+    rows.sort_by_key(|row| (row.state != "failing", row.class != "bad", row.name.to_lowercase()));
     let clock = Clock::of(&web.store, &who);
     let fill = |row: Row| {
         let runs = web.runs.recent(&TestId::from(row.id.as_str()));
-        Row { last: runs.last().map(|(_, _, at)| clock.moment(*at)), spark: sparks(&runs), ..row }
+        let state = if runs.is_empty() && row.class == "good" { ("not run since the start", "quiet") } else { (row.state, row.class) };
+        Row { last: runs.last().map(|(_, _, at)| clock.moment(*at)), spark: sparks(&runs), state: state.0, class: state.1, ..row }
     };
     let total = rows.len();
     let next = wanted.from.saturating_add(ON_A_PAGE);
