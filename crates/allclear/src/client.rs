@@ -72,7 +72,7 @@ pub(crate) fn set_urgency(args: &UrgencyArgs) -> anyhow::Result<ExitCode> {
 pub(crate) fn declare(args: &DeclareArgs) -> anyhow::Result<ExitCode> {
     let DeclareArgs { title, service, details, urgency: loudness, people, place } = args.clone();
     let urgency = loudness.map(urgency);
-    ask(&place, Ask::Declare(Declared { title, service, details, urgency, people, priority: None, taken: false, key: None }))
+    ask(&place, Ask::Declare(Declared { title, service, details, urgency, people, policy: None, priority: None, taken: false, key: None }))
 }
 
 pub(crate) fn set_priority(args: &PriorityArgs) -> anyhow::Result<ExitCode> {

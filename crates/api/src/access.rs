@@ -93,7 +93,8 @@ impl From<OpsError> for Problem {
                     Refused::AlreadyResolved => (1001, "Incident Already Resolved"),
                     Refused::AlreadyMerged => (1019, "Incident Already Merged"),
                     Refused::AlreadyAcknowledged => (1002, "Incident Already Acknowledged"),
-                    Refused::Stale | Refused::StillFailing | Refused::SameUrgency | Refused::NobodyThere => (2015, "Invalid operation"),
+                    Refused::NobodyThere => (1006, "Cannot Escalate"),
+                    Refused::Stale | Refused::StillFailing | Refused::SameUrgency => (2015, "Invalid operation"),
                 };
                 Self::new(StatusCode::BAD_REQUEST, code, message).because(refused.to_string())
             }

@@ -4,7 +4,7 @@ use allclear_base::Rng;
 use allclear_domain::catalog::{Catalog, Service};
 use allclear_domain::escalation::Level;
 use allclear_domain::incident::{self, Agent, ByHand, Context, Event, Incident, Paging, Refused, ResolveReason, State, Urgency};
-use allclear_domain::{AlertId, IncidentId, RunId, ServiceId, TestId, Timestamp};
+use allclear_domain::{AlertId, IncidentId, PolicyId, RunId, ServiceId, TestId, Timestamp};
 use allclear_store::record::alert::{self, Alert, Reported};
 use allclear_store::record::callback;
 use allclear_store::record::incident as incidents;
@@ -84,6 +84,62 @@ pub async fn answer(
     store.write(write, work).await
 }
 
+/// Does several things to each of several incidents, all in one commit or none. What an incident is already is left out.
+///
+/// # Errors
+/// As [`act`].
+pub async fn act_in_turn(
+    store: &Store,
+    rng: &dyn Rng,
+    actor: &Actor,
+    changes: Vec<(IncidentId, Vec<Act>)>,
+) -> Result<Vec<Incident>, OpsError> {
+    actor.require(Permission::IncidentsWrite)?;
+    let (draw, agent) = (Draw::new(rng), actor.agent().clone());
+    let mut by_incident: Vec<(IncidentId, Vec<Act>)> = Vec::with_capacity(changes.len());
+    for (id, acts) in changes {
+        match by_incident.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, before)) => before.extend(acts),
+            None => by_incident.push((id, acts)),
+        }
+    }
+    let changes = by_incident;
+    let write = Write::new("change incidents", Lane::Act).locks(changes.iter().map(|(id, _)| Lock::Incident(id.clone())));
+    let work = move |tx: &mut Tx<'_>| {
+        let (mut pending, mut all) = (Vec::new(), Vec::with_capacity(changes.len()));
+        for (id, acts) in &changes {
+            let found = incidents::load_incident(tx, id)?;
+            let context = context_of(tx, &found)?;
+            let mut whole: Option<incident::Change> = None;
+            for act in acts {
+                let stands = whole.as_ref().map_or(&found, |change| &change.next);
+                if !is_so_already(stands, act) {
+                    let next = incident::transition(stands, &event_of(act, &agent), &context, tx.now())?;
+                    whole = Some(match whole.take() {
+                        Some(before) => before.followed_by(next),
+                        None => next,
+                    });
+                }
+            }
+            all.push(whole.as_ref().map_or(found, |change| change.next.clone()));
+            pending.extend(whole.map(Pending::changed));
+        }
+        apply(tx, &draw.ids(), pending)?;
+        Ok(all)
+    };
+    store.write(write, work).await
+}
+
+fn is_so_already(incident: &Incident, act: &Act) -> bool {
+    match (act, &incident.state) {
+        (Act::Acknowledge, State::Acknowledged(_)) | (Act::Resolve, State::Resolved(_)) => true,
+        (Act::ByHand(ByHand::SetUrgency { urgency }), _) => *urgency == incident.urgency,
+        (Act::ByHand(ByHand::SetPriority { priority }), _) => *priority == incident.priority,
+        (Act::ByHand(ByHand::Retitle { title }), _) => *title == incident.title,
+        (Act::Acknowledge | Act::Resolve | Act::ByHand(_), _) => false,
+    }
+}
+
 fn act_within(tx: &mut Tx<'_>, ids: &Ids, agent: &Agent, id: &IncidentId, act: &Act) -> Result<Incident, OpsError> {
     let change = decide(tx, agent, id, act)?;
     let changed = apply(tx, ids, vec![Pending::changed(change)])?;
@@ -92,13 +148,16 @@ fn act_within(tx: &mut Tx<'_>, ids: &Ids, agent: &Agent, id: &IncidentId, act: &
 
 pub(crate) fn decide(tx: &mut Tx<'_>, agent: &Agent, id: &IncidentId, act: &Act) -> Result<incident::Change, OpsError> {
     let found = incidents::load_incident(tx, id)?;
-    let event = match act {
+    let context = context_of(tx, &found)?;
+    Ok(incident::transition(&found, &event_of(act, agent), &context, tx.now())?)
+}
+
+fn event_of(act: &Act, agent: &Agent) -> Event {
+    match act {
         Act::Acknowledge => Event::Acknowledge { by: agent.clone() },
         Act::Resolve => Event::Resolve { by: agent.clone(), why: ResolveReason::ByHand },
         Act::ByHand(what) => Event::ByHand { by: agent.clone(), what: what.clone() },
-    };
-    let context = context_of(tx, &found)?;
-    Ok(incident::transition(&found, &event, &context, tx.now())?)
+    }
 }
 
 /// What a decision on an incident depends on.
@@ -138,14 +197,20 @@ pub(crate) struct Opening {
 /// Decides on a new incident with its alert. Nothing where the service is gone or paused: while its cause lasts, the
 /// next trigger after the pause opens it.
 pub(crate) fn opening(tx: &mut Tx<'_>, ids: &Ids, about: Opening) -> Option<Pending> {
-    opening_as(tx, ids, about, None)
+    opening_as(tx, ids, about, None, None)
 }
 
-/// The same with an urgency that is not the service's own.
-pub(crate) fn opening_as(tx: &mut Tx<'_>, ids: &Ids, about: Opening, urgency: Option<Urgency>) -> Option<Pending> {
+/// The same with an urgency or an escalation policy that is not the service's own.
+pub(crate) fn opening_as(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    about: Opening,
+    urgency: Option<Urgency>,
+    policy: Option<&PolicyId>,
+) -> Option<Pending> {
     let (catalog, now) = (tx.catalog(), tx.now());
     let service = catalog.service(&about.service).filter(|_| !catalog.rests(&about.service, now))?;
-    let policy = catalog.policy(&service.escalation_policy);
+    let policy = catalog.policy(policy.unwrap_or(&service.escalation_policy));
     let id = IncidentId(ids.pagerduty_record(now));
     tx.adopt(Lock::Incident(id.clone()));
     let draft = Incident {

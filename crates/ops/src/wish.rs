@@ -1,9 +1,9 @@
 //! What people ask for as it arrives, with names in place of ids: read, bounded, and turned into what is to be done.
 
 use allclear_base::Rng;
-use allclear_domain::catalog::Kind;
+use allclear_domain::catalog::{Catalog, Kind};
 use allclear_domain::incident::{self, ByHand, Context, Incident, Priority, Urgency};
-use allclear_domain::{PersonId, ServiceId, Span};
+use allclear_domain::{PersonId, PolicyId, ServiceId, Span};
 use allclear_store::record::alert;
 use allclear_store::{Lane, Lock, Store, Tx, Write};
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,9 @@ pub struct Declared {
     /// To whom it is given in place of the escalation policy; by name, e-mail address or id.
     #[serde(default)]
     pub people: Vec<String>,
+    /// The escalation policy in place of the service's own; by name or id.
+    #[serde(default)]
+    pub policy: Option<String>,
     /// How much it matters.
     #[serde(default)]
     pub priority: Option<Priority>,
@@ -163,6 +166,12 @@ fn title_of(text: &str) -> Result<String, OpsError> {
     Ok(title)
 }
 
+fn policy_named(catalog: &Catalog, name: &str) -> Result<PolicyId, OpsError> {
+    let by_id = || catalog.policy(&name.into()).map(|_| name);
+    let found = catalog.id_of(Kind::EscalationPolicy, name).or_else(by_id).map(PolicyId::from);
+    found.ok_or_else(|| OpsError::NotFound { what: "escalation policy", id: name.to_owned() })
+}
+
 /// Opens an incident because a person says so. No test and no event ends it: that is theirs.
 ///
 /// # Errors
@@ -182,13 +191,20 @@ pub async fn declare(store: &Store, rng: &dyn Rng, actor: &Actor, wish: Declared
         return Err(OpsError::Invalid(format!("a key has at most {LONGEST_KEY} characters, and no NUL")));
     }
     let people = people_named(store, &wish.people)?;
+    let policy = match &wish.policy {
+        Some(name) => Some(policy_named(&catalog, name)?),
+        None => None,
+    };
+    if policy.is_some() && !people.is_empty() {
+        return Err(OpsError::Invalid("an incident is given to people or to an escalation policy, not to both".into()));
+    }
     let (agent, draw) = (actor.agent().clone(), Draw::new(rng));
     let write = Write::new("declare incident", Lane::Act).lock(Lock::Service(service.clone()));
     let work = move |tx: &mut Tx<'_>| {
         let ids = draw.ids();
-        let key = format!("declared:{}", wish.key.clone().unwrap_or_else(|| ids.uuid4()));
+        let key = format!("declared:{service}:{}", wish.key.clone().unwrap_or_else(|| ids.uuid4()));
         if alert::open_alert(tx, &key)?.is_some() {
-            return Err(OpsError::Invalid("an incident with this key is open already".into()));
+            return Err(OpsError::Invalid("an incident with this key is open already on this service".into()));
         }
         let about = Opening {
             service: service.clone(),
@@ -200,7 +216,7 @@ pub async fn declare(store: &Store, rng: &dyn Rng, actor: &Actor, wish: Declared
             run: None,
             event: None,
         };
-        let Some(mut pending) = opening_as(tx, &ids, about, wish.urgency) else {
+        let Some(mut pending) = opening_as(tx, &ids, about, wish.urgency, policy.as_ref()) else {
             return Err(OpsError::Invalid("the service rests: nothing opens on it until its pause is over".into()));
         };
         pending.change.next.priority = wish.priority;

@@ -69,6 +69,7 @@ async fn an_open_incident_to_which_nothing_will_happen_is_found() {
         details: None,
         urgency: None,
         people: vec![],
+        policy: None,
         priority: None,
         taken: false,
         key: None,

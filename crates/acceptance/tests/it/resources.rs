@@ -153,7 +153,35 @@ fn an_override_takes_a_turn_over_and_is_cut_or_taken_back() {
     let which = made[0]["override"]["id"].as_str().expect("an id");
     assert_eq!(client.call("DELETE", &format!("/schedules/{schedule}/overrides/{which}"), &Value::Null).0, 204);
     let path = format!("/schedules/{schedule}/overrides?since={}&until={}", day(1), day(4));
-    assert_eq!(client.call("GET", &path, &Value::Null).1["overrides"].as_array().map(Vec::len), Some(0));
+    let (status, left) = client.call("GET", &path, &Value::Null);
+    assert_eq!((status, left["overrides"].as_array().map(Vec::len)), (201, Some(0)));
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn what_a_schedule_or_a_policy_cannot_do_is_refused_and_nobody_is_on_call_by_mistake() {
+    let ground = Ground::with_one_test();
+    let mut process = ground.start();
+    let client = client(&ground);
+    let ada = ground.id_of("person", "Ada");
+    let refused = |more: Value, part: &str| {
+        let mut layer = json!({ "rotation_virtual_start": "2026-01-05T09:00:00Z", "rotation_turn_length_seconds": 604_800, "users": [{ "user": { "id": ada } }] });
+        layer.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        let wish = json!({ "schedule": { "name": "Alone", "time_zone": "Etc/UTC", "schedule_layers": [layer] } });
+        let (status, answer) = client.call("POST", "/schedules", &wish);
+        assert!(status == 400 && answer.to_string().contains(part), "{status} {answer}");
+    };
+    refused(json!({ "end": "2046-01-05T09:00:00Z" }), "a layer that ends later is not built");
+    refused(json!({ "start": "2046-01-05T09:00:00Z" }), "a layer that starts later than its rotation is not built");
+    refused(json!({ "restrictions": [{ "type": "daily_restriction" }] }), "restrictions of a layer are not built");
+    for strategy in [json!("round_robin"), json!({ "type": "round_robin" })] {
+        let rule = json!({ "escalation_delay_in_minutes": 5, "targets": [{ "id": ada, "type": "user_reference" }], "escalation_rule_assignment_strategy": strategy });
+        let (status, answer) =
+            client.call("POST", "/escalation_policies", &json!({ "escalation_policy": { "name": "In turn", "escalation_rules": [rule] } }));
+        assert!(status == 400 && answer.to_string().contains("round_robin is not built"), "{status} {answer}");
+    }
+    assert_eq!(client.call("GET", "/abilities/urgencies", &Value::Null).0, 204);
+    assert_eq!(client.call("GET", "/abilities/teams", &Value::Null).0, 402);
     process.terminate().expect("a clean stop");
 }
 

@@ -19,6 +19,7 @@ async fn a_receipt_that_overtakes_its_outcome_leaves_its_line_in_the_timeline() 
         details: None,
         urgency: None,
         people: vec![],
+        policy: None,
         priority: None,
         taken: false,
         key: None,

@@ -122,11 +122,78 @@ fn the_same_in_pagerdutys_shapes_and_with_its_odd_codes() {
     assert_eq!(client.call("PUT", &format!("/incidents/{id}"), &far).0, 400);
     let end = json!({ "incidents": [{ "id": id, "type": "incident_reference", "status": "resolved", "resolution": "a new fan" }] });
     let (status, ended) = client.call("PUT", "/incidents", &end);
-    assert_eq!((status, ended["incidents"][0]["status"].as_str()), (200, Some("resolved")));
+    assert_eq!((status, ended["incidents"][0]["status"].as_str()), (200, Some("resolved")), "{}", log_of(&process));
     let (_, log) = client.call("GET", &format!("/incidents/{id}/log_entries?limit=100"), &Value::Null);
     let kinds: Vec<&str> = log["log_entries"].as_array().into_iter().flatten().filter_map(|entry| entry["type"].as_str()).collect();
     for kind in ["trigger_log_entry", "annotate_log_entry", "snooze_log_entry", "escalate_log_entry", "resolve_log_entry"] {
         assert!(kinds.contains(&kind), "{kind} is missing in {kinds:?}");
+    }
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn a_change_of_incidents_is_made_whole_or_refused_with_its_code_and_its_addresses_lead_somewhere() {
+    let ground = ground();
+    let file = ground.folder.path().join("config/world.yaml");
+    let mut world = std::fs::read_to_string(&file).expect("the world");
+    world.push_str("\n---\n{ kind: escalation_policy, name: Ben alone, levels: [{ targets: [Ben] }] }\n---\n{ kind: service, name: Other, escalation_policy: Ben alone }\n");
+    std::fs::write(file, world).expect("written");
+    let mut process = ground.start();
+    let token = ground.say(&["token", "create", "t", "--scope", "incidents:read", "--scope", "incidents:write"]).trim().to_owned();
+    let client = Client { ground: &ground, token };
+    let declare = |more: &Value| {
+        let mut wish = json!({ "incident": { "type": "incident", "title": "Too hot", "service": { "id": service_id(&ground) } } });
+        wish["incident"].as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        client.call("POST", "/incidents", &wish)
+    };
+    let by_policy = json!({ "escalation_policy": { "id": ground.id_of("escalation_policy", "Ben alone") }, "incident_key": "heat" });
+    let (status, made) = declare(&by_policy);
+    assert_eq!((status, made["incident"]["assignments"][0]["assignee"]["summary"].as_str()), (201, Some("Ben")), "{made}");
+    let id = made["incident"]["id"].as_str().expect("an id").to_owned();
+    let elsewhere = json!({ "service": { "id": ground.id_of("service", "Other") }, "incident_key": "heat" });
+    assert_eq!((declare(&by_policy).0, declare(&elsewhere).0), (400, 201), "a key is of one service");
+    let both = json!({ "escalation_policy": by_policy["escalation_policy"], "assignments": [{ "assignee": { "id": ground.id_of("person", "Ada") } }] });
+    assert_eq!(declare(&both).0, 400);
+
+    let codes = |(status, body): (u16, Value)| (status, body["error"]["code"].as_u64().unwrap_or(0));
+    let put = |change: Value| codes(client.call("PUT", &format!("/incidents/{id}"), &json!({ "incident": change })));
+    assert_eq!(codes(declare(&json!({ "assignments": [{ "assignee": { "id": "PNOBODY" } }] }))), (400, 1007));
+    assert_eq!(codes(declare(&json!({ "escalation_policy": { "id": "PNOPE" } }))), (400, 1014));
+    assert_eq!(put(json!({ "assignments": [{ "assignee": { "id": "PNOBODY" } }] })), (400, 1007));
+    assert_eq!(put(json!({ "escalation_level": 9 })), (400, 1006));
+    assert_eq!(put(json!({ "status": 7 })), (400, 1003));
+    assert_eq!(put(json!({ "escalation_policy": by_policy["escalation_policy"] })), (400, 2001));
+    assert_eq!(codes(client.call("POST", &format!("/incidents/{id}/snooze"), &json!({ "duration": 0 }))), (400, 1013));
+
+    let many = |second: &str| {
+        let of = |id: &str| json!({ "id": id, "type": "incident_reference", "title": "Hotter", "status": "acknowledged" });
+        client.call("PUT", "/incidents", &json!({ "incidents": [of(&id), of(second)] }))
+    };
+    assert_eq!(many("QNOTHERE").0, 404);
+    assert_eq!(put(json!({ "title": "Too hot still", "escalation_level": 9 })), (400, 1006));
+    let (_, shown) = client.call("GET", &format!("/incidents/{id}"), &Value::Null);
+    assert_eq!(
+        (shown["incident"]["status"].as_str(), shown["incident"]["title"].as_str()),
+        (Some("triggered"), Some("Too hot")),
+        "{shown}"
+    );
+    let (status, changed) = many("2");
+    assert_eq!(
+        (status, changed["incidents"][1]["title"].as_str(), changed["incidents"][0]["status"].as_str()),
+        (200, Some("Hotter"), Some("acknowledged"))
+    );
+
+    let twice = json!({ "incidents": [{ "id": id, "title": "Once" }, { "id": id, "title": "Twice" }] });
+    let (status, changed) = client.call("PUT", "/incidents", &twice);
+    assert_eq!((status, changed["incidents"][0]["title"].as_str()), (200, Some("Twice")), "{changed}");
+
+    for (list, one) in [("log_entries", "log_entry"), ("alerts", "alert")] {
+        let (_, found) = client.call("GET", &format!("/incidents/{id}/{list}"), &Value::Null);
+        let entry = &found[list][0];
+        let address =
+            entry["self"].as_str().and_then(|url| url.split_once("/pagerduty")).map(|(_, path)| path.to_owned()).expect("an address");
+        let (status, again) = client.call("GET", &address, &Value::Null);
+        assert_eq!((status, &again[one]["id"]), (200, &entry["id"]), "{address}");
     }
     process.terminate().expect("a clean stop");
 }

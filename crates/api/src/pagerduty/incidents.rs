@@ -1,10 +1,11 @@
 //! Incidents, their log entries, notes and alerts.
 
-use allclear_domain::Span;
 use allclear_domain::incident::{Agent, Incident, LogKind, Paging, ResolveReason, ResolvedState, State as Standing, Urgency, Via};
+use allclear_domain::{IncidentId, Span};
+use allclear_ops::incident::Act;
 use allclear_ops::view::{self, IncidentView, Names};
 use allclear_ops::wish::{self, Declared, Wish};
-use allclear_ops::{incident, merge};
+use allclear_ops::{OpsError, incident, merge};
 use allclear_store::record::alert::Alert;
 use allclear_store::record::incident::LogEntry;
 use axum::Json;
@@ -14,7 +15,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::windows::{priority_body, priority_in};
-use super::{Query, invalid, listed, parse, reference};
+use super::{Query, invalid, listed, not_found, parse, reference};
 use crate::App;
 use crate::access::{Caller, Problem};
 
@@ -81,11 +82,13 @@ pub(crate) async fn update(
 ) -> Result<Json<Value>, Problem> {
     actor.require(allclear_ops::Permission::IncidentsWrite)?;
     let change = parse(&bytes)?;
-    let changed = apply(&app, &actor, &id, change.get("incident").unwrap_or(&Value::Null)).await?;
-    Ok(Json(json!({ "incident": body(&app, &Names::of(&app.store), &changed, None) })))
+    let asked = asked(&app, &actor, &id, change.get("incident").unwrap_or(&Value::Null)).await?;
+    let changed = incident::act_in_turn(&app.store, &*app.rng, &actor, vec![asked]).await?;
+    let changed = changed.first().ok_or_else(|| Problem::from(OpsError::NotFound { what: "incident", id }))?;
+    Ok(Json(json!({ "incident": body(&app, &Names::of(&app.store), changed, None) })))
 }
 
-/// `PUT /incidents`
+/// `PUT /incidents`: all of it or nothing.
 pub(crate) async fn update_many(State(app): State<App>, Caller(actor): Caller, bytes: Bytes) -> Result<Json<Value>, Problem> {
     actor.require(allclear_ops::Permission::IncidentsWrite)?;
     let changes = parse(&bytes)?;
@@ -94,12 +97,13 @@ pub(crate) async fn update_many(State(app): State<App>, Caller(actor): Caller, b
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, 2001, "Invalid Input Provided")
             .because(format!("at most {MOST_IN_BULK} incidents")));
     }
-    let mut changed = Vec::with_capacity(list.len());
+    let mut wanted = Vec::with_capacity(list.len());
     for change in list {
         let id =
             change.get("id").and_then(Value::as_str).ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, 1004, "Invalid ID Provided"))?;
-        changed.push(apply(&app, &actor, id, change).await?);
+        wanted.push(asked(&app, &actor, id, change).await?);
     }
+    let changed = incident::act_in_turn(&app.store, &*app.rng, &actor, wanted).await?;
     let names = Names::of(&app.store);
     Ok(Json(json!({ "incidents": changed.iter().map(|incident| body(&app, &names, incident, None)).collect::<Vec<_>>() })))
 }
@@ -108,29 +112,42 @@ fn missing_list() -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, 2003, "Missing Arguments").because("incidents is missing")
 }
 
-/// Does everything that a change asks for, in the order in which a person would. A status or an urgency that the incident
-/// already has is no error: the answer is the incident as it is.
-async fn apply(app: &App, actor: &allclear_ops::Actor, id: &str, change: &Value) -> Result<Incident, Problem> {
-    let mut found = view::find_to_act_on(&app.store, actor, id).await?;
+/// What a change asks for, in the order in which a person would do it. A status or an urgency that the incident already has is no
+/// error: the answer is the incident as it is.
+async fn asked(app: &App, actor: &allclear_ops::Actor, id: &str, change: &Value) -> Result<(IncidentId, Vec<Act>), Problem> {
+    let found = view::find_to_act_on(&app.store, actor, id).await?;
     let wishes = wishes(change)?;
     if wishes.is_empty() {
         return Err(Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided")
             .because("nothing is asked for: status, urgency, priority, title, escalation_level, assignments or resolution"));
     }
-    for one in wishes {
-        let same = matches!((&one, &found.state), (Wish::Ack, Standing::Acknowledged(_)) | (Wish::Resolve, Standing::Resolved(_)))
-            || matches!(&one, Wish::Urgency { urgency } if *urgency == found.urgency)
-            || matches!(&one, Wish::Priority { priority } if *priority == found.priority)
-            || matches!(&one, Wish::Retitle { title } if *title == found.title);
-        if !same {
-            found = incident::act(&app.store, &*app.rng, actor, &found.id, one.act(&app.store)?).await?;
+    let acts = wishes.into_iter().map(|wish| wish.act(&app.store).map_err(of_assignee)).collect::<Result<_, _>>()?;
+    Ok((found.id, acts))
+}
+
+/// An assignee whom nobody knows has a code of its own.
+fn of_assignee(error: OpsError) -> Problem {
+    match &error {
+        OpsError::NotFound { what: "person", .. } => {
+            Problem::new(StatusCode::BAD_REQUEST, 1007, "Assigned To User Not Found").because(error.to_string())
         }
+        OpsError::NotFound { what: "escalation policy", .. } => {
+            Problem::new(StatusCode::BAD_REQUEST, 1014, "Escalation Policy Not Found").because(error.to_string())
+        }
+        _ => error.into(),
     }
-    Ok(found)
 }
 
 fn wishes(change: &Value) -> Result<Vec<Wish>, Problem> {
     let invalid = |why: &str| Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because(why);
+    for unknown in ["escalation_policy", "service", "conference_bridge"] {
+        if change.get(unknown).is_some_and(|value| !value.is_null()) {
+            return Err(invalid(&format!("{unknown} of an open incident cannot be changed")));
+        }
+    }
+    if change.get("status").is_some_and(|status| !status.is_string() && !status.is_null()) {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, 1003, "Invalid Status Provided").because("status is a text"));
+    }
     let mut wishes = Vec::new();
     if let Some(urgency) = change.get("urgency").filter(|urgency| !urgency.is_null()) {
         wishes.push(Wish::Urgency { urgency: urgency_of(urgency)? });
@@ -185,11 +202,12 @@ pub(crate) async fn create(State(app): State<App>, Caller(actor): Caller, bytes:
         details: asked["body"]["details"].as_str().map(str::to_owned),
         urgency: asked.get("urgency").filter(|urgency| !urgency.is_null()).map(urgency_of).transpose()?,
         people: assignees(asked),
+        policy: asked["escalation_policy"]["id"].as_str().map(str::to_owned),
         priority: asked.get("priority").map(priority_in).transpose()?.flatten(),
         taken: is_self_assigned(asked, &actor),
         key: asked["incident_key"].as_str().map(str::to_owned),
     };
-    let opened = wish::declare(&app.store, &*app.rng, &actor, declared).await?;
+    let opened = wish::declare(&app.store, &*app.rng, &actor, declared).await.map_err(of_assignee)?;
     Ok((StatusCode::CREATED, Json(json!({ "incident": body(&app, &Names::of(&app.store), &opened, None) }))))
 }
 
@@ -233,28 +251,56 @@ pub(crate) async fn alerts(
     let query = Query::parse(raw.as_deref());
     let found = view::show_incident(&app.store, &actor, &id).await?;
     let (names, statuses) = (Names::of(&app.store), query.all("statuses[]"));
-    let status = |alert: &Alert| if alert.resolved_at.is_some() { "resolved" } else { "triggered" };
-    let wanted = found.alerts.iter().filter(|alert| statuses.is_empty() || statuses.contains(&status(alert)));
-    let incident = &found.incident;
-    let bodies = wanted.map(|alert| {
-        let here = format!("{}/alerts/{}", super::address(&app, "incident", incident.id.as_str()), alert.id);
-        let severity = alert.event.as_ref().and_then(|event| event.severity).map(allclear_domain::event::Severity::word);
-        json!({
-            "id": alert.id, "type": "alert", "summary": alert.why, "self": here, "html_url": null,
-            "created_at": alert.opened_at.to_rfc3339_seconds(), "status": status(alert), "alert_key": shown_key(&alert.dedup_key),
-            "service": reference(&app, "service", alert.service.as_str(), &names.service(&alert.service)),
-            "incident": reference(&app, "incident", incident.id.as_str(), &format!("[#{}] {}", incident.number, incident.title)),
-            "body": { "type": "alert_body", "contexts": [], "details": alert.event.as_ref().map(|event| &event.details) },
-            "suppressed": false, "severity": severity, "integration": null,
-        })
-    });
-    listed(&query, "alerts", bodies.collect())
+    let wanted = found.alerts.iter().filter(|alert| statuses.is_empty() || statuses.contains(&status_of(alert)));
+    listed(&query, "alerts", wanted.map(|alert| alert_body(&app, &names, &found.incident, alert)).collect())
+}
+
+/// `GET /incidents/{id}/alerts/{alert}`
+pub(crate) async fn alert(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path((id, alert)): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let found = view::show_incident(&app.store, &actor, &id).await?;
+    let one = found.alerts.iter().find(|one| one.id.as_str() == alert).ok_or_else(|| not_found("alert", &alert))?;
+    Ok(Json(json!({ "alert": alert_body(&app, &Names::of(&app.store), &found.incident, one) })))
+}
+
+const fn status_of(alert: &Alert) -> &'static str {
+    if alert.resolved_at.is_some() { "resolved" } else { "triggered" }
+}
+
+fn alert_body(app: &App, names: &Names, incident: &Incident, alert: &Alert) -> Value {
+    let here = format!("{}/alerts/{}", super::address(app, "incident", incident.id.as_str()), alert.id);
+    let severity = alert.event.as_ref().and_then(|event| event.severity).map(allclear_domain::event::Severity::word);
+    json!({
+        "id": alert.id, "type": "alert", "summary": alert.why, "self": here, "html_url": null,
+        "created_at": alert.opened_at.to_rfc3339_seconds(), "status": status_of(alert), "alert_key": shown_key(&alert.dedup_key),
+        "service": reference(app, "service", alert.service.as_str(), &names.service(&alert.service)),
+        "incident": reference(app, "incident", incident.id.as_str(), &format!("[#{}] {}", incident.number, incident.title)),
+        "body": { "type": "alert_body", "contexts": [], "details": alert.event.as_ref().map(|event| &event.details) },
+        "suppressed": false, "severity": severity, "integration": null,
+    })
+}
+
+/// `GET /log_entries/{id}?incident_id=…`: the address that an entry says of itself.
+pub(crate) async fn log_entry(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let query = Query::parse(raw.as_deref());
+    let incident = query.one("incident_id").ok_or_else(|| invalid("incident_id is missing: it stands in the entry's own address"))?;
+    let (found, names) = (view::show_incident(&app.store, &actor, incident).await?, Names::of(&app.store));
+    let one = found.log.iter().find(|entry| entry.id == id).and_then(|entry| entry_body(&app, &names, &found.incident, entry));
+    Ok(Json(json!({ "log_entry": one.ok_or_else(|| not_found("log entry", &id))? })))
 }
 
 /// A key as whoever sent it wrote it; ours say more.
 fn shown_key(key: &str) -> &str {
-    let of_event = key.strip_prefix("event:").and_then(|rest| rest.split_once(':')).map(|(_, key)| key);
-    of_event.or_else(|| key.strip_prefix("declared:")).unwrap_or(key)
+    let ours = key.strip_prefix("event:").or_else(|| key.strip_prefix("declared:"));
+    ours.map_or(key, |rest| rest.split_once(':').map_or(rest, |(_, key)| key))
 }
 
 /// Who has an incident.
@@ -281,8 +327,14 @@ pub(crate) async fn snooze(
     let seconds = asked["duration"]
         .as_i64()
         .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because("duration is a number of seconds"))?;
+    /// A week.
+    const LONGEST_S: i64 = 604_800;
+    if !(1..=LONGEST_S).contains(&seconds) {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, 1013, "Snooze Duration is Invalid");
+        return Err(problem.because(format!("duration is a number of seconds from 1 to {LONGEST_S}")));
+    }
     let found = view::find_to_act_on(&app.store, &actor, &id).await?;
-    let snooze = Wish::Snooze { span: Span::from_secs(seconds.clamp(0, 1 << 32)) };
+    let snooze = Wish::Snooze { span: Span::from_secs(seconds) };
     let changed = incident::act(&app.store, &*app.rng, &actor, &found.id, snooze.act(&app.store)?).await?;
     Ok((StatusCode::CREATED, Json(json!({ "incident": body(&app, &Names::of(&app.store), &changed, None) }))))
 }

@@ -117,7 +117,8 @@ fn level(rule: &Value) -> Result<Level, OpsError> {
             _ => Err(invalid("a target has an id and the type user_reference or schedule_reference")),
         }
     };
-    if rule["escalation_rule_assignment_strategy"]["type"].as_str() == Some("round_robin") {
+    let strategy = &rule["escalation_rule_assignment_strategy"];
+    if strategy["type"].as_str().or(strategy.as_str()) == Some("round_robin") {
         return Err(invalid("the assignment strategy round_robin is not built; use assign_to_everyone"));
     }
     Ok(Level { targets: targets.iter().map(target).collect::<Result<_, _>>()?, escalate_after: Span::from_mins(delay) })

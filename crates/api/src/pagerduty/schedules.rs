@@ -96,14 +96,18 @@ pub(crate) async fn create(State(app): State<App>, Caller(actor): Caller, bytes:
     let blank = Schedule {
         name: name_in(&asked, "name", "Name")?.ok_or_else(|| invalid("Name cannot be empty."))?,
         description: None,
-        time_zone: asked["time_zone"].as_str().ok_or_else(|| invalid("Time zone cannot be empty."))?.to_owned(),
+        time_zone: asked["time_zone"]
+            .as_str()
+            .filter(|zone| !zone.is_empty())
+            .ok_or_else(|| invalid("Time zone cannot be empty."))?
+            .to_owned(),
         people: vec![],
         start: String::new(),
         turn: Span::ZERO,
         overrides: vec![],
         extra: Map::new(),
     };
-    let schedule = changed(blank, &asked)?;
+    let schedule = changed(blank, &asked, app.store.now())?;
     if schedule.people.is_empty() {
         return Err(invalid("a schedule has one layer with at least one user").into());
     }
@@ -120,7 +124,8 @@ pub(crate) async fn update(
     bytes: Bytes,
 ) -> Result<Json<Value>, Problem> {
     let asked = wrapped(&parse(&bytes)?, "schedule")?.clone();
-    let made = edit(&app, &actor, &id, move |schedule| changed(schedule, &asked)).await?;
+    let now = app.store.now();
+    let made = edit(&app, &actor, &id, move |schedule| changed(schedule, &asked, now)).await?;
     shown(&app, &made, None)
 }
 
@@ -149,7 +154,7 @@ where
     resource::put(&app.store, &*app.rng, actor, Kind::Schedule, Some(id), make).await
 }
 
-fn changed(mut schedule: Schedule, asked: &Value) -> Result<Schedule, OpsError> {
+fn changed(mut schedule: Schedule, asked: &Value, now: Timestamp) -> Result<Schedule, OpsError> {
     if let Some(name) = name_in(asked, "name", "Name")? {
         schedule.name = name;
     }
@@ -157,12 +162,19 @@ fn changed(mut schedule: Schedule, asked: &Value) -> Result<Schedule, OpsError> 
         schedule.description = text_in(asked, "description");
     }
     if let Some(zone) = asked["time_zone"].as_str() {
+        if zone.is_empty() {
+            return Err(invalid("Time zone cannot be empty."));
+        }
         schedule.time_zone = zone.to_owned();
     }
     oncall::zone(&schedule.time_zone).map_err(|e| invalid(e.to_string()))?;
     let Some(layers) = asked["schedule_layers"].as_array() else { return Ok(schedule) };
     // A client ends a layer by sending it with an end; what has ended is not kept here.
-    let running: Vec<&Value> = layers.iter().filter(|layer| layer["end"].is_null()).collect();
+    let has_ended = |layer: &Value| layer["end"].as_str().and_then(instant).is_some_and(|end| end <= now);
+    let running: Vec<&Value> = layers.iter().filter(|layer| !has_ended(layer)).collect();
+    if running.iter().any(|layer| !layer["end"].is_null()) {
+        return Err(invalid("a layer that ends later is not built; leave its end out, and end it when the time has come"));
+    }
     let [layer] = running.as_slice() else {
         return Err(invalid("a schedule has one layer without an end; several layers are not built"));
     };
@@ -175,6 +187,14 @@ fn changed(mut schedule: Schedule, asked: &Value) -> Result<Schedule, OpsError> 
     schedule.people = users.iter().map(person).collect::<Result<_, _>>()?;
     if schedule.people.is_empty() || schedule.people.len() > MOST_PEOPLE {
         return Err(invalid(format!("a layer has 1 to {MOST_PEOPLE} users")));
+    }
+    // Who takes turns from when on is one thing here: a layer cannot begin later than its rotation.
+    let begins = layer["start"].as_str().and_then(instant).filter(|begins| *begins > now.plus(Span::from_mins(1)));
+    let rotates = layer["rotation_virtual_start"].as_str().and_then(instant);
+    if let (Some(begins), Some(rotates)) = (begins, rotates)
+        && begins != rotates
+    {
+        return Err(invalid("a layer that starts later than its rotation is not built; give both the same instant"));
     }
     let start = layer["rotation_virtual_start"].as_str().or_else(|| layer["start"].as_str()).and_then(instant);
     let start = start.ok_or_else(|| invalid("rotation_virtual_start is a date in the form of ISO 8601"))?;
@@ -272,13 +292,13 @@ fn override_body(app: &App, catalog: &Catalog, id: &str, zone: &str, one: &Overr
     json!({ "id": override_id(id, one), "start": instant(&one.from), "end": instant(&one.to), "user": user_reference(app, catalog, &one.person) })
 }
 
-/// `GET /schedules/{id}/overrides`
+/// `GET /schedules/{id}/overrides`: 201, as PagerDuty has it.
 pub(crate) async fn overrides(
     State(app): State<App>,
     Caller(_): Caller,
     Path(id): Path<String>,
     RawQuery(raw): RawQuery,
-) -> Result<Json<Value>, Problem> {
+) -> Result<(StatusCode, Json<Value>), Problem> {
     let query = Query::parse(raw.as_deref());
     let range = range(&query)?.ok_or_else(|| invalid("since and until are needed"))?;
     let (found, catalog) = (find(&app, &id)?, app.store.catalog());
@@ -289,7 +309,7 @@ pub(crate) async fn overrides(
         from.is_some_and(|from| from < range.1) && to.is_some_and(|to| to > range.0)
     };
     let shown: Vec<Value> = schedule.overrides.iter().filter(touches).map(|one| override_body(&app, &catalog, &id, zone, one)).collect();
-    Ok(Json(json!({ "overrides": shown })))
+    Ok((StatusCode::CREATED, Json(json!({ "overrides": shown }))))
 }
 
 /// `POST /schedules/{id}/overrides`: 201 with a list in which each has its own status; one alone, in the older form, by itself.

@@ -181,11 +181,24 @@ pub(super) fn priority_in(value: &Value) -> Result<Option<Priority>, OpsError> {
     named.map(Some).ok_or_else(|| invalid("priority is one of those at /priorities, by its id or name"))
 }
 
-/// `GET /teams`, `GET /vendors`, `GET /abilities`: there are none here, and clients that look go on.
+/// `GET /teams`, `GET /vendors`: there are none here, and clients that look go on.
 pub(crate) async fn none(Caller(_): Caller, RawQuery(raw): RawQuery, uri: http::Uri) -> Result<Json<Value>, Problem> {
     let kind = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
-    if kind == "abilities" {
-        return Ok(Json(json!({ "abilities": [] })));
-    }
     listed(&Query::parse(raw.as_deref()), &kind, vec![])
+}
+
+/// What of `PagerDuty`'s optional abilities there is here.
+const ABILITIES: [&str; 1] = ["urgencies"];
+
+/// `GET /abilities`
+pub(crate) async fn abilities(Caller(_): Caller) -> Json<Value> {
+    Json(json!({ "abilities": ABILITIES }))
+}
+
+/// `GET /abilities/{id}`: 204, or 402 for one that there is not.
+pub(crate) async fn ability(Caller(_): Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    if ABILITIES.contains(&id.as_str()) {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::new(StatusCode::PAYMENT_REQUIRED, 2014, "Missing Account Ability").because(format!("{id} is not built")))
 }

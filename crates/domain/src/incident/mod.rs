@@ -397,6 +397,19 @@ pub struct Change {
     pub effects: Vec<Effect>,
 }
 
+impl Change {
+    /// Both as one change: what is decided in one commit has one version, and is told once.
+    #[must_use]
+    pub fn followed_by(mut self, later: Self) -> Self {
+        self.log.extend(later.log);
+        if later.effects.contains(&Effect::TellChannels) {
+            self.effects.retain(|effect| *effect != Effect::TellChannels);
+        }
+        self.effects.extend(later.effects);
+        Self { next: Incident { version: self.next.version, ..later.next }, ..self }
+    }
+}
+
 /// An event that changes nothing, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {

@@ -419,6 +419,7 @@ pub(crate) async fn declare(State(web): State<Web>, Viewer(who): Viewer, Filled(
         details,
         urgency: None,
         people: vec![],
+        policy: None,
         priority: None,
         taken: false,
         key: None,
