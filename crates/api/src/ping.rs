@@ -4,24 +4,25 @@ use allclear_ops::OpsError;
 use allclear_ops::heartbeat::{self, Said};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 
 use crate::App;
 
 /// `/ping/{key}` by any usual method.
-pub(crate) async fn success(State(app): State<App>, Path(key): Path<String>) -> Response {
-    hear(&app, &key, None).await
+pub(crate) async fn success(State(app): State<App>, Path(key): Path<String>, body: Bytes) -> Response {
+    hear(&app, &key, None, &body).await
 }
 
 /// `/ping/{key}/{signal}`
-pub(crate) async fn signal(State(app): State<App>, Path((key, signal)): Path<(String, String)>) -> Response {
-    hear(&app, &key, Some(&signal)).await
+pub(crate) async fn signal(State(app): State<App>, Path((key, signal)): Path<(String, String)>, body: Bytes) -> Response {
+    hear(&app, &key, Some(&signal), &body).await
 }
 
-async fn hear(app: &App, key: &str, signal: Option<&str>) -> Response {
+async fn hear(app: &App, key: &str, signal: Option<&str>, body: &[u8]) -> Response {
     let Some(said) = Said::from_path(signal) else { return (StatusCode::BAD_REQUEST, "invalid url format").into_response() };
-    match heartbeat::ping(&app.store, &*app.rng, key, said).await {
+    match heartbeat::ping(&app.store, &*app.rng, key, said, body).await {
         Ok(()) => (StatusCode::OK, "OK").into_response(),
         Err(OpsError::UnknownKey) => (StatusCode::NOT_FOUND, "not found").into_response(),
         Err(error) => {

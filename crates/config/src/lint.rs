@@ -7,6 +7,7 @@ use allclear_domain::apitest::document::{Body, RequestStep, Step, Test};
 use allclear_domain::apitest::template::{self, Piece};
 use allclear_domain::catalog::{Account, Channel, Document, Kind, Settings};
 use allclear_domain::delivery::{ContactMethod, Means};
+use allclear_domain::escalation::{Policy, Target};
 use allclear_domain::status::Component;
 
 use crate::diagnostic::nearest;
@@ -43,6 +44,10 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
                 let message = format!("{} has a contact method on a channel that reaches no person", person.name);
                 site.sink.error(site.name_pos, message, None);
             }
+            Document::Person(person) if person.notification_rules.is_empty() && person.contact_methods.len() > 1 => {
+                let message = format!("{} has no notification rules: every contact method is used at once", person.name);
+                site.sink.warning(site.name_pos, message, Some("write notification_rules, or leave it so".to_owned()));
+            }
             Document::Person(person) if person.contact_methods.is_empty() => {
                 site.sink.warning(site.name_pos, format!("{} cannot be reached: there is no contact method", person.name), None);
             }
@@ -50,6 +55,7 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
         }
     }
     check_operators(loaded, sites, &names, known);
+    check_end_of_operators(loaded, sites);
     let found: Vec<_> = sites.iter().flat_map(|site| site.sink.take()).collect();
     loaded.diagnostics.extend(found);
 }
@@ -114,6 +120,22 @@ fn check_operators(loaded: &Loaded, sites: &[Site], names: &BTreeMap<Kind, BTree
     if let Some(site) = first.filter(|_| !set && names.contains_key(&Kind::Service)) {
         let help = "add a document: kind: settings, operators: NAME OF A SERVICE".to_owned();
         site.sink.warning(site.name_pos, "nobody is told of AllClear's own trouble: the setting \"operators\" is missing", Some(help));
+    }
+}
+
+/// Of a schedule nobody may be on call just then: who hears of AllClear's own trouble is a person in the end.
+fn check_end_of_operators(loaded: &Loaded, sites: &[Site]) {
+    let documents = || loaded.documents.iter().map(|located| &located.document);
+    let named = documents().filter_map(Document::as_settings).find_map(|settings| settings.operators.as_ref());
+    let Some(service) = named.and_then(|name| documents().filter_map(Document::as_service).find(|one| one.name == name.0)) else { return };
+    let ends_in_nobody = |policy: &Policy| {
+        let last = policy.levels.last().map(|level| level.targets.as_slice()).unwrap_or_default();
+        policy.name == service.escalation_policy.0 && !last.iter().any(|target| matches!(target, Target::Person(_)))
+    };
+    let at = sites.iter().find(|site| loaded.documents[site.at].document.as_policy().is_some_and(ends_in_nobody));
+    if let Some(site) = at {
+        let message = format!("the escalation policy {:?} of the operators must end in a person", service.escalation_policy.0);
+        site.sink.error(site.name_pos, message, Some("add a person to the targets of its last level".to_owned()));
     }
 }
 

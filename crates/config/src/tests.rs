@@ -143,6 +143,28 @@ fn settings_that_stand_elsewhere_are_not_called_missing() {
     assert!(!warned(&|kind, name| kind == Kind::EscalationPolicy || (kind, name) == (Kind::Settings, "server")), "beside others");
 }
 
+#[test]
+fn operators_whose_policy_ends_in_a_schedule_are_refused_and_a_person_without_rules_is_told_what_that_means() {
+    let text = |last: &str| {
+        format!(
+            "{{ kind: person, name: Ada, contact_methods: [{{ channel: T, address: \"+4520000001\" }}, {{ name: call, channel: T, address: \"+4520000001\", by: call }}] }}\n---\n\
+             {{ kind: channel, name: T, twilio: {{ account_sid: AC1, auth_token: \"{{{{secret.A}}}}\", from: \"+4570000000\" }} }}\n---\n\
+             {{ kind: schedule, name: N, people: [Ada], start: \"2026-01-05T09:00\", turn: 1w, time_zone: Etc/UTC }}\n---\n\
+             {{ kind: escalation_policy, name: E, levels: [{{ targets: [Ada] }}, {{ targets: [{last}] }}] }}\n---\n\
+             {{ kind: service, name: S, escalation_policy: E }}\n---\n{{ kind: settings, operators: S }}\n"
+        )
+    };
+    let shown = |last: &str| {
+        let loaded = load_str("x.yaml", &text(last), &nothing_known);
+        (loaded.is_usable(), loaded.diagnostics.iter().map(ToString::to_string).collect::<String>())
+    };
+    let (usable, said) = shown("Ada");
+    assert!(usable && said.contains("Ada has no notification rules: every contact method is used at once"), "{said}");
+    let (usable, said) = shown("{ schedule: N }");
+    assert!(!usable && said.contains("the escalation policy \"E\" of the operators must end in a person"), "{said}");
+    assert!(shown("{ schedule: N }, Ada").0);
+}
+
 mod properties {
     use proptest::prelude::*;
 

@@ -68,22 +68,27 @@ fn subject(id: &HeartbeatId) -> String {
     format!("heartbeat:{id}")
 }
 
-/// Hears a call. Its key is what permits it.
+/// What a call may say besides; more is cut.
+const LONGEST_WORDS: usize = 1_000;
+
+/// Hears a call. Its key is what permits it; what it says in `body` stands with what it opens.
 ///
 /// # Errors
 /// [`OpsError::UnknownKey`]; errors of the store, when nothing was kept.
-pub async fn ping(store: &Store, rng: &dyn Rng, key: &str, said: Said) -> Result<(), OpsError> {
+pub async fn ping(store: &Store, rng: &dyn Rng, key: &str, said: Said, body: &[u8]) -> Result<(), OpsError> {
     let (draw, key) = (Draw::new(rng), key.to_owned());
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * LONGEST_WORDS)]).into_owned();
+    let words: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_WORDS).collect();
     let work = move |tx: &mut Tx<'_>| {
         let known = heartbeat::find_by_key(tx, &key)?.ok_or(OpsError::UnknownKey)?;
-        Ok::<_, OpsError>(ping_within(tx, &draw.ids(), &known, said)?)
+        Ok::<_, OpsError>(ping_within(tx, &draw.ids(), &known, said, &words)?)
     };
     store.write(Write::new("hear heartbeat", Lane::Events), work).await?;
     crash::point("heartbeat.after_commit");
     Ok(())
 }
 
-fn ping_within(tx: &mut Tx<'_>, ids: &Ids, known: &Heartbeat, said: Said) -> Result<(), StoreError> {
+fn ping_within(tx: &mut Tx<'_>, ids: &Ids, known: &Heartbeat, said: Said, words: &str) -> Result<(), StoreError> {
     let (catalog, now) = (tx.catalog(), tx.now());
     let Some(wanted) = catalog.heartbeat(&known.id) else { return Ok(()) };
     tx.lock([Lock::Service(wanted.service.clone())])?;
@@ -105,7 +110,8 @@ fn ping_within(tx: &mut Tx<'_>, ids: &Ids, known: &Heartbeat, said: Said) -> Res
         }
         Said::Fail => {
             wait_until(tx, &known.id, wanted.due_after(now))?;
-            let pending = trigger(tx, ids, &known.id, "it said that it failed")?;
+            let why = if words.is_empty() { "it said that it failed".to_owned() } else { format!("it said that it failed: {words}") };
+            let pending = trigger(tx, ids, &known.id, "it failed", why)?;
             apply(tx, ids, pending.into_iter().collect()).map(|_| ())
         }
     }
@@ -116,7 +122,7 @@ fn wait_until(tx: &mut Tx<'_>, id: &HeartbeatId, due_at: Timestamp) -> Result<()
 }
 
 /// Counts once more on the open alert, or opens an incident. Needs the service's lock.
-fn trigger(tx: &mut Tx<'_>, ids: &Ids, id: &HeartbeatId, why: &str) -> Result<Option<Pending>, StoreError> {
+fn trigger(tx: &mut Tx<'_>, ids: &Ids, id: &HeartbeatId, what: &str, why: String) -> Result<Option<Pending>, StoreError> {
     let catalog = tx.catalog();
     let Some(wanted) = catalog.heartbeat(id) else { return Ok(None) };
     if let Some(open) = locked(tx, &subject(id))? {
@@ -127,8 +133,8 @@ fn trigger(tx: &mut Tx<'_>, ids: &Ids, id: &HeartbeatId, why: &str) -> Result<Op
         service: wanted.service.clone(),
         dedup_key: subject(id),
         test: None,
-        title: format!("{}: no heartbeat", wanted.name),
-        why: why.to_owned(),
+        title: format!("{}: {what}", wanted.name),
+        why,
         agent: Agent::Heartbeat { heartbeat: id.clone() },
         run: None,
         event: None,
@@ -158,7 +164,7 @@ pub(crate) fn fire(tx: &mut Tx<'_>, ids: &Ids, id: &HeartbeatId, timer: &Timer, 
     // Each further one that does not come is one more trigger: what a person resolved meanwhile opens anew.
     wait_until(tx, id, now.plus(wanted.every))?;
     let why = format!("the last call came at {last}; one was due every {}, with {} of grace", wanted.every, wanted.grace);
-    let pending = trigger(tx, ids, id, &why)?;
+    let pending = trigger(tx, ids, id, "no heartbeat", why)?;
     apply(tx, ids, pending.into_iter().collect())?;
     Ok(())
 }

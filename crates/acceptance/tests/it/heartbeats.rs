@@ -8,7 +8,7 @@ use allclear_domain::Timestamp;
 use allclear_domain::incident::{Incident, ResolveReason, State};
 use allclear_ops::heartbeat::{self, Said};
 use allclear_ops::{Actor, OpsError, config, timer};
-use allclear_store::record::incident;
+use allclear_store::record::{alert, incident};
 use allclear_store::{Backend, Options, Store};
 
 use super::binary::{Ground, PATIENCE, log_of};
@@ -57,7 +57,7 @@ impl Server {
     }
 
     async fn hear(&self, said: Said) {
-        heartbeat::ping(&self.store, &self.rng, &self.key().await, said).await.expect("heard");
+        heartbeat::ping(&self.store, &self.rng, &self.key().await, said, b"disk\nfull").await.expect("heard");
     }
 
     async fn minutes_later(&self, minutes: i64) {
@@ -96,7 +96,11 @@ async fn a_heartbeat_that_stops_opens_an_incident_and_one_that_comes_again_ends_
 async fn a_failure_opens_at_once_and_a_start_without_an_end_within_the_grace_time() {
     let server = Server::new().await;
     server.hear(Said::Fail).await;
-    assert_eq!(server.open().await, 1);
+    assert_eq!((server.open().await, server.incidents().await[0].title.as_str()), (1, "Backup: it failed"));
+    let store = &server.store;
+    let id = server.incidents().await[0].id.clone();
+    let alerts = store.read("alerts", move |tx| alert::alerts_of(tx, &id)).await.expect("alerts");
+    assert_eq!(alerts[0].why, "it said that it failed: disk full");
     server.hear(Said::Success).await;
     assert_eq!(server.open().await, 0);
     server.hear(Said::Start).await;
@@ -145,7 +149,7 @@ async fn one_that_is_removed_or_rests_ends_its_incident_and_its_key() {
     server.apply(&resting).await;
     assert_eq!(server.open().await, 0, "it rests");
     server.apply(&WORLD[..WORLD.rfind("---").expect("a document")]).await;
-    let gone = heartbeat::ping(&server.store, &server.rng, &key, Said::Success).await;
+    let gone = heartbeat::ping(&server.store, &server.rng, &key, Said::Success, b"").await;
     assert!(matches!(gone, Err(OpsError::UnknownKey)), "{gone:?}");
     server.minutes_later(10_000).await;
     assert_eq!(server.open().await, 0);
@@ -184,7 +188,7 @@ fn a_real_heartbeat_is_heard_by_every_usual_method_and_an_unknown_one_is_not() {
     }
     assert!(ground.say(&["heartbeats"]).contains("success"), "{}", ground.say(&["heartbeats"]));
     assert_eq!(call("GET", &format!("{key}/7")), Some(200));
-    let open = || ground.say(&["incidents"]).contains("Backup: no heartbeat");
+    let open = || ground.say(&["incidents"]).contains("Backup: it failed");
     assert!(allclear_acceptance::binary::wait(PATIENCE, open), "{}", log_of(&process));
     assert_eq!(call("GET", &format!("{key}/0")), Some(200));
     assert!(!open());
