@@ -49,6 +49,20 @@ pub fn break_connections(url: &str) -> anyhow::Result<i64> {
     Ok(client.query_one(all, &[])?.get(0))
 }
 
+/// Lets nobody connect to a database any more, and breaks whatever is connected; or lets them again.
+///
+/// # Errors
+/// A server that does not answer.
+pub fn open_or_shut(url: &str, open: bool) -> anyhow::Result<()> {
+    let (head, name) = url.rsplit_once('/').context("the address names no database")?;
+    let mut client = postgres::Client::connect(&format!("{head}/postgres"), postgres::NoTls)?;
+    client.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {open}"))?;
+    if !open {
+        client.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", &[&name])?;
+    }
+    Ok(())
+}
+
 /// The certificate of the authority that the test command's server is known by: a file.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use allclear_domain::Timestamp;
 use allclear_domain::catalog::Document;
 use allclear_domain::status::published::PublishedPage;
 use allclear_egress::{Cidr, Client, TcpConnect};
-use allclear_engine::{AUDIT_EVERY, Engine, LOOK_ANYWAY, Parts};
+use allclear_engine::{AUDIT_EVERY, Engine, LOOK_ANYWAY, Parts, Published};
 use allclear_ops::Actor;
 use allclear_ops::config::Plan;
 use allclear_probe::{DebtJournal, Runner};
@@ -302,7 +302,10 @@ impl Server {
             channels: channels.clone(),
             runner,
             health: Arc::clone(&health),
-            on_publish: Arc::new(move |published| shown.replace(published, Timestamp(at.now_us()))),
+            on_publish: Arc::new(move |published| match published {
+                Published::Pages(pages) => shown.replace(pages, Timestamp(at.now_us())),
+                Published::AwaySince(since) => shown.went_away(since, Timestamp(at.now_us())),
+            }),
             look_anyway: LOOK_ANYWAY,
             audit_every: AUDIT_EVERY,
         };
@@ -418,6 +421,9 @@ async fn serve_until_open<F: Future<Output = anyhow::Result<Result<Store, StoreE
     println!("{why}\nThe public pages are served as they were last known, at http://{}; waiting for the database.", listener.local_addr()?);
     let pages = public_pages(settings.public_url.as_deref().unwrap_or_default());
     pages.replace(&kept, Timestamp(runtime.clock.now_us()));
+    // When the copy was written is not known; each page knows when it changed last.
+    let changed_at = kept.iter().map(|(_, page)| page.updated_at).max().unwrap_or(Timestamp(runtime.clock.now_us()));
+    pages.went_away(changed_at, Timestamp(runtime.clock.now_us()));
     let names = Names { listen: listener.local_addr()?, public_url: settings.public_url.clone() };
     let now = Timestamp(runtime.clock.now_us());
     let certificate = settings.tls.clone().map(|tls| Certificate::open(tls, &settings.place.data, names, now)).transpose()?;
@@ -443,8 +449,8 @@ async fn serve_until_open<F: Future<Output = anyhow::Result<Result<Store, StoreE
 /// The public pages, JSON and HTML.
 fn public_pages(public_url: &str) -> PublicPages {
     let rendered = |part: allclear_web::status::Part| Rendered { path: part.path, content_type: part.content_type, body: part.body };
-    let render = move |page: &PublishedPage, now: Timestamp, base: &str| {
-        allclear_web::status::render(page, now, base).into_iter().map(rendered).collect()
+    let render = move |page: &PublishedPage, now: Timestamp, base: &str, away_since: Option<Timestamp>| {
+        allclear_web::status::render(page, now, base, away_since).into_iter().map(rendered).collect()
     };
     PublicPages::new(public_url, Arc::new(render))
 }

@@ -33,7 +33,7 @@ pub struct Rendered {
 }
 
 /// Renders what people read of a page: the page, when, and the address that it stands at.
-pub type Renderer = Arc<dyn Fn(&PublishedPage, Timestamp, &str) -> Vec<Rendered> + Send + Sync>;
+pub type Renderer = Arc<dyn Fn(&PublishedPage, Timestamp, &str, Option<Timestamp>) -> Vec<Rendered> + Send + Sync>;
 
 /// The pages, ready to be served. Cheap to clone.
 #[derive(Clone)]
@@ -56,6 +56,9 @@ pub(crate) struct Page {
     /// The day in the page's zone: bars and lists of days move on without a change. While something is out the minute too, for
     /// what lasts grows.
     day: String,
+    /// Since when it can no longer be read; nothing where it can.
+    away_since: Option<Timestamp>,
+    document: PublishedPage,
     parts: BTreeMap<String, Part>,
 }
 
@@ -135,16 +138,27 @@ impl PublicPages {
     /// The same with JSON alone, unpacked: for whoever renders far more often than anybody reads.
     #[must_use]
     pub fn without_html(public_url: &str) -> Self {
-        Self { packs: false, ..Self::new(public_url, Arc::new(|_, _, _| vec![])) }
+        Self { packs: false, ..Self::new(public_url, Arc::new(|_, _, _, _| vec![])) }
     }
 
     /// Takes the published pages; only those that changed, or whose day is over, are rendered.
     pub fn replace(&self, pages: &[(i64, PublishedPage)], now: Timestamp) {
+        self.show(pages.iter().map(|(seq, page)| (*seq, page)), now, None);
+    }
+
+    /// Keeps the pages as they are, and lets them say that they are of this instant and may be old.
+    pub fn went_away(&self, since: Timestamp, now: Timestamp) {
+        let known: Vec<Arc<Page>> = self.pages.read().unwrap_or_else(PoisonError::into_inner).by_slug.values().cloned().collect();
+        self.show(known.iter().map(|page| (page.seq, &page.document)), now, Some(since));
+    }
+
+    fn show<'a>(&self, pages: impl Iterator<Item = (i64, &'a PublishedPage)>, now: Timestamp, away_since: Option<Timestamp>) {
         let mut next = Pages::default();
         for (seq, page) in pages {
             let day = day(page, now);
-            let unchanged = self.current(&page.slug).filter(|old| old.seq == *seq && old.day == day);
-            let rendered = unchanged.unwrap_or_else(|| Arc::new(self.render(*seq, day, page, now)));
+            let same = |old: &Arc<Page>| old.seq == seq && old.day == day && old.away_since == away_since;
+            let unchanged = self.current(&page.slug).filter(same);
+            let rendered = unchanged.unwrap_or_else(|| Arc::new(self.render(seq, day, page, now, away_since)));
             if let Some(host) = &page.host {
                 next.by_host.insert(host.to_ascii_lowercase(), Arc::clone(&rendered));
             }
@@ -153,7 +167,7 @@ impl PublicPages {
         *self.pages.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
-    fn render(&self, seq: i64, day: String, page: &PublishedPage, now: Timestamp) -> Page {
+    fn render(&self, seq: i64, day: String, page: &PublishedPage, now: Timestamp, away_since: Option<Timestamp>) -> Page {
         let (mut parts, head) = (BTreeMap::new(), head(page));
         let mut add = |path: String, content_type, body| {
             let part = Part::new(&path, content_type, body, &head, self.packs);
@@ -166,10 +180,10 @@ impl PublicPages {
             Some(host) => format!("https://{host}"),
             None => format!("{}/status/{}", self.public_url, page.slug),
         };
-        for Rendered { path, content_type, body } in (self.renderer)(page, now, &base) {
+        for Rendered { path, content_type, body } in (self.renderer)(page, now, &base, away_since) {
             add(path, content_type, body);
         }
-        Page { seq, day, parts }
+        Page { seq, day, away_since, document: page.clone(), parts }
     }
 
     pub(crate) fn current(&self, slug: &str) -> Option<Arc<Page>> {
@@ -221,15 +235,15 @@ const MAY_BE_OLD: &str = "max-age=10, public, s-maxage=10, stale-while-revalidat
 
 /// Nothing runs; pictures may come from where the page's owner says, and sites may frame it whom they name.
 fn policy(page: &PublishedPage) -> HeaderValue {
-    const FIXED: &str = "default-src 'none'; style-src 'self'; img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors";
+    const FIXED: &str = "img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors";
     const NOBODY: HeaderValue = HeaderValue::from_static(
         "default-src 'none'; style-src 'self'; img-src 'self' https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     );
     let sites = &page.branding.frame_ancestors;
-    if sites.is_empty() {
-        return NOBODY;
-    }
-    HeaderValue::from_str(&format!("{FIXED} {}", sites.join(" "))).unwrap_or(NOBODY)
+    // Its stylesheet stands on its own host, also where the page is looked at on ours.
+    let host = page.host.as_ref().map_or_else(String::new, |host| format!(" https://{host}"));
+    let framed_by = if sites.is_empty() { "'none'".to_owned() } else { sites.join(" ") };
+    HeaderValue::from_str(&format!("default-src 'none'; style-src 'self'{host}; {FIXED} {framed_by}")).unwrap_or(NOBODY)
 }
 
 /// For programs below `api/`, for people elsewhere.

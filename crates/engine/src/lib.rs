@@ -17,6 +17,7 @@ use std::time::Duration;
 use allclear_base::runtime::{Health, Switch};
 use allclear_base::{Runtime, SystemClock};
 use allclear_channels::Channels;
+use allclear_domain::Timestamp;
 use allclear_domain::status::published::PublishedPage;
 use allclear_ops::OpsError;
 use allclear_probe::{Runner, Scheduler};
@@ -29,7 +30,16 @@ pub use by_hand::ByHand;
 pub use publish::kept_pages;
 
 /// What becomes of published pages.
-pub type OnPublish = Arc<dyn Fn(&[(i64, PublishedPage)]) + Send + Sync>;
+pub type OnPublish = Arc<dyn Fn(Published<'_>) + Send + Sync>;
+
+/// What is known of published pages.
+#[derive(Debug, Clone, Copy)]
+pub enum Published<'a> {
+    /// All of them, each with its number.
+    Pages(&'a [(i64, PublishedPage)]),
+    /// They cannot be read; what was read last is of this instant.
+    AwaySince(Timestamp),
+}
 
 /// What the loops are made of.
 #[derive(Clone)]

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_base::crash;
+use allclear_domain::Timestamp;
 use allclear_domain::status::published::PublishedPage;
 use allclear_ops::{OpsError, view};
 
-use crate::Parts;
+use crate::{Parts, Published};
 
 /// The commit that changes a page also pages people. They come first: rendering takes a processor for some milliseconds, and
 /// customers see a change within a tenth of a second all the same. Several changes are rendered once.
 const AFTER_PAGERS: Duration = Duration::from_millis(20);
+
+/// Looks in a row that fail before pages say that they may be old.
+const FAILURES_UNTIL_SAID: u32 = 3;
 
 pub(crate) fn start(parts: &Parts) {
     let parts = parts.clone();
@@ -21,19 +25,28 @@ pub(crate) fn start(parts: &Parts) {
 }
 
 async fn run(parts: Parts) {
+    let (mut failures, mut read_at) = (0_u32, Timestamp(parts.rest.clock.now_us()));
     loop {
         let clock = &*parts.rest.clock;
         parts.store.wakes().pages.wait_until(clock, parts.look_anyway_at(clock.now_us())).await;
         parts.rest.sleep(AFTER_PAGERS).await;
-        if let Err(error) = hand_over(&parts).await {
-            tracing::warn!(%error, "published pages cannot be read; the last known stay");
+        match hand_over(&parts).await {
+            Ok(()) => (failures, read_at) = (0, Timestamp(parts.rest.clock.now_us())),
+            Err(error) => {
+                tracing::warn!(%error, "published pages cannot be read; the last known stay");
+                failures = failures.saturating_add(1);
+                // Once may be a moment.
+                if failures >= FAILURES_UNTIL_SAID {
+                    (parts.on_publish)(Published::AwaySince(read_at));
+                }
+            }
         }
     }
 }
 
 pub(crate) async fn hand_over(parts: &Parts) -> Result<(), OpsError> {
     let pages = view::published_pages(&parts.store).await?;
-    (parts.on_publish)(&pages);
+    (parts.on_publish)(Published::Pages(&pages));
     if let Err(error) = keep_copy(parts, &pages) {
         tracing::warn!(%error, "the copy of the published pages cannot be written");
     }

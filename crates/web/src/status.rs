@@ -1,5 +1,6 @@
 //! The public status page: what customers read. It is rendered once per change from what is published and knows nothing else.
 
+mod contrast;
 mod feed;
 
 use allclear_domain::Timestamp;
@@ -28,11 +29,12 @@ pub struct Part {
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// Everything that people and feed readers ask for, as of `now`; `base` is the address that the page stands at.
+/// Everything that people and feed readers ask for, as of `now`; `base` is the address that the page stands at. Where it can no
+/// longer be read anew, it says of when it is.
 #[must_use]
-pub fn render(page: &PublishedPage, now: Timestamp, base: &str) -> Vec<Part> {
+pub fn render(page: &PublishedPage, now: Timestamp, base: &str, away_since: Option<Timestamp>) -> Vec<Part> {
     let zone = oncall::zone(&page.time_zone).unwrap_or(TimeZone::UTC);
-    let look = Look::new(page, base);
+    let look = Look { data_as_of: away_since.map(|since| at(since, &zone)), ..Look::new(page, base) };
     let mut parts = Vec::with_capacity(page.incidents.len() + 8);
     let mut add = |path: &str, content_type: &'static str, body: Result<String, askama::Error>| match body {
         Ok(text) => parts.push(Part { path: path.to_owned(), content_type, body: text.into_bytes() }),
@@ -49,7 +51,7 @@ pub fn render(page: &PublishedPage, now: Timestamp, base: &str) -> Vec<Part> {
     add("history.rss", "application/rss+xml; charset=utf-8", feed::rss(page, base, &zone, now));
     add("badge.svg", "image/svg+xml", feed::badge(page));
     if let Some(colour) = &page.branding.colour {
-        add("page.css", "text/css; charset=utf-8", Ok(format!(":root {{ --brand: {colour}; }}\n")));
+        add("page.css", "text/css; charset=utf-8", Ok(contrast::stylesheet(colour)));
     }
     parts
 }
@@ -64,6 +66,8 @@ struct Look {
     base: String,
     style: &'static str,
     brand_style: Option<String>,
+    /// Of when the page is, where it cannot be read anew.
+    data_as_of: Option<String>,
 }
 
 impl Look {
@@ -77,6 +81,7 @@ impl Look {
             base: base.to_owned(),
             style: assets::style_path(),
             brand_style: branding.colour.as_ref().map(|_| format!("{base}/page.css")),
+            data_as_of: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use allclear_channels::Channels;
 use allclear_domain::catalog::Kind;
 use allclear_domain::incident::Urgency;
 use allclear_egress::Client;
-use allclear_engine::{Engine, Parts};
+use allclear_engine::{Engine, Parts, Published};
 use allclear_ops::Actor;
 use allclear_ops::wish::Wish;
 use allclear_probe::{DebtJournal, Runner};
@@ -197,7 +197,11 @@ impl Day {
             channels: channels.clone(),
             runner,
             health: Arc::clone(&health),
-            on_publish: Arc::new(move |published| shown.replace(published, allclear_domain::Timestamp(clock.now_us()))),
+            on_publish: Arc::new(move |published| {
+                if let Published::Pages(pages) = published {
+                    shown.replace(pages, allclear_domain::Timestamp(clock.now_us()));
+                }
+            }),
             look_anyway: Duration::from_secs(300),
             audit_every: Duration::from_secs(600),
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use allclear_acceptance::binary::{Process, Start, forward, free_addr, get, wait};
-use allclear_acceptance::postgres::{authority, break_connections, encrypted_connections, fresh_database, server};
+use allclear_acceptance::postgres::{authority, break_connections, encrypted_connections, fresh_database, open_or_shut, server};
 use allclear_stage::live::Switch;
 
 use crate::binary::{Ground, log_of};
@@ -46,12 +46,28 @@ fn pages_are_served_while_the_database_is_away_and_everything_else_once_it_is_ba
         Start { config: &config, data: &data, listen: ground.addr, crash_at: None, database: Some(shut), secrets: ground.world.secrets() };
     let mut process = Process::spawn(&start).expect("started");
     assert!(shows(&ground, "operational"), "{}", log_of(&process));
+    let (_, page) = get(ground.addr, "/status/synq").expect("an answer");
+    assert!(page.contains("This page cannot be updated just now: data as of "), "{page}");
     let (ready, said) = get(ground.addr, "/readyz").expect("an answer");
     assert!(ready == 503 && said.contains("the database cannot be reached"), "{ready} {said}");
     assert_eq!(get(ground.addr, "/pagerduty/incidents").map(|(status, _)| status), Some(503));
     forward(way, server.parse().expect("an address")).expect("a way");
     assert!(process.wait_until_ready(PATIENCE), "{}", log_of(&process));
     assert_eq!(get(ground.addr, "/pagerduty/incidents").map(|(status, _)| status), Some(401));
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
+fn while_the_database_is_away_a_page_says_of_when_it_is_and_no_longer_once_it_is_back() {
+    let (ground, url) = (Ground::new(), database());
+    let mut process = ground.start_on(Some(url.clone()));
+    let says_so = || get(ground.addr, "/status/synq").is_some_and(|(status, page)| status == 200 && page.contains("data as of"));
+    assert!(shows(&ground, "operational") && !says_so(), "{}", log_of(&process));
+    open_or_shut(&url, false).expect("shut");
+    assert!(wait(PATIENCE, says_so), "{}", log_of(&process));
+    assert!(shows(&ground, "operational"));
+    open_or_shut(&url, true).expect("open");
+    assert!(wait(PATIENCE, || !says_so()), "{}", log_of(&process));
     process.terminate().expect("a clean stop");
 }
 
