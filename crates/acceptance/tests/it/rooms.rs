@@ -291,6 +291,39 @@ fn every_payload_would_be_found_if_it_were_markup() {
     assert!(harmless.is_empty(), "{harmless:?}");
 }
 
+/// Documents that carry a payload in each of their names and texts.
+fn named(n: usize, payload: &str) -> String {
+    let text = |what: &str| serde_json::Value::String(format!("{what}{n} {}", payload.replace('\u{0}', ""))).to_string();
+    let (service, policy, component) = (text("service"), text("policy"), text("component"));
+    format!(
+        "{{ kind: person, name: {} }}\n---\n{{ kind: escalation_policy, name: {policy}, levels: [{{ targets: [Ada] }}] }}\n---\n\
+         {{ kind: service, name: {service}, escalation_policy: {policy} }}\n---\n\
+         {{ kind: component, name: {component}, page: SYNQ, group: {}, description: {} }}\n---\n\
+         {{ kind: rule, service: {service}, component: {component}, incident: {{ name: {} }} }}\n---\n\
+         {{ kind: test, name: {}, environments: {{ {}: {{}} }}, steps: [{{ name: {}, request: \"GET https://api.example.com/\", \
+         assert: [{{ source: status, comparison: equal, value: {} }}] }}] }}\n",
+        text("person"),
+        text("group"),
+        text("about"),
+        text("incident"),
+        text("test"),
+        text("environment"),
+        text("step"),
+        text("value")
+    )
+}
+
+/// A test whose API gives back what it is sent, with a payload in what it is sent and in what it expects.
+fn echoing(api: &str, payload: &str) -> String {
+    let text = serde_json::Value::String(payload.replace('\u{0}', "")).to_string();
+    format!(
+        "kind: test\nname: {text}\nenvironments: {{ production: {{ variables: {{ said: {text} }}, headers: {{ Authorization: \"Bearer {{{{secret.SYNQ_KEY}}}}\" }} }} }}\n\
+         steps:\n  - name: {text}\n    request: {{ method: POST, url: \"{api}/v1/streams\", json: {{ name: \"{{{{said}}}}\" }} }}\n    \
+         assert: [{{ source: json, property: name, comparison: equal, value: {text} }}, {{ source: text, comparison: contains, value: {text} }}]\n    \
+         save: [{{ source: json, property: name, name: back }}]\n"
+    )
+}
+
 #[test]
 fn nothing_that_people_or_programs_write_becomes_markup() {
     let ground = Ground::with_one_test();
@@ -325,6 +358,39 @@ fn nothing_that_people_or_programs_write_becomes_markup() {
             pages.push(("preview".to_owned(), preview));
         }
     }
+    let files: Vec<String> = payloads.iter().enumerate().map(|(n, payload)| named(n, payload)).collect();
+    std::fs::create_dir(ground.folder.path().join("hostile")).expect("a folder");
+    std::fs::write(ground.folder.path().join("hostile/all.yaml"), files.join("---\n")).expect("written");
+    let applied = ground.say(&["apply", "hostile"]);
+    assert!(applied.contains("1200 changes applied"), "{}", applied.lines().rev().take(5).collect::<String>());
+    let change = |payload: &str| {
+        let body = serde_json::json!({ "routing_key": key, "payload": { "summary": payload, "source": payload, "custom_details": { "x": payload } } });
+        ground.post("/v2/change/enqueue", &body)
+    };
+    assert!(payloads.iter().all(|payload| change(payload) == 202));
+    let world = std::fs::read_to_string(ground.folder.path().join("config/world.yaml")).expect("the world");
+    let api = world.split("base: \"").nth(1).and_then(|rest| rest.split('"').next()).expect("the API's address");
+    for payload in payloads.iter().step_by(7) {
+        let answer = ada.post("/new-test", &form(&[("act", "try"), ("text", &echoing(api, payload)), ("environment", "production")]));
+        // One of them is a variable that there is not.
+        assert!(answer.body.contains("Saved for later steps") || payload.contains("{{"), "{}", answer.body);
+        pages.push(("a run".to_owned(), answer.body));
+    }
+    for (list, start) in [("/tests", "/tests/"), (room.as_str(), "/components/"), (room.as_str(), "/rules/")] {
+        let body = ada.get(list).body;
+        let links: Vec<String> =
+            body.split(&format!("href=\"{start}")).skip(1).filter_map(|rest| Some(format!("{start}{}", rest.split('"').next()?))).collect();
+        assert!(links.len() > 20, "{list} leads to {links:?}");
+        for link in links.iter().step_by(7) {
+            pages.push((link.clone(), ada.get(link).body));
+        }
+    }
+    let mails: Vec<String> =
+        ground.world.mail.player().arrived().iter().filter_map(|mail| allclear_acceptance::crash::link_in(&mail.text)).collect();
+    for link in mails.iter().step_by(5) {
+        pages.push((link.clone(), get(ground.addr, link).map_or_else(String::new, |(_, body)| body)));
+    }
+    pages.push(("a new rule".to_owned(), ada.get(&format!("{room}/new-rule")).body));
     for path in ["/", "/incidents", "/incidents?before=150", "/incidents?before=100", "/tests", &room] {
         pages.push((path.to_owned(), ada.get(path).body));
     }
