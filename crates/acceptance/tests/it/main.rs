@@ -16,6 +16,7 @@ mod files;
 mod heartbeats;
 mod hostile;
 mod keeping;
+mod lines;
 mod links;
 mod mail;
 mod migrations;

@@ -435,3 +435,35 @@ pub enum Refused {
     #[error("there is no such level with somebody on call")]
     NobodyThere,
 }
+
+impl Refused {
+    const ALL: [Self; 7] = [
+        Self::AlreadyResolved,
+        Self::AlreadyAcknowledged,
+        Self::Stale,
+        Self::StillFailing,
+        Self::AlreadyMerged,
+        Self::SameUrgency,
+        Self::NobodyThere,
+    ];
+
+    /// A word for an address.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::AlreadyResolved => "resolved",
+            Self::AlreadyAcknowledged => "acknowledged",
+            Self::Stale => "stale",
+            Self::StillFailing => "fails",
+            Self::AlreadyMerged => "merged",
+            Self::SameUrgency => "urgency",
+            Self::NobodyThere => "nobody",
+        }
+    }
+
+    /// The one with this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.word() == word)
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use allclear_domain::apitest::difference::Difference;
 use allclear_domain::delivery::{Purpose, Status};
-use allclear_domain::incident::{Agent, Incident, LogKind, Paging, Priority, ResolveReason, State as Standing, Urgency};
+use allclear_domain::incident::{Agent, Incident, LogKind, Paging, Priority, Refused, ResolveReason, State as Standing, Urgency};
 use allclear_domain::status::published::PublishedPage;
 use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, Span};
 use allclear_ops::view::{self, IncidentView, Names};
@@ -158,6 +158,8 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
 struct Page {
     shell: Shell,
     row: Row,
+    /// Why what was pressed just now changed nothing.
+    refused: Option<String>,
     is_open: bool,
     can_acknowledge: bool,
     merged_into: Option<i64>,
@@ -200,7 +202,7 @@ struct Told {
 }
 
 /// `GET /incidents/{id}`
-pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>, Query(said): Query<Said>) -> Response {
     let actor = who.actor();
     let found = match view::show_incident(&web.store, &actor, &id).await {
         Ok(found) => found,
@@ -211,9 +213,19 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         None => Kept::default(),
     };
     match (view::published_pages(&web.store).await, open_incidents(&web, &who).await) {
-        (Ok(published), Ok(open)) => page::app(StatusCode::OK, &Page::new(&web, &who, &found, report, &published, open)),
+        (Ok(published), Ok(open)) => {
+            let refused = Refused::from_word(&said.refused).map(|refused| refused.to_string());
+            page::app(StatusCode::OK, &Page { refused, ..Page::new(&web, &who, &found, report, &published, open) })
+        }
         (Err(error), _) | (_, Err(error)) => failed(&error),
     }
+}
+
+/// What an address says of what came before.
+#[derive(Deserialize, Default)]
+pub(crate) struct Said {
+    #[serde(default)]
+    refused: String,
 }
 
 /// A component with what customers read beside it.
@@ -275,6 +287,7 @@ impl Page {
         Self {
             shell: Shell::new(format!("#{} {}", incident.number, incident.title), "incidents", who, open),
             row: Row::new(incident, &names, &clock),
+            refused: None,
             is_open: incident.is_open(),
             can_acknowledge: matches!(incident.state, Standing::Triggered(_)),
             merged_into,
@@ -396,8 +409,10 @@ pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, Path(id): P
     };
     match done.await {
         Ok(changed) => Redirect::to(&format!("/incidents/{}", changed.id)).into_response(),
-        // What somebody else did a moment before is no mistake: the page shows it.
-        Err(allclear_ops::OpsError::Refused(_)) => Redirect::to(&format!("/incidents/{id}")).into_response(),
+        // What somebody else did a moment before is no mistake: the page shows it, and says that nothing came of this.
+        Err(allclear_ops::OpsError::Refused(refused)) => {
+            Redirect::to(&format!("/incidents/{id}?refused={}", refused.word())).into_response()
+        }
         Err(error) => failed(&error),
     }
 }
