@@ -259,7 +259,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         crash::point("start.after_migrate");
         let folder = &settings.place.data;
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        allclear_store::make_folder(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let evidence = Evidence::open(folder)?;
         let pager = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().thread_name("pager").build()?;
         let pager_runtime = runtime_on(pager.handle().clone(), &clock);

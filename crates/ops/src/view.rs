@@ -350,6 +350,12 @@ impl Names {
         self.catalog.person(id).map_or_else(|| id.0.clone(), |person| person.name.clone())
     }
 
+    /// Whether there is any way to tell a person something.
+    #[must_use]
+    pub fn can_be_reached(&self, id: &PersonId) -> bool {
+        self.catalog.person(id).is_some_and(|person| !person.contact_methods.is_empty())
+    }
+
     /// A service's name.
     #[must_use]
     pub fn service(&self, id: &ServiceId) -> String {

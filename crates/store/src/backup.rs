@@ -1,6 +1,7 @@
 //! Copies of the embedded database: made while it is used, verified, and put back. PostgreSQL has tools of its own.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -77,7 +78,10 @@ pub fn restore(folder: &Path, copy: &Path, now: Timestamp) -> Result<(Copy, Opti
         drop(conn);
         remove(&with_suffix(&place, "db-wal"))?;
         remove(&with_suffix(&place, "db-shm"))?;
-        fs::rename(&place, &kept).map_err(|e| failed("cannot keep", &place, e))?;
+        // A second name first: at no instant is there no database in its place.
+        if fs::hard_link(&place, &kept).is_err() {
+            fs::copy(&place, &kept).map_err(|e| failed("cannot keep", &place, e))?;
+        }
     }
     put_in_place(&half, &place)?;
     Ok((found, was_there.then_some(kept)))
@@ -103,6 +107,8 @@ fn check(file: &Path) -> Result<Copy, StoreError> {
 /// Renames a file that is whole, so that whoever finds the name finds the whole of it, also after a power cut.
 fn put_in_place(half: &Path, target: &Path) -> Result<(), StoreError> {
     let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).map_err(|e| failed("cannot write", path, e));
+    // It holds the keys of integrations.
+    fs::set_permissions(half, fs::Permissions::from_mode(0o600)).map_err(|e| failed("cannot write", half, e))?;
     sync(half)?;
     fs::rename(half, target).map_err(|e| failed("cannot write", target, e))?;
     sync(target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))

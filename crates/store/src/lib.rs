@@ -23,5 +23,14 @@ pub use lock::Lock;
 pub use tx::{Signal, Tx};
 pub use value::{Row, Value};
 
+/// Makes a data folder where there is none: for its owner alone, because keys of integrations stand in it.
+///
+/// # Errors
+/// A place where it cannot be made.
+pub fn make_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What is kept: stored secrets, copies of the database, and what becomes of messages when one is put back.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use allclear_acceptance::binary::{path, wait};
@@ -62,6 +63,8 @@ fn a_copy_made_while_the_server_runs_is_put_back_and_old_pages_are_listed_not_se
     let made = ground.say(&["backup", "copy.db"]);
     assert!(made.contains("copy.db is written and checked") && made.contains("1 incidents"), "{made}");
     assert!(ground.say(&["backup", "copy.db"]).contains("is there already"));
+    let mode = |path: &str| std::fs::metadata(ground.folder.path().join(path)).expect("a file").permissions().mode() & 0o077;
+    assert_eq!((mode("copy.db"), mode("data")), (0, 0), "keys are for their owner alone");
     let refused = ground.say(&["restore", "copy.db"]);
     assert!(refused.contains("another AllClear is running"), "{refused}");
     process.kill();

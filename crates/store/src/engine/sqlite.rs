@@ -117,7 +117,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 /// Takes the folder for this process alone.
 pub(crate) fn lock_folder(folder: &Path) -> Result<File, StoreError> {
     let fail = |what: &str, e: std::io::Error| StoreError::Open(format!("{what} {}: {e}", folder.display()));
-    std::fs::create_dir_all(folder).map_err(|e| fail("cannot make the data folder", e))?;
+    crate::make_folder(folder).map_err(|e| fail("cannot make the data folder", e))?;
     if let Some(kind) = network_file_system(folder) {
         let folder = folder.display();
         return Err(StoreError::Open(format!("{folder} is on a network file system ({kind}), where SQLite loses data; use a local disk")));

@@ -67,7 +67,12 @@ fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
     match &incident.state {
         Standing::Triggered(Paging::Level(here)) => {
             let next = here.escalates_at.map_or(String::new(), |at| format!("; escalates at {}", clock.time(at)));
-            format!("{} was paged{next}", people(names, &here.assigned))
+            let who = people(names, &here.assigned);
+            if here.assigned.iter().any(|person| names.can_be_reached(person)) {
+                format!("{who} was paged{next}")
+            } else {
+                format!("nobody was paged: {who} has no contact method{next}")
+            }
         }
         Standing::Triggered(Paging::Nobody { .. }) => "nobody to notify".to_owned(),
         Standing::Acknowledged(held) => {

@@ -22,7 +22,10 @@ use crate::{Web, page};
 const ON_A_PAGE: usize = 100;
 
 /// Runs that a test's page shows.
-const RUNS_SHOWN: u32 = 60;
+const RUNS_SHOWN: usize = 60;
+
+/// Runs that its percentiles are of.
+const RUNS_COUNTED: u32 = 500;
 
 /// Stretches of slots that did not run, as a test's page shows them.
 const MISSED_SHOWN: u32 = 20;
@@ -148,6 +151,8 @@ struct TestPage {
     runs: Vec<RunRow>,
     chart: Vec<Bar>,
     percentiles: Vec<(&'static str, String)>,
+    /// Of how many runs they are.
+    counted: usize,
     slowest: String,
     id: String,
     environments: Vec<String>,
@@ -191,7 +196,7 @@ struct Bar {
 /// `GET /tests/{id}`
 pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
     let id = TestId::from(id.as_str());
-    let (runs, open) = match (view::runs_of(&web.store, &who.actor(), &id, RUNS_SHOWN).await, open_incidents(&web, &who).await) {
+    let (runs, open) = match (view::runs_of(&web.store, &who.actor(), &id, RUNS_COUNTED).await, open_incidents(&web, &who).await) {
         (Ok(runs), Ok(open)) => (runs, open),
         (Err(error), _) | (_, Err(error)) => return failed(&error),
     };
@@ -206,6 +211,8 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
     });
     let mut times: Vec<i64> = runs.iter().map(took_us).collect();
     times.sort_unstable();
+    let counted = times.len();
+    let shown = &runs[..runs.len().min(RUNS_SHOWN)];
     let percentile = |share: usize| times.get(times.len() * share / 100).or(times.last()).copied().map_or_else(String::new, milliseconds);
     let missed = match view::missed_slots(&web.store, &who.actor(), &id, MISSED_SHOWN).await {
         Ok(missed) => missed,
@@ -221,7 +228,8 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         bucket: test.bucket.clone(),
         schedules: schedules(test),
         notifies: notifies.collect(),
-        chart: chart(&runs, times.last().copied().unwrap_or(1), &clock),
+        chart: chart(shown, shown.iter().map(took_us).max().unwrap_or(1), &clock),
+        counted,
         slowest: milliseconds(times.last().copied().unwrap_or(0)),
         percentiles: vec![("median", percentile(50)), ("95 %", percentile(95)), ("99 %", percentile(99))],
         id: id.0.clone(),
@@ -239,7 +247,7 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
                 reason: one.reason.clone(),
             })
             .collect(),
-        runs: runs.iter().map(|run| RunRow::new(run, &clock)).collect(),
+        runs: shown.iter().map(|run| RunRow::new(run, &clock)).collect(),
     };
     page::app(StatusCode::OK, &view)
 }
