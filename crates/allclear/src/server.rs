@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_api::{App, AppParts, PublicPages, Ready, Rendered};
+use allclear_api::{App, AppParts, Older, PublicPages, Ready, Rendered};
 use allclear_base::runtime::{HandleSpawn, Health, Switch};
 use allclear_base::{Clock, OsRng, Runtime, Secrets, SystemClock, Vault, crash};
 use allclear_channels::Channels;
@@ -285,7 +285,8 @@ impl Server {
         let journal = DebtJournal::open(&folder.join("probe")).context("cannot open the journal of what tests owe")?;
         let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
         let app_url = public_url.clone();
-        let (pages, health, ready) = (public_pages(&public_url), Arc::new(Health::default()), Ready::default());
+        let (health, ready) = (Arc::new(Health::default()), Ready::default());
+        let pages = public_pages(&public_url).with_older(older(&store));
         phase("start: catalog");
         if let Some((source, documents)) = documents {
             let plan = allclear_ops::config::apply(&store, &*runtime.rng, &Actor::files(), &source, documents).await?;
@@ -453,6 +454,16 @@ fn public_pages(public_url: &str) -> PublicPages {
         allclear_web::status::render(page, now, base, away_since).into_iter().map(rendered).collect()
     };
     PublicPages::new(public_url, Arc::new(render))
+}
+
+/// Finds public incidents in the database.
+fn older(store: &Store) -> Older {
+    let store = store.clone();
+    Arc::new(move |id| {
+        let store = store.clone();
+        // A page that is not there is no reason to fail.
+        Box::pin(async move { allclear_ops::view::published_incident(&store, &id).await.ok().flatten() })
+    })
 }
 
 fn report_plan(plan: &Plan) {

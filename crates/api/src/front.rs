@@ -31,20 +31,34 @@ impl Front {
     }
 
     /// The answer where a public page has it; everything else is a matter of the routes.
-    fn at_once(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    fn at_once(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<AtOnce> {
         let path = uri.path();
         // A request that names its host in its first line means that one.
         let host = uri.host().or_else(|| headers.get(HOST).and_then(|value| value.to_str().ok())).unwrap_or_default();
         if let Some(page) = self.pages.of_host(host) {
+            let part = path.trim_start_matches('/');
             // The stylesheet is the same on every host.
-            let is_asset = path.starts_with("/assets/");
-            return (!is_asset).then(|| of_page(&page, method, path.trim_start_matches('/'), headers));
+            if path.starts_with("/assets/") {
+                return None;
+            }
+            // An incident that is not in memory is looked for where the page stands on our own host.
+            if part.starts_with("incidents/") && !page.has(part) && (*method == Method::GET || *method == Method::HEAD) {
+                return format!("/status/{}/{part}", page.slug()).parse().ok().map(AtOnce::AskAt);
+            }
+            return Some(AtOnce::Answer(of_page(&page, method, part, headers)));
         }
         let rest = path.strip_prefix("/status/").filter(|_| *method == Method::GET || *method == Method::HEAD)?;
         let (slug, part) = rest.split_once('/').unwrap_or((rest, ""));
         // What is written in another way, and what is not there, is for the routes.
-        self.pages.current(slug).filter(|page| page.has(part)).map(|page| of_page(&page, method, part, headers))
+        self.pages.current(slug).filter(|page| page.has(part)).map(|page| AtOnce::Answer(of_page(&page, method, part, headers)))
     }
+}
+
+/// What a public page makes of a request.
+enum AtOnce {
+    Answer(Response),
+    /// The routes know more, at this address.
+    AskAt(Uri),
 }
 
 fn of_page(page: &Page, method: &Method, part: &str, headers: &HeaderMap) -> Response {
@@ -78,7 +92,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.at_once(request.method(), request.uri(), request.headers()) {
-            Some(response) => Either::Left(ready(Ok(response))),
+            Some(AtOnce::Answer(response)) => Either::Left(ready(Ok(response))),
+            Some(AtOnce::AskAt(uri)) => {
+                let (mut parts, body) = request.into_parts();
+                parts.uri = uri;
+                Either::Right(self.routes.call(Request::from_parts(parts, body)))
+            }
             None => Either::Right(self.routes.call(request)),
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use allclear_domain::Timestamp;
-use allclear_domain::status::published::{NOTHING, PublishedPage};
+use allclear_domain::status::published::{NOTHING, PublishedIncident, PublishedPage};
+use allclear_domain::{PageId, Timestamp};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -41,8 +42,12 @@ pub struct PublicPages {
     pages: Arc<RwLock<Pages>>,
     public_url: Arc<str>,
     renderer: Renderer,
+    older: Option<Older>,
     packs: bool,
 }
+
+/// Finds a public incident that is too old to be kept in memory, with its page.
+pub type Older = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Option<(PageId, PublishedIncident)>> + Send>> + Send + Sync>;
 
 #[derive(Default)]
 struct Pages {
@@ -58,6 +63,7 @@ pub(crate) struct Page {
     day: String,
     /// Since when it can no longer be read; nothing where it can.
     away_since: Option<Timestamp>,
+    rendered_at: Timestamp,
     document: PublishedPage,
     parts: BTreeMap<String, Part>,
 }
@@ -76,6 +82,11 @@ struct Served {
 }
 
 impl Page {
+    /// The last part of its address on our own host.
+    pub(crate) fn slug(&self) -> &str {
+        &self.document.slug
+    }
+
     /// Whether something stands at this address below the page's own.
     pub(crate) fn has(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
@@ -132,13 +143,29 @@ impl PublicPages {
     /// No pages yet. `public_url` is where AllClear is reached, without a slash at its end.
     #[must_use]
     pub fn new(public_url: &str, renderer: Renderer) -> Self {
-        Self { pages: Arc::default(), public_url: public_url.trim_end_matches('/').into(), renderer, packs: true }
+        Self { pages: Arc::default(), public_url: public_url.trim_end_matches('/').into(), renderer, older: None, packs: true }
     }
 
     /// The same with JSON alone, unpacked: for whoever renders far more often than anybody reads.
     #[must_use]
     pub fn without_html(public_url: &str) -> Self {
         Self { packs: false, ..Self::new(public_url, Arc::new(|_, _, _, _| vec![])) }
+    }
+
+    /// The same, with a way to find incidents that are too old to be kept in memory.
+    #[must_use]
+    pub fn with_older(self, older: Older) -> Self {
+        Self { older: Some(older), ..self }
+    }
+
+    /// The page as it was when it had only this incident, where `part` is the address of one that is not kept in memory.
+    async fn with_old_incident(&self, page: &Page, part: &str) -> Option<Page> {
+        const LONGEST_ID: usize = 40;
+        let plain = |id: &&str| id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let id = part.trim_end_matches('/').strip_prefix("incidents/").filter(plain)?;
+        let (of, incident) = self.older.as_ref()?(id.to_owned()).await?;
+        let document = PublishedPage { incidents: vec![incident], ..page.document.clone() };
+        (of == document.id).then(|| self.render(page.seq, page.day.clone(), &document, page.rendered_at, page.away_since))
     }
 
     /// Takes the published pages; only those that changed, or whose day is over, are rendered.
@@ -183,7 +210,7 @@ impl PublicPages {
         for Rendered { path, content_type, body } in (self.renderer)(page, now, &base, away_since) {
             add(path, content_type, body);
         }
-        Page { seq, day, away_since, document: page.clone(), parts }
+        Page { seq, day, away_since, rendered_at: now, document: page.clone(), parts }
     }
 
     pub(crate) fn current(&self, slug: &str) -> Option<Arc<Page>> {
@@ -222,7 +249,13 @@ pub(crate) async fn part_by_slug(
     Path((slug, part)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    answer(pages.current(&slug).as_deref(), &part, &headers)
+    let page = pages.current(&slug);
+    if let Some(page) = page.as_deref().filter(|page| !page.has(&part))
+        && let Some(old) = pages.with_old_incident(page, &part).await
+    {
+        return answer(Some(&old), &part, &headers);
+    }
+    answer(page.as_deref(), &part, &headers)
 }
 
 /// A browser's question before a request from another site.

@@ -6,8 +6,8 @@ use allclear_domain::apitest::report::RunReport;
 use allclear_domain::catalog::Kind;
 use allclear_domain::incident::{Agent, Incident, LogKind, State};
 use allclear_domain::status::ComponentStatus;
-use allclear_domain::status::published::PublishedPage;
-use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, ServiceId, Span, TestId};
+use allclear_domain::status::published::{PublishedIncident, PublishedPage};
+use allclear_domain::{ComponentId, IncidentId, PageId, PersonId, RunId, ServiceId, Span, TestId};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::alert::{self, Alert};
 use allclear_store::record::change::{self, ChangeEvent};
@@ -186,6 +186,16 @@ pub async fn missed_slots(store: &Store, actor: &Actor, test: &TestId, most: u32
     actor.require(Permission::ConfigRead)?;
     let test = test.clone();
     store.read("missed slots", move |tx| Ok::<_, OpsError>(slot::exceptions_of(tx, &test, most)?)).await
+}
+
+/// A public incident as customers see it, with its page; for whoever has its address.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn published_incident(store: &Store, id: &str) -> Result<Option<(PageId, PublishedIncident)>, OpsError> {
+    let id = id.to_owned();
+    let found = store.read("public incident", move |tx| Ok::<_, OpsError>(page::find_status_incident(tx, &id)?)).await?;
+    Ok(found.map(|found| (found.page, found.shown)))
 }
 
 /// A component with its history.

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use allclear_acceptance::binary::{get, wait};
+use allclear_acceptance::binary::{get, request, wait};
 use allclear_stage::live::Switch;
 
 use super::app::{PASSWORD, link_to, nobody, owner, up};
@@ -214,6 +214,43 @@ fn an_open_page_hears_of_a_change_and_no_longer_than_its_session_lasts() {
     let mut rest = Vec::new();
     let ended = stream.read_to_end(&mut rest);
     assert!(ended.is_ok() && String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "{ended:?}");
+}
+
+#[test]
+fn an_incident_that_customers_were_told_of_keeps_its_address_however_many_come_after_it() {
+    let ground = Ground::with_one_test();
+    let file = ground.folder.path().join("config/world.yaml");
+    let world = std::fs::read_to_string(&file).expect("the world");
+    std::fs::write(&file, world.replace("kind: page\nname: SYNQ\n", "kind: page\nname: SYNQ\nhost: status.synq.example\n"))
+        .expect("written");
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let room = link_to("/pages/", &ada.get("/pages").body);
+    let mut tell = |name: &str, stage: &str| {
+        let said = [("act", "open"), ("name", name), ("stage", stage), ("body", "We look into it.")];
+        ada.post(&room, &form(&said)).location().trim_start_matches("/public-incidents/").to_owned()
+    };
+    let (ended, open) = (tell("The first", "resolved"), tell("Still open", "investigating"));
+    let all: Vec<String> = (0..60).map(|n| tell(&format!("Later {n}"), "resolved")).collect();
+    let on = |host: &str, path: &str| {
+        let raw = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        request(ground.addr, &raw).expect("an answer")
+    };
+    let own = ground.addr.to_string();
+    for (id, name) in [(&ended, "The first"), (&open, "Still open"), (&all[59], "Later 59")] {
+        for (host, path) in [(own.as_str(), format!("/status/synq/incidents/{id}")), ("status.synq.example", format!("/incidents/{id}"))] {
+            let (status, page) = on(host, &path);
+            assert!(status == 200 && page.contains(name), "{host}{path}: {status} {page}");
+        }
+    }
+    let (_, page) = on(&own, "/status/synq");
+    assert!(page.contains("Still open"), "what is open is shown however old it is");
+    let (_, unresolved) = on(&own, "/status/synq/api/v2/incidents/unresolved.json");
+    let (_, listed) = on(&own, "/status/synq/api/v2/incidents.json");
+    assert_eq!((unresolved.matches("\"shortlink\"").count(), listed.matches("\"shortlink\"").count()), (1, 50));
+    for path in ["/incidents/nothing", "/incidents/Q123", "/incidents/", "/incidents"] {
+        assert_eq!(on("status.synq.example", path).0, 404, "{path}");
+    }
 }
 
 /// Two hundred texts that would be markup, script or a way out of an attribute, if somebody forgot that they are text. Each
