@@ -4,13 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allclear_domain::{Span, Timestamp};
-use allclear_store::record::{callback, change, run, slot};
+use allclear_store::record::{callback, change, incident, run, slot};
 use allclear_store::{Lane, Write};
 
 use crate::Parts;
 
 /// Runs, their evidence and change events are kept this long; Runscope's bound, and `PagerDuty`'s.
 const RUNS_KEPT: Span = Span::from_mins(90 * 24 * 60);
+
+/// Incidents are kept this long after their end, with their timelines and messages.
+const INCIDENTS_KEPT: Span = Span::from_mins(2 * 365 * 24 * 60);
+
+/// Incidents per transaction: each has dozens of rows.
+const INCIDENTS_AT_ONCE: u32 = 20;
 
 /// Callbacks are known this long: `PagerDuty` sends one again for two days.
 const CALLBACKS_KEPT: Span = Span::from_mins(7 * 24 * 60);
@@ -43,6 +49,7 @@ async fn run_for_ever(parts: Parts) {
         prune_exceptions(&parts, before).await;
         prune_changes(&parts, before).await;
         prune_callbacks(&parts).await;
+        prune_incidents(&parts).await;
         if let Err(error) = parts.evidence.drop_days_before(before) {
             tracing::warn!(error = error.chain(), "old evidence could not be removed");
         }
@@ -53,6 +60,14 @@ async fn prune_changes(parts: &Parts, before: Timestamp) {
     let write = Write::new("prune change events", Lane::Housekeeping);
     if let Err(error) = parts.store.write(write, move |tx| change::prune_change_events(tx, before, ROWS_AT_ONCE)).await {
         tracing::warn!(error = error.chain(), "old change events could not be removed");
+    }
+}
+
+async fn prune_incidents(parts: &Parts) {
+    let before = parts.store.now().minus(INCIDENTS_KEPT);
+    let write = Write::new("prune incidents", Lane::Housekeeping);
+    if let Err(error) = parts.store.write(write, move |tx| incident::prune_incidents(tx, before, INCIDENTS_AT_ONCE)).await {
+        tracing::warn!(error = error.chain(), "old incidents could not be removed");
     }
 }
 

@@ -228,6 +228,32 @@ fn entry_from_row(row: &Row) -> Result<LogEntry, StoreError> {
     Ok(LogEntry { id: row.text(0)?.to_owned(), seq: row.int(1)?, draft, catalog_rev: row.int(5)? })
 }
 
+/// Removes incidents that ended before an instant, with their alerts, timelines, messages and attempts: at most `most`, those that
+/// opened first. How many there were.
+///
+/// # Errors
+/// Errors of the store.
+pub fn prune_incidents(tx: &mut Tx<'_>, before: Timestamp, most: u32) -> Result<u64, StoreError> {
+    // By their numbers: to look for the instant among all of them would cost more each time than is ever removed.
+    let first = tx.query("SELECT id, resolved_at FROM incident WHERE status = 'resolved' ORDER BY number LIMIT $1", params![most])?;
+    let mut old: Vec<String> = Vec::new();
+    for row in &first {
+        if row.int_or_null(1)?.is_some_and(|ended| ended < before.0) {
+            old.push(row.text(0)?.to_owned());
+        }
+    }
+    tx.lock(old.iter().map(|id| Lock::Incident(id.as_str().into())))?;
+    let mut removed = 0;
+    for id in old.iter().map(String::as_str) {
+        tx.execute("DELETE FROM attempt WHERE bundle_id IN (SELECT bundle_id FROM delivery WHERE incident_id = $1)", params![id])?;
+        tx.execute("DELETE FROM delivery WHERE incident_id = $1", params![id])?;
+        tx.execute("DELETE FROM alert WHERE incident_id = $1", params![id])?;
+        tx.execute("DELETE FROM log_entry WHERE incident_id = $1", params![id])?;
+        removed += tx.execute("DELETE FROM incident WHERE id = $1", params![id])?;
+    }
+    Ok(removed)
+}
+
 /// How many incidents have this status.
 ///
 /// # Errors

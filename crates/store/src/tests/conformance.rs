@@ -152,6 +152,27 @@ on_both! {
         assert_eq!(end, log[log.len() - 2..], "the last ones, in their order");
     }
 
+    fn incidents_that_ended_long_ago_go_with_everything_of_theirs_and_no_others(db) {
+        let lock = |id: &str| Write::new("test", Lane::Act).lock(Lock::Incident(id.into()));
+        for (n, id) in (1_i64..).zip(["Q1", "Q2", "Q3"]) {
+            wait(db.store.write(write(), move |tx| insert_one(tx, id))).expect("kept");
+            let delivery = Delivery { id: format!("d{n}").into(), ..a_delivery("d", id, Purpose::Page) };
+            wait(db.store.write(lock(id), move |tx| delivery::insert_delivery(tx, &delivery, "sms"))).expect("kept");
+            if id != "Q2" {
+                let state = State::Resolved(ResolvedState { at: Timestamp(NOON + n), by: Agent::System, why: ResolveReason::ByHand });
+                let ended = Incident { state, version: 1, ..an_incident(id, n) };
+                wait(db.store.write(lock(id), move |tx| incident::update_incident(tx, &ended))).expect("ended");
+            }
+        }
+        let prune = |before: i64| wait(db.store.write(write(), move |tx| incident::prune_incidents(tx, Timestamp(before), 10)));
+        assert_eq!(prune(NOON + 1).ok(), Some(0));
+        assert_eq!(prune(NOON + 2).ok(), Some(1));
+        let there = wait(db.store.read("r", |tx| incident::list_incidents(tx, None, i64::MAX, 10))).expect("a list");
+        assert_eq!(there.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["Q3", "Q2"]);
+        assert!(wait(db.store.read("r", |tx| delivery::deliveries_of(tx, &"Q1".into()))).expect("a list").is_empty());
+        assert_eq!(prune(i64::MAX).ok(), Some(1), "what is open stays");
+    }
+
     fn at_most_one_alert_is_open_per_key(db) {
         wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
         let make = |id: &'static str| move |tx: &mut Tx<'_>| {
