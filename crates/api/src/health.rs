@@ -30,6 +30,7 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) 
         }
     };
     let mut warnings: Vec<String> = app.health.findings().into_iter().map(|finding| format!("the auditor found: {finding}")).collect();
+    warnings.extend(app.health.failing().into_iter().map(|channel| format!("the provider of {channel} keeps failing")));
     if app.store.catalog().settings().operators.is_none() {
         warnings.push("nobody is told of AllClear's own trouble: the setting \"operators\" is missing".to_owned());
     }

@@ -1,5 +1,6 @@
 //! Time, chance and tasks in one handle, and the supervision of loops.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -120,6 +121,7 @@ impl Runtime {
 pub struct Health {
     panics: AtomicU64,
     findings: Mutex<Vec<String>>,
+    failing: Mutex<BTreeSet<String>>,
     deaf_until_us: AtomicI64,
 }
 
@@ -157,6 +159,22 @@ impl Health {
     #[must_use]
     pub fn findings(&self) -> Vec<String> {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something outside keeps failing, or no longer does; it is known by this name.
+    pub fn keeps_failing(&self, name: &str, fails: bool) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if fails {
+            failing.insert(name.to_owned());
+        } else {
+            failing.remove(name);
+        }
+    }
+
+    /// What keeps failing outside, by name.
+    #[must_use]
+    pub fn failing(&self) -> Vec<String> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Whether the loops are to be trusted.

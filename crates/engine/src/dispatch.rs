@@ -77,8 +77,13 @@ impl Fleet {
                 }
                 Ok(Claimed { outgoing, .. }) => {
                     crash::point("dispatch.after_claim");
-                    self.senders
-                        .retain(|carrier, sender| sender.is_busy() || self.parts.store.catalog().channel(&carrier.channel).is_some());
+                    self.senders.retain(|carrier, sender| {
+                        let stays = sender.is_busy() || self.parts.store.catalog().channel(&carrier.channel).is_some();
+                        if !stays {
+                            self.parts.health.keeps_failing(&sender.name, false);
+                        }
+                        stays
+                    });
                     for one in outgoing {
                         self.sender(&one.carrier).begin(one);
                     }
@@ -95,6 +100,11 @@ impl Fleet {
         let (parts, paces, under_way) = (&self.parts, &self.paces, &self.under_way);
         self.senders.entry(carrier.clone()).or_insert_with(|| Sender {
             parts: parts.clone(),
+            name: {
+                let catalog = parts.store.catalog();
+                let channel = catalog.channel(&carrier.channel).map_or(carrier.channel.as_str(), |channel| channel.name.as_str());
+                format!("{channel} ({})", carrier.class)
+            },
             carrier: carrier.clone(),
             paces: Arc::clone(paces),
             breaker: Arc::default(),
@@ -134,6 +144,8 @@ impl Fleet {
 struct Sender {
     parts: Parts,
     carrier: Carrier,
+    /// What people call it: `Twilio (sms)`.
+    name: String,
     paces: Paces,
     breaker: Arc<Mutex<Breaker>>,
     busy: Arc<AtomicUsize>,
@@ -215,9 +227,13 @@ impl Sender {
         });
         match (before.next_try(), after.next_try()) {
             (None, Some(_)) => {
+                self.parts.health.keeps_failing(&self.name, true);
                 tracing::error!(channel = %self.carrier.channel, class = self.carrier.class, "the provider keeps failing; one message at a time finds out when it is back")
             }
-            (Some(_), None) => tracing::info!(channel = %self.carrier.channel, class = self.carrier.class, "the provider works again"),
+            (Some(_), None) => {
+                self.parts.health.keeps_failing(&self.name, false);
+                tracing::info!(channel = %self.carrier.channel, class = self.carrier.class, "the provider works again")
+            }
             (None, None) | (Some(_), Some(_)) => {}
         }
     }

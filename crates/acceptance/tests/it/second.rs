@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use allclear_acceptance::binary::wait;
+use allclear_acceptance::binary::{get, wait};
 use allclear_stage::live::Switch;
 
 use super::binary::{Ground, log_of};
@@ -31,17 +31,21 @@ fn a_page_that_the_first_company_refuses_goes_by_the_second_at_once() {
 fn a_company_that_works_again_is_found_to_and_used_again() {
     let ground = Ground::with_one_test();
     let mut process = ground.start();
-    // Enough to open its breaker.
-    ground.world.phone.player().faults().refuse = 5;
+    // Enough to open its breaker, though a call takes some of them.
+    ground.world.phone.player().faults().refuse = 8;
     let told = |number: i32| [false, true].map(|second| texts(&ground, second, &format!("[#{number}]")) > 0);
-    let mut number = 0;
+    let warns = || get(ground.addr, "/readyz").is_some_and(|(_, body)| body.contains("the provider of Twilio (sms) keeps failing"));
+    let (mut number, mut said) = (0, false);
     while texts(&ground, false, "ALERT") == 0 && number < 20 {
+        said |= warns();
         number += 1;
         let event = serde_json::json!({ "routing_key": key(&ground), "event_action": "trigger", "dedup_key": number.to_string(),
             "payload": { "summary": format!("trouble {number}"), "source": "test", "severity": "error" } });
         assert_eq!(ground.post("/v2/enqueue", &event), 202);
         assert!(wait(PATIENCE, || told(number).contains(&true)), "{}", log_of(&process));
     }
+    assert!(said, "it is said while it fails: {}", log_of(&process));
+    assert!(wait(PATIENCE, || !warns()), "and no longer: {}", log_of(&process));
     assert!(texts(&ground, false, "ALERT") > 0, "{number} incidents and the first company was never asked again");
     process.terminate().expect("a clean stop");
 }

@@ -40,6 +40,8 @@ struct Overview {
     /// How many status pages are not shown.
     more_pages: usize,
     findings: Vec<String>,
+    /// Channels whose provider keeps failing.
+    failing_channels: Vec<String>,
     waiting: i64,
     oldest: Option<String>,
     steps: Vec<Step>,
@@ -110,6 +112,7 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
         pages: pages.iter().take(MOST_LISTED).map(public).collect(),
         more_pages: pages.len().saturating_sub(MOST_LISTED),
         findings: web.health.findings(),
+        failing_channels: web.health.failing(),
         waiting: standing.waiting,
         oldest: (standing.oldest_due_s >= 60).then(|| in_words(standing.oldest_due_s)),
         steps: steps(&catalog, ever),
