@@ -88,7 +88,12 @@ pub(crate) async fn pagerduty(State(app): State<App>, Path(channel): Path<String
     }
 }
 
-/// What names a callback, by something in it that is signed and no other callback has.
+/// What names a callback, by something in it that is signed and no other callback has. One without a name is nobody's repeat: an
+/// answer must not be lost for it.
+fn named_callback(channel: &ChannelId, of_its_own: &str) -> Option<String> {
+    (!of_its_own.is_empty()).then(|| callback_key(channel, of_its_own))
+}
+
 fn callback_key(channel: &ChannelId, of_its_own: &str) -> String {
     format!("{channel}:{of_its_own}")
 }
@@ -140,8 +145,8 @@ pub(crate) async fn twilio_sms(State(app): State<App>, Path(channel): Path<Strin
         Err(error) => return unavailable(&error),
     };
     let actor = Actor::responder(person, Via::Sms);
-    let key = callback_key(&channel, value("MessageSid"));
-    let done = incident::answer(&app.store, &*app.rng, &actor, incidents, act.clone(), Some(key)).await;
+    let key = named_callback(&channel, value("MessageSid"));
+    let done = incident::answer(&app.store, &*app.rng, &actor, incidents, act.clone(), key).await;
     crash::point("hook.after_commit");
     match done {
         Ok(answered) => xml(&told(&act, &answered)),
@@ -191,8 +196,8 @@ pub(crate) async fn twilio_voice(
         Err(error) => return unavailable(&error),
     };
     let actor = Actor::responder(person, Via::Call);
-    let key = callback_key(&channel, value("CallSid"));
-    let done = incident::answer(&app.store, &*app.rng, &actor, incidents, act.clone(), Some(key)).await;
+    let key = named_callback(&channel, value("CallSid"));
+    let done = incident::answer(&app.store, &*app.rng, &actor, incidents, act.clone(), key).await;
     crash::point("hook.after_commit");
     let answered = match done {
         Ok(answered) => answered,
@@ -225,5 +230,17 @@ pub(crate) async fn twilio_status(
     match delivery::receipt(&app.store, &*app.rng, &attempt, arrived, why).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => unavailable(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_has_no_name_of_its_own_is_not_lost_as_a_repeat() {
+        let channel = ChannelId("C1".into());
+        assert_eq!(named_callback(&channel, ""), None);
+        assert_eq!(named_callback(&channel, "SM1").as_deref(), Some("C1:SM1"));
     }
 }

@@ -54,7 +54,11 @@ async fn look(parts: &Parts, scheduler: &Scheduler) -> Vec<Finding> {
     if let Some((test, tests)) = scheduler.stopped() {
         let catalog = parts.store.catalog();
         let name = catalog.test(&test).map_or_else(|| test.0.clone(), |test| test.name.clone());
-        let others = if tests > 1 { format!(" and {} others have", tests - 1) } else { " has".to_owned() };
+        let others = match tests {
+            0 | 1 => " has".to_owned(),
+            2 => " and another have".to_owned(),
+            tests => format!(" and {} others have", tests - 1),
+        };
         findings.push(Finding::ours(format!("the test {name}{others} stopped: no run began for three slots")));
     }
     findings

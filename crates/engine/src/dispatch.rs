@@ -100,11 +100,7 @@ impl Fleet {
         let (parts, paces, under_way) = (&self.parts, &self.paces, &self.under_way);
         self.senders.entry(carrier.clone()).or_insert_with(|| Sender {
             parts: parts.clone(),
-            name: {
-                let catalog = parts.store.catalog();
-                let channel = catalog.channel(&carrier.channel).map_or(carrier.channel.as_str(), |channel| channel.name.as_str());
-                format!("{channel} ({})", carrier.class)
-            },
+            name: name_of(parts, carrier),
             carrier: carrier.clone(),
             paces: Arc::clone(paces),
             breaker: Arc::default(),
@@ -138,6 +134,12 @@ impl Fleet {
         let next = waiting.iter().map(|(_, due)| **due - EARLY_US).min().unwrap_or(i64::MAX);
         (waiting.into_iter().map(|(destination, _)| destination.clone()).collect(), next)
     }
+}
+
+fn name_of(parts: &Parts, carrier: &Carrier) -> String {
+    let catalog = parts.store.catalog();
+    let channel = catalog.channel(&carrier.channel).map_or(carrier.channel.as_str(), |channel| channel.name.as_str());
+    format!("{channel} ({})", carrier.class)
 }
 
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 
 use allclear_base::OsRng;
 use allclear_domain::Span;
-use allclear_domain::incident::State;
+use allclear_domain::incident::{Incident, State};
 use allclear_ops::wish::Declared;
 use allclear_ops::{Actor, audit, config, incident, wish};
 use allclear_store::record::timer::{self, Timer};
@@ -30,6 +30,22 @@ pub(super) async fn server() -> Api {
     let documents = allclear_config::load_str("x.yaml", FILES, &|_, _| false).into_documents();
     config::apply(&api.store, &OsRng, &Actor::files(), "x", documents).await.expect("applied");
     api
+}
+
+/// An incident that somebody declares.
+pub(super) async fn too_hot(api: &Api, service: &str) -> Incident {
+    let wish = Declared {
+        title: "Too hot".into(),
+        service: service.into(),
+        details: None,
+        urgency: None,
+        people: vec![],
+        policy: None,
+        priority: None,
+        taken: false,
+        key: None,
+    };
+    wish::declare(&api.store, &OsRng, &Actor::local(), wish).await.expect("declared")
 }
 
 async fn look(api: &Api) -> Vec<String> {
@@ -63,18 +79,7 @@ async fn a_timer_that_does_not_fire_is_found_and_the_operators_hear_of_it_until_
 #[tokio::test]
 async fn an_open_incident_to_which_nothing_will_happen_is_found() {
     let api = server().await;
-    let wish = Declared {
-        title: "Too hot".into(),
-        service: "Streams".into(),
-        details: None,
-        urgency: None,
-        people: vec![],
-        policy: None,
-        priority: None,
-        taken: false,
-        key: None,
-    };
-    let opened = wish::declare(&api.store, &OsRng, &Actor::local(), wish).await.expect("declared");
+    let opened = too_hot(&api, "Streams").await;
     let act = incident::act(&api.store, &OsRng, &Actor::local(), &opened.id, incident::Act::Acknowledge).await;
     act.expect("acknowledged");
     assert_eq!(look(&api).await, Vec::<String>::new(), "a person can still end it");

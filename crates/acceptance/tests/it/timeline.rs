@@ -3,28 +3,16 @@
 use allclear_base::OsRng;
 use allclear_domain::delivery::Outcome;
 use allclear_domain::incident::LogKind;
+use allclear_ops::delivery;
 use allclear_ops::delivery::Capacity;
-use allclear_ops::wish::Declared;
-use allclear_ops::{Actor, delivery, wish};
 use allclear_store::record::incident as incidents;
 
-use super::audit::server;
+use super::audit::{server, too_hot};
 
 #[tokio::test]
 async fn a_receipt_that_overtakes_its_outcome_leaves_its_line_in_the_timeline() {
     let api = server().await;
-    let wish = Declared {
-        title: "Too hot".into(),
-        service: "AllClear itself".into(),
-        details: None,
-        urgency: None,
-        people: vec![],
-        policy: None,
-        priority: None,
-        taken: false,
-        key: None,
-    };
-    let opened = wish::declare(&api.store, &OsRng, &Actor::local(), wish).await.expect("declared");
+    let opened = too_hot(&api, "AllClear itself").await;
     let capacity = Capacity { idle: 1, ..Capacity::default() };
     let sent = delivery::claim(&api.store, &OsRng, capacity).await.expect("claimed").outgoing.remove(0);
     assert!(delivery::receipt(&api.store, &OsRng, &sent.attempt, true, None).await.expect("taken"));
