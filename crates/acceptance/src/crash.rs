@@ -125,7 +125,7 @@ impl Harness {
         let passage = if OF_START.contains(&point) { 1 } else { 1 + self.rng.below(3) };
         let mut process = self.start(Some(format!("{point}:{passage}")))?;
         let ended = wait(PATIENCE, || {
-            self.stir();
+            self.drive_towards(point);
             process.has_ended()
         });
         if !ended {
@@ -166,6 +166,22 @@ impl Harness {
         self.world.hook.player().handle(&set(faults(&self.rng)), 0);
         self.world.pagerduty.player().handle(&set(faults(&self.rng)), 0);
         self.world.statuspage.player().handle(&set(faults(&self.rng)), 0);
+    }
+
+    /// What leads to a point for certain: timers fire while nobody answers, events and heartbeats come from outside.
+    fn drive_towards(&self, point: &str) {
+        let often = self.rng.below(20) == 0;
+        match point.split_once('.').map_or(point, |(of, _)| of) {
+            "timer" => {
+                self.world.live.player().turn(Switch::OutOfCapacity);
+                if often {
+                    self.report();
+                }
+            }
+            "event" if often => self.report(),
+            "heartbeat" if often => drop(self.beat(self.rng.below(3) > 0)),
+            _ => self.stir(),
+        }
     }
 
     /// The API flips, people answer.
