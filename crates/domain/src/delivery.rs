@@ -191,8 +191,8 @@ pub enum Purpose {
     AllClear,
     /// A component's status as it is; a later one supersedes an earlier one not yet sent.
     Mirror,
-    /// A message that somebody asked for, to try a method.
-    Trial,
+    /// A call need not ring any more.
+    HangUp,
 }
 
 impl Purpose {
@@ -205,7 +205,37 @@ impl Purpose {
             Self::Note => "note",
             Self::AllClear => "all_clear",
             Self::Mirror => "mirror",
-            Self::Trial => "trial",
+            Self::HangUp => "hang_up",
+        }
+    }
+}
+
+/// What a message tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// An incident.
+    Incident(IncidentId),
+    /// A component that somebody set by hand.
+    Component(ComponentId),
+}
+
+impl About {
+    /// The incident, if it is about one.
+    #[must_use]
+    pub const fn incident(&self) -> Option<&IncidentId> {
+        match self {
+            Self::Incident(id) => Some(id),
+            Self::Component(_) => None,
+        }
+    }
+
+    /// A short text that tells it from everything else that a message can be about.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Incident(id) => id.0.clone(),
+            Self::Component(id) => format!("component:{id}"),
         }
     }
 }
@@ -215,8 +245,9 @@ impl Purpose {
 pub struct Delivery {
     /// Its id; providers see it as the idempotency key and in callbacks.
     pub id: DeliveryId,
-    /// The incident that it tells of.
-    pub incident: IncidentId,
+    /// What it tells of.
+    #[serde(flatten)]
+    pub about: About,
     /// Whom it is for.
     pub recipient: Recipient,
     /// The channel that carries it.
@@ -238,6 +269,9 @@ pub struct Delivery {
     /// The incident's status when this was written, where a program reads it; people are told how it stands now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stood: Option<String>,
+    /// The provider's reference of the call that this ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<String>,
     /// Not before.
     pub due_at: Timestamp,
     /// Attempts begun.
@@ -251,6 +285,9 @@ impl Delivery {
         if let Some(thread) = &self.thread {
             return format!("{}|{}|{thread}", self.channel, self.address);
         }
+        if let Some(call) = &self.ends {
+            return format!("{}|{call}", self.channel);
+        }
         match (&self.recipient, self.by) {
             // What a component shows is one thing, whatever incident changed it.
             (Recipient::Mirror { .. }, _) => format!("{}|{}", self.recipient.key(), self.channel),
@@ -262,7 +299,7 @@ impl Delivery {
     /// Whom it reaches where, by whatever means.
     #[must_use]
     pub fn destination(&self) -> String {
-        format!("{}|{}|{}|{}", self.incident, self.recipient.key(), self.channel, self.address)
+        format!("{}|{}|{}|{}", self.about.key(), self.recipient.key(), self.channel, self.address)
     }
 }
 
@@ -386,7 +423,7 @@ pub fn wanted(delivery: &Delivery, incident: &Incident) -> Wanted {
         (Purpose::Page, State::Acknowledged(_)) => Wanted::No(Unwanted::Acknowledged),
         (Purpose::Page, State::Resolved(_)) => Wanted::No(Unwanted::Resolved),
         (Purpose::Page, State::Triggered(_))
-        | (Purpose::State | Purpose::Note | Purpose::AllClear | Purpose::Mirror | Purpose::Trial, _) => Wanted::Yes,
+        | (Purpose::State | Purpose::Note | Purpose::AllClear | Purpose::Mirror | Purpose::HangUp, _) => Wanted::Yes,
     }
 }
 
@@ -450,6 +487,9 @@ const MOST_REPEATS_OF_UNKNOWN: u32 = 3;
 /// How often two channels are asked for a message that they refuse, together.
 const MOST_REFUSALS_BY_TWO: u32 = 4;
 
+/// How often a call is told to stop ringing: it stops by itself before a third time.
+const MOST_HANG_UPS: u32 = 2;
+
 /// The longest pause between two attempts.
 const LONGEST_BACKOFF: Span = Span::from_mins(5);
 
@@ -484,6 +524,13 @@ pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way,
         Outcome::Accepted { .. } | Outcome::Retry { .. } | Outcome::Permanent { .. } | Outcome::Unknown { .. } => outcome,
     };
     match outcome {
+        // No receipt follows, and it is no message: it says nothing about how the provider carries those.
+        Outcome::Accepted { .. } if delivery.purpose == Purpose::HangUp => Settled::Finished { status: Status::Delivered, why: None },
+        Outcome::Retry { why, .. } | Outcome::Permanent { why } | Outcome::Unknown { why }
+            if delivery.purpose == Purpose::HangUp && attempts >= MOST_HANG_UPS =>
+        {
+            Settled::Finished { status: Status::Failed, why: Some(why) }
+        }
         Outcome::Accepted { .. } => Settled::Finished { status: Status::Accepted, why: None },
         Outcome::Permanent { why } if other_untried => Settled::Again { at, why, possible_repeat: false },
         Outcome::Retry { why, may_have_worked, .. } if other_untried => Settled::Again { at, why, possible_repeat: may_have_worked },
@@ -539,7 +586,7 @@ pub struct Brief {
 pub struct Message {
     /// What it is for.
     pub purpose: Purpose,
-    /// What it tells of; at least one.
+    /// What it tells of; none where a component was set by hand.
     pub incidents: Vec<Brief>,
     /// The component's id on the other page and its status here, for a mirror.
     pub mirror: Option<(String, ComponentStatus)>,
@@ -555,7 +602,7 @@ mod tests {
     fn delivery(purpose: Purpose, attempts: u32) -> Delivery {
         Delivery {
             id: "d".into(),
-            incident: "Q1".into(),
+            about: About::Incident("Q1".into()),
             recipient: Recipient::Person { person: "Ada".into() },
             channel: "C".into(),
             address: "+4512345678".into(),
@@ -565,6 +612,7 @@ mod tests {
             position: None,
             thread: None,
             stood: None,
+            ends: None,
             due_at: Timestamp(0),
             attempts,
         }
@@ -642,6 +690,22 @@ mod tests {
         assert!(matches!(second, Settled::Again { at: Timestamp(2_000_007), .. }), "the second may be the broken one: {second:?}");
         let fourth = settle(&delivery(Purpose::Page, 4), Urgency::High, refused(), way, Timestamp(7));
         assert!(matches!(fourth, Settled::Finished { status: Status::Failed, .. }), "{fourth:?}");
+    }
+
+    #[test]
+    fn a_call_is_told_to_stop_ringing_at_most_twice_and_that_is_no_message() {
+        let outcomes = [
+            Outcome::Retry { why: "answered 500".into(), after: None, may_have_worked: true },
+            Outcome::Unknown { why: "time-out".into() },
+            Outcome::Permanent { why: "it is over".into() },
+        ];
+        for outcome in outcomes {
+            let last = settle(&delivery(Purpose::HangUp, 2), Urgency::High, outcome, Way::default(), Timestamp(0));
+            assert!(matches!(last, Settled::Finished { status: Status::Failed, .. }), "{last:?}");
+        }
+        let done = Outcome::Accepted { provider_id: "CA1".into() };
+        let done = settle(&delivery(Purpose::HangUp, 1), Urgency::High, done, Way::default(), Timestamp(0));
+        assert!(matches!(done, Settled::Finished { status: Status::Delivered, .. }), "{done:?}");
     }
 
     #[test]

@@ -10,11 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::catalog::Account;
-use allclear_domain::delivery::{self, Delivery, Means, Purpose, Recipient, Unwanted};
-use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State};
-use allclear_domain::{ChannelId, ComponentId, DeliveryId, IncidentId, PersonId};
+use allclear_domain::delivery::{self, About, Delivery, Means, Purpose, Recipient, Status, Unwanted};
+use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State, Via};
+use allclear_domain::{ChannelId, ComponentId, DeliveryId, PersonId, Span};
 use allclear_store::record::alert::{self, Alert};
-use allclear_store::record::delivery as outbox;
+use allclear_store::record::delivery::{self as outbox, Stored};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::timer::{self, Timer};
 use allclear_store::{StoreError, Tx};
@@ -145,6 +145,7 @@ fn write_deliveries(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), S
                     State::Resolved(_) => Unwanted::Resolved,
                 };
                 outbox::cancel_pending(tx, &change.next.id, Purpose::Page.word(), why.words())?;
+                hang_up(tx, ids, change)?;
             }
             Effect::Page { person, why } => page(tx, ids, &change.next, person, *why, &mut paged)?,
             Effect::AllClear => all_clear(tx, ids, &change.next)?,
@@ -192,7 +193,7 @@ fn page(
         let Some(channel) = catalog.channel(&planned.method.channel) else { continue };
         let delivery = Delivery {
             id: DeliveryId(ids.uuid7(now)),
-            incident: incident.id.clone(),
+            about: About::Incident(incident.id.clone()),
             recipient: Recipient::Person { person: person.clone() },
             channel: planned.method.channel.clone(),
             address: planned.method.address.clone(),
@@ -202,6 +203,7 @@ fn page(
             position: position(incident),
             thread: None,
             stood: None,
+            ends: None,
             due_at: planned.at,
             attempts: 0,
         };
@@ -244,6 +246,7 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
             position: None,
             thread: None,
             stood: None,
+            ends: None,
             due_at: now,
             attempts: 0,
             ..page.clone()
@@ -251,6 +254,53 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
         outbox::insert_delivery(tx, &clear, channel.account.class(clear.by))?;
     }
     Ok(())
+}
+
+/// Calls that ring for an incident that somebody has, or that is over, stop ringing.
+fn hang_up(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError> {
+    if !matches!(change.next.state, State::Triggered(_)) {
+        for call in outbox::deliveries_of(tx, &change.next.id)? {
+            let has_it_in_hand = |agent: &Agent| {
+                matches!((agent, &call.delivery.recipient),
+                (Agent::Person { person, via: Via::Call }, Recipient::Person { person: called }) if person == called)
+            };
+            if !change.log.iter().any(|entry| has_it_in_hand(&entry.agent)) {
+                hang_up_one(tx, ids, &call)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A call that may ring now stops, unless another incident that it tells of still wants an answer. Needs the incident's lock.
+pub(crate) fn hang_up_one(tx: &mut Tx<'_>, ids: &Ids, call: &Stored) -> Result<(), StoreError> {
+    /// No call rings longer.
+    const RINGS_FOR: Span = Span::from_mins(2);
+    let (now, catalog, page) = (tx.now(), tx.catalog(), &call.delivery);
+    let may_ring = call.status == Status::Accepted && call.finished_at.is_some_and(|at| at.plus(RINGS_FOR) > now);
+    let (Some(carrier), Some(ends), Some(bundle)) = (&call.carrier, &call.provider_id, &call.bundle) else { return Ok(()) };
+    if page.by != Means::Call || page.purpose != Purpose::Page || !may_ring {
+        return Ok(());
+    }
+    for other in outbox::deliveries_of_bundle(tx, bundle)? {
+        let Some(other) = other.delivery.about.incident() else { continue };
+        if matches!(incidents::load_incident(tx, other)?.state, State::Triggered(_)) {
+            return Ok(());
+        }
+    }
+    let Some(channel) = catalog.channel(carrier) else { return Ok(()) };
+    let delivery = Delivery {
+        id: DeliveryId(ids.uuid7(now)),
+        channel: carrier.clone(),
+        purpose: Purpose::HangUp,
+        why: None,
+        position: None,
+        ends: Some(ends.clone()),
+        due_at: now,
+        attempts: 0,
+        ..page.clone()
+    };
+    outbox::insert_delivery(tx, &delivery, channel.account.class(delivery.by))
 }
 
 /// The service's rooms show the new state; what changed is a line under the message.
@@ -276,7 +326,7 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
         for purpose in purposes {
             let delivery = Delivery {
                 id: DeliveryId(ids.uuid7(now)),
-                incident: incident.id.clone(),
+                about: About::Incident(incident.id.clone()),
                 recipient: Recipient::Room { service: incident.service.clone() },
                 channel: room.channel.clone(),
                 address: room.room.clone(),
@@ -286,6 +336,7 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
                 position: None,
                 thread: matches!(channel.account, Account::Pagerduty(_)).then(|| key.clone()).flatten(),
                 stood: channel.account.is_for_programs().then(|| incident.state.word().to_owned()),
+                ends: None,
                 due_at: now,
                 attempts: 0,
             };
@@ -311,14 +362,14 @@ fn came_from(change: &Change, channel: &ChannelId) -> bool {
     change.next.is_open() && change.log.iter().any(|entry| matches!(&entry.agent, Agent::Linked { channel: from, .. } if from == channel))
 }
 
-/// Lets another page show what a component shows, if it has a mirror. Needs the incident's lock.
-pub(crate) fn tell_mirror(tx: &mut Tx<'_>, ids: &Ids, incident: &IncidentId, id: &ComponentId) -> Result<(), StoreError> {
+/// Lets another page show what a component shows, if it has a mirror. Needs the lock of what it is about.
+pub(crate) fn tell_mirror(tx: &mut Tx<'_>, ids: &Ids, about: About, id: &ComponentId) -> Result<(), StoreError> {
     let (now, catalog) = (tx.now(), tx.catalog());
     let Some(mirror) = catalog.component(id).and_then(|component| component.mirror.as_ref()) else { return Ok(()) };
     let Some(channel) = catalog.channel(&mirror.channel) else { return Ok(()) };
     let delivery = Delivery {
         id: DeliveryId(ids.uuid7(now)),
-        incident: incident.clone(),
+        about,
         recipient: Recipient::Mirror { component: id.clone() },
         channel: mirror.channel.clone(),
         address: mirror.component.clone(),
@@ -328,6 +379,7 @@ pub(crate) fn tell_mirror(tx: &mut Tx<'_>, ids: &Ids, incident: &IncidentId, id:
         position: None,
         thread: None,
         stood: None,
+        ends: None,
         due_at: now,
         attempts: 0,
     };

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use allclear_base::Rng;
+use allclear_domain::delivery::About;
 use allclear_domain::status::published::{Affected, PublishedIncident, PublishedUpdate, Stage};
 use allclear_domain::status::{ComponentStatus, Indicator, Owner, rollup};
-use allclear_domain::{ComponentId, IncidentId, PageId};
+use allclear_domain::{ComponentId, IncidentId, PageId, Span};
 use allclear_store::record::component::{self, ComponentChange, ComponentState};
+use allclear_store::record::delivery as outbox;
 use allclear_store::record::incident as incidents;
 use allclear_store::record::page::{self, StatusIncident};
-use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+use allclear_store::{Lane, Lock, Store, Tx, Write};
 
 use crate::apply::tell_mirror;
 use crate::draw::Ids;
@@ -25,6 +27,9 @@ pub const LONGEST_BODY: usize = 25_000;
 
 /// The most updates of one public incident.
 const MOST_UPDATES: usize = 500;
+
+/// How long it is on record what another page was told because of people.
+const MIRRORED_KEPT: Span = Span::from_mins(24 * 60);
 
 const OVER: &str = "It is resolved. Open a new public incident.";
 
@@ -75,8 +80,8 @@ pub async fn set_component(store: &Store, rng: &dyn Rng, actor: &Actor, id: &Com
     let work = move |tx: &mut Tx<'_>| {
         let page = page_of(tx, &id)?;
         let wanted = [(id.clone(), hand)];
-        let mirrors = lock(tx, &page, &wanted)?;
-        change_components(tx, &draw.ids(), &who, &mirrors, &wanted)?;
+        lock(tx, &page, &wanted)?;
+        change_components(tx, &draw.ids(), &who, &wanted)?;
         publish(tx, &page)?;
         Ok::<_, OpsError>(component::component_state(tx, &id)?.status)
     };
@@ -98,8 +103,8 @@ pub async fn open(store: &Store, rng: &dyn Rng, actor: &Actor, page: &PageId, na
         if tx.catalog().page(&page).is_none() {
             return Err(OpsError::NotFound { what: "page", id: page.0.clone() });
         }
-        let mirrors = lock(tx, &page, &said.components)?;
-        let affected = change_components(tx, &ids, &who, &mirrors, &said.components)?;
+        lock(tx, &page, &said.components)?;
+        let affected = change_components(tx, &ids, &who, &said.components)?;
         let (now, id) = (tx.now(), ids.statuspage());
         let shown = PublishedIncident {
             id: id.clone(),
@@ -130,7 +135,7 @@ pub async fn update(store: &Store, rng: &dyn Rng, actor: &Actor, id: &str, said:
     let work = move |tx: &mut Tx<'_>| {
         let ids = draw.ids();
         let page = found(tx, &id)?.page;
-        let mirrors = lock(tx, &page, &said.components)?;
+        lock(tx, &page, &said.components)?;
         let mut public = found(tx, &id)?;
         if public.shown.stage == Stage::Resolved {
             return Err(OpsError::Invalid(OVER.into()));
@@ -139,7 +144,7 @@ pub async fn update(store: &Store, rng: &dyn Rng, actor: &Actor, id: &str, said:
             return Err(OpsError::Invalid(format!("It has {MOST_UPDATES} updates. Resolve it, and open a new public incident.")));
         }
         public.owner = Owner::Person;
-        let affected = change_components(tx, &ids, &who, &mirrors, &said.components)?;
+        let affected = change_components(tx, &ids, &who, &said.components)?;
         write(tx, &ids, public, &said, &affected)
     };
     store.write(Write::new("update public incident", Lane::Act), work).await
@@ -181,46 +186,19 @@ fn page_of(tx: &Tx<'_>, id: &ComponentId) -> Result<PageId, OpsError> {
     catalog.component(id).map(|found| found.page.clone()).ok_or_else(|| OpsError::NotFound { what: "component", id: id.0.clone() })
 }
 
-/// Takes the locks of all that changes with these components. A mirror is told by way of the incident that moved its
-/// component last.
-fn lock(tx: &mut Tx<'_>, page: &PageId, components: &[(ComponentId, Hand)]) -> Result<Mirrors, OpsError> {
-    let (mut locks, mut mirrors) = (vec![Lock::Page(page.clone())], Mirrors::new());
+/// Takes the locks of all that changes with these components.
+fn lock(tx: &mut Tx<'_>, page: &PageId, components: &[(ComponentId, Hand)]) -> Result<(), OpsError> {
+    let mut locks = vec![Lock::Page(page.clone())];
     for (id, _) in components {
         if page_of(tx, id)? != *page {
             return Err(OpsError::Invalid("A public incident concerns components of its own page.".into()));
         }
-        if let Some(incident) = mirrored_by(tx, id)? {
-            locks.push(Lock::Incident(incident.clone()));
-            mirrors.insert(id.clone(), incident);
-        }
         locks.push(Lock::Component(id.clone()));
     }
-    tx.lock(locks)?;
-    Ok(mirrors)
+    Ok(tx.lock(locks)?)
 }
 
-/// The incidents, locked, under which the mirrors of components are told: what they say is the status at that moment.
-type Mirrors = BTreeMap<ComponentId, IncidentId>;
-
-/// The incident under which a component's mirror can be told.
-fn mirrored_by(tx: &mut Tx<'_>, id: &ComponentId) -> Result<Option<IncidentId>, StoreError> {
-    if tx.catalog().component(id).is_none_or(|component| component.mirror.is_none()) {
-        return Ok(None);
-    }
-    let incident = component::last_incident(tx, id)?;
-    match incident {
-        Some(incident) => Ok(incidents::find_incident(tx, &incident)?.map(|found| found.id)),
-        None => Ok(None),
-    }
-}
-
-fn change_components(
-    tx: &mut Tx<'_>,
-    ids: &Ids,
-    who: &str,
-    mirrors: &Mirrors,
-    wanted: &[(ComponentId, Hand)],
-) -> Result<Vec<Affected>, OpsError> {
+fn change_components(tx: &mut Tx<'_>, ids: &Ids, who: &str, wanted: &[(ComponentId, Hand)]) -> Result<Vec<Affected>, OpsError> {
     let (now, catalog) = (tx.now(), tx.catalog());
     // The last word on a component counts.
     let wanted: BTreeMap<&ComponentId, Hand> = wanted.iter().map(|(id, hand)| (id, *hand)).collect();
@@ -239,9 +217,9 @@ fn change_components(
         if status == before.status {
             continue;
         }
-        if let Some(incident) = mirrors.get(id) {
-            tell_mirror(tx, ids, incident, id)?;
-        }
+        let about = About::Component(id.clone());
+        outbox::forget(tx, &about, now.minus(MIRRORED_KEPT))?;
+        tell_mirror(tx, ids, about, id)?;
         let cause = serde_json::json!({ "by_hand": who });
         let change = ComponentChange { id: ids.uuid7(now), component: id.clone(), at: now, before: before.status, after: status, cause };
         component::insert_change(tx, &change)?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::catalog::Catalog;
+use allclear_domain::delivery::About;
 use allclear_domain::incident::{Effect, Incident, LogKind, State};
 use allclear_domain::status::published::{Affected, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
 use allclear_domain::status::published::{MOST_INCIDENTS, MOST_OUTAGES};
@@ -147,7 +148,7 @@ pub(crate) fn rederive(
         Derived::Proposed(to) => Ok((None, Some(LogKind::ComponentProposed { component: name, to: to.word().into() }))),
         Derived::Set(to) => {
             component::put_component_state(tx, id, ComponentState { status: to, owner: state.owner, changed_at: now })?;
-            tell_mirror(tx, ids, incident, id)?;
+            tell_mirror(tx, ids, About::Incident(incident.clone()), id)?;
             let change = ComponentChange {
                 id: ids.uuid7(now),
                 component: id.clone(),

@@ -55,7 +55,7 @@ pub struct Call {
     pub to: String,
     /// What it says, first to last; what it answers to a key is added.
     pub says: Vec<String>,
-    /// `ringing`, `completed`, `busy` or `no-answer`.
+    /// `ringing`, `completed`, `busy`, `no-answer` or `canceled`.
     pub state: String,
     /// When it came, in milliseconds since 1970.
     pub at_ms: u64,
@@ -207,6 +207,20 @@ impl Telephone {
         Reply { callbacks, ..Response::json(201, &json!({ "sid": sid, "status": "queued" })).into() }
     }
 
+    /// A call is told to end. One that nobody has picked up stops ringing; what is over cannot be ended.
+    fn end(&mut self, request: &Request, sid: &str) -> Reply {
+        let wanted = request.form().into_iter().find(|(name, _)| name == "Status").map(|(_, value)| value).unwrap_or_default();
+        let Some(at) = self.calls.iter().position(|call| call.sid == sid) else {
+            return Response::json(404, &json!({ "code": 20404, "message": "The requested resource was not found", "status": 404 })).into();
+        };
+        if !["canceled", "completed"].contains(&wanted.as_str()) || self.calls[at].state != "ringing" {
+            return Response::json(400, &json!({ "code": 21220, "message": "Unable to update record", "status": 400 })).into();
+        }
+        self.calls[at].state = "canceled".to_owned();
+        let callbacks = self.fate(&self.calls[at]).into_iter().collect();
+        Reply { callbacks, ..Response::json(200, &json!({ "sid": sid, "status": "canceled" })).into() }
+    }
+
     /// The callback that tells how a call ended.
     fn fate(&self, call: &Call) -> Option<Callback> {
         let parameters = [("CallSid", call.sid.clone()), ("CallStatus", call.state.clone()), ("To", call.to.clone())];
@@ -281,11 +295,16 @@ impl Player for Telephone {
         }
         let resource = request.path.strip_prefix(&format!("/2010-04-15/Accounts/{}/", self.account));
         let resource = resource.filter(|_| request.method == "POST").unwrap_or_default();
-        if ["Messages.json", "Calls.json"].contains(&resource) {
+        let call = resource.strip_prefix("Calls/").and_then(|rest| rest.strip_suffix(".json"));
+        if ["Messages.json", "Calls.json"].contains(&resource) || call.is_some() {
             if !self.is_ours(request) {
                 return Response::json(401, &json!({ "code": 20003, "message": "Authenticate", "status": 401 })).into();
             }
-            let reply = if resource == "Calls.json" { self.ring(request, now_ms) } else { self.send(request, now_ms) };
+            let reply = match (resource, call) {
+                (_, Some(sid)) => self.end(request, sid),
+                ("Calls.json", None) => self.ring(request, now_ms),
+                (_, None) => self.send(request, now_ms),
+            };
             return self.faults.spoil(reply);
         }
         Response::json(404, &json!({ "code": 20404, "message": "The requested resource was not found", "status": 404 })).into()

@@ -92,7 +92,7 @@ pub(super) fn set_scene(url: &str) -> anyhow::Result<Known> {
 
 fn nothing() -> Known {
     let message = allclear_domain::delivery::Message {
-        purpose: allclear_domain::delivery::Purpose::Trial,
+        purpose: allclear_domain::delivery::Purpose::Note,
         incidents: vec![],
         mirror: None,
         possible_repeat: false,

@@ -94,6 +94,21 @@ fn a_call_is_answered_by_key_and_the_all_clear_does_not_ring() {
 }
 
 #[test]
+fn a_call_stops_ringing_when_somebody_takes_the_incident_by_other_means() {
+    let ground = Ground::with_one_test();
+    let mut process = ground.start();
+    ground.world.call_back_to(ground.addr, |name| ground.channel_id(name));
+    ground.world.live.player().turn(Switch::WrongJson);
+    assert!(wait(PATIENCE, || calls(&ground).iter().any(|call| call.state == "ringing")), "{}", log_of(&process));
+    let four = phone(&ground, "/_stage/reply", &serde_json::json!({ "from": ADA, "body": "4" }));
+    assert!(send(&ground, &four[0], None).1.contains("Acknowledged #1."));
+    assert!(wait(PATIENCE, || calls(&ground)[0].state == "canceled"), "{:?} {}", calls(&ground), log_of(&process));
+    let told = || ground.say(&["show", "1"]).contains("it was not needed any more and stopped ringing");
+    assert!(wait(PATIENCE, told), "{}", ground.say(&["show", "1"]));
+    process.terminate().expect("a clean stop");
+}
+
+#[test]
 fn a_call_that_nobody_picks_up_is_on_record_as_not_having_reached_anybody() {
     let ground = Ground::with_one_test();
     let mut process = ground.start();

@@ -43,6 +43,21 @@ fn a_component_set_by_hand_stays_until_it_is_given_back() {
 }
 
 #[test]
+fn a_component_that_no_incident_ever_moved_shows_by_hand_on_the_real_statuspage_too() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let path = link_to("/pages/", &ada.get("/pages").body);
+    let id = link_to("/components/", &ada.get(&path).body).trim_start_matches("/components/").to_owned();
+    let shows = |status: &str| ground.world.statuspage.player().shows("live1") == Some(status);
+    ground.world.statuspage.player().faults().limit = 1;
+    assert_eq!(ada.post(&path, &form(&[("act", "set"), ("component", &id), ("status", "partial_outage")])).status, 303);
+    assert!(wait(PATIENCE, || shows("partial_outage")), "{:?}", ground.world.statuspage.player().showed("live1"));
+    assert_eq!(ada.post(&path, &form(&[("act", "automatic"), ("component", &id)])).status, 303);
+    assert!(wait(PATIENCE, || shows("operational")), "{:?}", ground.world.statuspage.player().showed("live1"));
+}
+
+#[test]
 fn a_form_that_cannot_be_read_says_that_nothing_was_kept() {
     let ground = Ground::with_one_test();
     let up = up(&ground);

@@ -173,8 +173,12 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
     let ringing = ringing.filter(|_| rang_out.is_none()).map(|call| Ringing {
         says: call["says"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
     });
-    let last = newest(&calls["calls"]).map(|(_, call)| call).next().filter(|call| call["state"] == "completed");
-    let heard = last.and_then(|call| call["says"].as_array()?.last()?.as_str()).map(str::to_owned);
+    let last = newest(&calls["calls"]).map(|(_, call)| call).next();
+    let heard = last.and_then(|call| match call["state"].as_str()? {
+        "completed" => call["says"].as_array()?.last()?.as_str().map(str::to_owned),
+        "canceled" => Some("It stopped ringing: the call is not needed any more.".to_owned()),
+        _ => None,
+    });
     let mut texts: Vec<(u64, Text)> = Vec::new();
     for (field, is_own) in [("texts", false), ("answers", false), ("replies", true)] {
         texts.extend(newest(&phone[field]).map(|(place, text)| {

@@ -21,7 +21,7 @@ pub(crate) fn payload(message: &Message, address: &str, root: Option<&str>) -> (
             ("chat.postMessage", json!({ "channel": channel, "thread_ts": ts, "reply_broadcast": broadcast, "text": text }))
         }
         (Purpose::Note | Purpose::AllClear, None) => ("chat.postMessage", json!({ "channel": address, "text": notes(message) })),
-        (Purpose::State | Purpose::Page | Purpose::Mirror | Purpose::Trial, _) => {
+        (Purpose::State | Purpose::Page | Purpose::Mirror | Purpose::HangUp, _) => {
             ("chat.postMessage", json!({ "channel": address, "text": text, "blocks": blocks(message) }))
         }
     }
@@ -31,7 +31,7 @@ pub(crate) fn payload(message: &Message, address: &str, root: Option<&str>) -> (
 pub(crate) fn plain(message: &Message) -> Value {
     match message.purpose {
         Purpose::Note | Purpose::AllClear => json!({ "text": notes(message) }),
-        Purpose::State | Purpose::Page | Purpose::Mirror | Purpose::Trial => {
+        Purpose::State | Purpose::Page | Purpose::Mirror | Purpose::HangUp => {
             let mut blocks: Vec<Value> = message.incidents.iter().take(MOST_SHOWN).map(section).collect();
             blocks.extend(and_more(message));
             json!({ "text": headline(message), "blocks": blocks })

@@ -63,7 +63,8 @@ pub fn receipt(parameters: &[(String, String)]) -> Option<(bool, Option<String>)
             "completed" => Some((false, Some("the call ended and no key was pressed".into()))),
             "busy" => Some((false, Some("the line was busy".into()))),
             "no-answer" => Some((false, Some("nobody picked up".into()))),
-            "failed" | "canceled" => Some((false, code().or_else(|| Some("the call could not be made".into())))),
+            "canceled" => Some((false, Some("it was not needed any more and stopped ringing".into()))),
+            "failed" => Some((false, code().or_else(|| Some("the call could not be made".into())))),
             _ => None,
         };
     }

@@ -8,9 +8,9 @@ mod payload;
 mod tests;
 mod voice;
 
-use allclear_base::Secrets;
+use allclear_base::{Secret, Secrets};
 use allclear_domain::catalog::TwilioAccount;
-use allclear_domain::delivery::Means;
+use allclear_domain::delivery::{Means, Purpose};
 use allclear_egress::Request;
 use base64::Engine;
 use bytes::Bytes;
@@ -27,13 +27,18 @@ use crate::Envelope;
 /// How long a telephone rings: less than most mailboxes take to answer.
 const RINGS_S: &str = "25";
 
-/// The request for a text message, or for a call.
+/// The request for a text message, for a call, or for the end of one that rings. Who picked up hears the call to its end:
+/// `canceled` leaves calls in progress alone (<https://www.twilio.com/docs/voice/api/call-resource>).
 ///
 /// # Errors
 /// The name of a secret that is not set.
 pub(crate) fn request(account: &TwilioAccount, envelope: &Envelope<'_>, secrets: &Secrets, public_url: &str) -> Result<Request, String> {
     let token = secrets.resolve(&account.auth_token)?;
     let callback = format!("{public_url}/hooks/twilio/{}/status/{}", envelope.channel_id, envelope.attempt);
+    if let (Purpose::HangUp, Some(call)) = (envelope.message.purpose, envelope.root) {
+        let call = utf8_percent_encode(call, NON_ALPHANUMERIC);
+        return Ok(post(account, &token, &format!("Calls/{call}"), &[("Status", "canceled".to_owned())]));
+    }
     let (resource, mut fields) = match envelope.by {
         Means::Text => ("Messages", vec![("Body", payload::text(envelope.message))]),
         Means::Call => {
@@ -42,6 +47,10 @@ pub(crate) fn request(account: &TwilioAccount, envelope: &Envelope<'_>, secrets:
         }
     };
     fields.extend([("To", envelope.address.to_owned()), ("From", account.from.clone()), ("StatusCallback", callback)]);
+    Ok(post(account, &token, resource, &fields))
+}
+
+fn post(account: &TwilioAccount, token: &Secret, resource: &str, fields: &[(&str, String)]) -> Request {
     let body =
         fields.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))).collect::<Vec<_>>().join("&");
     let mut headers = HeaderMap::new();
@@ -51,9 +60,9 @@ pub(crate) fn request(account: &TwilioAccount, envelope: &Envelope<'_>, secrets:
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    Ok(crate::post(
+    crate::post(
         format!("{}/2010-04-15/Accounts/{}/{resource}.json", account.api.trim_end_matches('/'), account.account_sid),
         headers,
         Bytes::from(body),
-    ))
+    )
 }

@@ -15,11 +15,11 @@ pub(crate) fn text(message: &Message) -> String {
         (Purpose::AllClear, [one]) => format!("All clear: [#{}] {} on {}: {}.", one.number, one.title, one.service, one.remark),
         (Purpose::AllClear, many) => format!("All clear: {} incidents are over: {}", many.len(), names(many)),
         (Purpose::Note, [one]) => format!("[#{}] {}: {}.", one.number, one.title, one.remark),
-        (Purpose::Page | Purpose::State | Purpose::Mirror | Purpose::Trial, [one]) => {
+        (Purpose::Page | Purpose::State | Purpose::Mirror | Purpose::HangUp, [one]) => {
             let detail = sentence(&shorten(&one.detail, 200));
             format!("ALERT [#{}] {} on {}. {detail}Reply 4: acknowledge, 6: resolve.", one.number, one.title, one.service)
         }
-        (Purpose::Page | Purpose::State | Purpose::Note | Purpose::Mirror | Purpose::Trial, many) => {
+        (Purpose::Page | Purpose::State | Purpose::Note | Purpose::Mirror | Purpose::HangUp, many) => {
             format!("ALERT {} incidents: {} Reply 4: acknowledge all, 6: resolve all.", many.len(), names(many))
         }
     };

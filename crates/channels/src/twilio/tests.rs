@@ -1,5 +1,7 @@
 //! Texts, words and signatures.
 
+use allclear_domain::Timestamp;
+use allclear_domain::catalog::Channel;
 use allclear_domain::delivery::{Brief, Message, Purpose};
 use allclear_domain::incident::Urgency;
 
@@ -36,6 +38,29 @@ fn a_bundle_names_the_count_and_the_first_few() {
         payload::text(&Message { purpose: Purpose::Page, incidents: (1..=40).map(brief).collect(), mirror: None, possible_repeat: true });
     assert!(text.starts_with("(Possible repeat) ALERT 40 incidents: [#1] ") && text.contains("and 37 more."), "{text}");
     assert!(text.chars().count() <= 480);
+}
+
+#[test]
+fn a_call_that_is_not_needed_any_more_is_cancelled_and_who_picked_up_hears_it_to_its_end() {
+    let ours = serde_json::json!({ "account_sid": "AC1", "auth_token": "t", "from": "+4570000000" });
+    let account: TwilioAccount = serde_json::from_value(ours.clone()).expect("an account");
+    let channel: Channel = serde_json::from_value(serde_json::json!({ "name": "Twilio", "twilio": ours })).expect("a channel");
+    let message = Message { purpose: Purpose::HangUp, incidents: vec![brief(7)], mirror: None, possible_repeat: false };
+    let envelope = Envelope {
+        channel_id: &"C1".into(),
+        channel: &channel,
+        address: "+4520000001",
+        by: Means::Call,
+        attempt: "a1",
+        key: "k1",
+        now: Timestamp(0),
+        link: None,
+        message: &message,
+        root: Some("CA1"),
+    };
+    let request = request(&account, &envelope, &Secrets::default(), "https://allclear.example").expect("a request");
+    assert!(request.url.ends_with("/2010-04-15/Accounts/AC1/Calls/CA1.json"), "{}", request.url);
+    assert_eq!(&request.body[..], b"Status=canceled");
 }
 
 #[test]

@@ -213,20 +213,6 @@ pub fn outage_changes(
     rows.iter().rev().map(|row| Ok((row.time(0)?, status(row, 1)?, status(row, 2)?))).collect()
 }
 
-/// The incident that moved a component last; nothing where none ever did.
-///
-/// # Errors
-/// Errors of the store.
-pub fn last_incident(tx: &mut Tx<'_>, id: &ComponentId) -> Result<Option<IncidentId>, StoreError> {
-    let row = tx.query_opt(
-        "SELECT cause FROM component_change WHERE component_id = $1 AND cause LIKE '%\"incident\":\"Q%' ORDER BY at DESC, id DESC LIMIT 1",
-        params![id.as_str()],
-    )?;
-    let Some(row) = row else { return Ok(None) };
-    let cause: serde_json::Value = row.json(0)?;
-    Ok(cause.get("incident").and_then(serde_json::Value::as_str).map(IncidentId::from))
-}
-
 /// The latest changes of a component, newest first.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use allclear_domain::delivery::{Delivery, Status};
+use allclear_domain::delivery::{About, Delivery, Status};
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -66,12 +66,21 @@ fn from_row(row: &Row) -> Result<Stored, StoreError> {
     })
 }
 
-/// Writes a delivery. Needs the incident's lock.
+/// The lock under which a message about something is written and changed.
+#[must_use]
+pub fn lock_of(about: &About) -> Lock {
+    match about {
+        About::Incident(id) => Lock::Incident(id.clone()),
+        About::Component(id) => Lock::Component(id.clone()),
+    }
+}
+
+/// Writes a delivery. Needs the lock of what it is about.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn insert_delivery(tx: &mut Tx<'_>, delivery: &Delivery, provider: &str) -> Result<(), StoreError> {
-    tx.require(&Lock::Incident(delivery.incident.clone()))?;
+    tx.require(&lock_of(&delivery.about))?;
     let now = tx.now();
     tx.execute(
         "INSERT INTO delivery (id, seq, lane, incident_id, recipient, channel_id, provider, address, purpose, body, status, due_at, \
@@ -81,7 +90,7 @@ pub fn insert_delivery(tx: &mut Tx<'_>, delivery: &Delivery, provider: &str) -> 
         params![
             delivery.id.as_str(),
             delivery.lane(),
-            delivery.incident.as_str(),
+            delivery.about.key(),
             delivery.recipient.key(),
             delivery.channel.as_str(),
             provider,
@@ -212,12 +221,12 @@ pub fn accepted_between(
     Ok(rows.iter().filter_map(|row| row.text(0).ok().and_then(Status::from_word)).collect())
 }
 
-/// Claims a delivery for an attempt, if it is still as it was read. Needs the incident's lock.
+/// Claims a delivery for an attempt, if it is still as it was read. Needs the lock of what it is about.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn claim(tx: &mut Tx<'_>, stored: &Stored, carrier: &ChannelId, bundle: &str, lease_until: Timestamp) -> Result<bool, StoreError> {
-    tx.require(&Lock::Incident(stored.delivery.incident.clone()))?;
+    tx.require(&lock_of(&stored.delivery.about))?;
     let claimed = tx.execute(
         "UPDATE delivery SET status = 'claimed', fence = fence + 1, attempts = attempts + 1, lease_until = $3, bundle_id = $4, \
          carrier_id = $5 WHERE id = $1 AND fence = $2 AND status = 'pending'",
@@ -391,6 +400,18 @@ pub fn cancel_lane(tx: &mut Tx<'_>, lane: &str, why: &str) -> Result<u64, StoreE
          AND status = 'pending'",
         params![lane, why, now],
     )
+}
+
+/// Forgets the messages about something, and their attempts, that ended before an instant. Needs its lock.
+///
+/// # Errors
+/// Errors of the store.
+pub fn forget(tx: &mut Tx<'_>, about: &About, before: Timestamp) -> Result<(), StoreError> {
+    tx.require(&lock_of(about))?;
+    let attempts = "DELETE FROM attempt WHERE bundle_id IN (SELECT bundle_id FROM delivery WHERE incident_id = $1 AND finished_at < $2)";
+    tx.execute(attempts, params![about.key(), before])?;
+    tx.execute("DELETE FROM delivery WHERE incident_id = $1 AND finished_at < $2", params![about.key(), before])?;
+    Ok(())
 }
 
 /// A delivery by its id.

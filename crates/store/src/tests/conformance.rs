@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use allclear_domain::apitest::judge::Standing;
 use allclear_domain::apitest::report::Teardown;
 use allclear_domain::catalog::{Document, Kind, Location, Resource};
-use allclear_domain::delivery::{Delivery, Means, Purpose, Recipient, Status};
+use allclear_domain::delivery::{About, Delivery, Means, Purpose, Recipient, Status};
 use allclear_domain::event::{Content, Severity};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, ResolveReason, ResolvedState, State, Urgency};
 use allclear_domain::status::published::PublishedPage;
@@ -46,7 +46,7 @@ fn an_incident(id: &str, number: i64) -> Incident {
 fn a_delivery(id: &str, incident: &str, purpose: Purpose) -> Delivery {
     Delivery {
         id: id.into(),
-        incident: incident.into(),
+        about: About::Incident(incident.into()),
         recipient: Recipient::Person { person: "Ada".into() },
         channel: "C".into(),
         address: "+4520000001".into(),
@@ -56,6 +56,7 @@ fn a_delivery(id: &str, incident: &str, purpose: Purpose) -> Delivery {
         position: Some((0, 0)),
         thread: None,
         stood: None,
+        ends: None,
         due_at: Timestamp(NOON),
         attempts: 0,
     }

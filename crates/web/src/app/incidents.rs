@@ -359,7 +359,7 @@ impl Told {
             Purpose::Note => "note",
             Purpose::AllClear => "all-clear",
             Purpose::Mirror => "status",
-            Purpose::Trial => "trial",
+            Purpose::HangUp => "stop ringing",
         };
         Self {
             to,
