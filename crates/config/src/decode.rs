@@ -17,7 +17,7 @@ pub(crate) type Read<T> = fn(&Sink, &Node) -> Option<T>;
 pub(crate) struct Fields<'a> {
     pub(crate) sink: &'a Sink,
     what: &'a str,
-    pos: Pos,
+    pub(crate) pos: Pos,
     entries: Vec<(&'a Node, &'a Node, Cell<bool>)>,
     known: std::cell::RefCell<Vec<&'static str>>,
 }

@@ -1,5 +1,6 @@
 //! Documents in files, one function per kind.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use allclear_domain::catalog::{
@@ -290,6 +291,15 @@ fn person(fields: &Fields<'_>, sites: &mut Sites) -> Option<Person> {
             }
         }
     }
+    let ids = contact_methods
+        .iter()
+        .filter_map(|method| method.id.as_deref())
+        .chain(notification_rules.iter().filter_map(|rule| rule.id.as_deref()));
+    let mut seen = BTreeSet::new();
+    if let Some(id) = ids.into_iter().find(|id| !seen.insert(*id)) {
+        let help = "leave one out: the other keeps it".to_owned();
+        fields.sink.error(fields.pos, format!("the id {id:?} is written twice"), Some(help));
+    }
     Some(Person {
         name: name?,
         email: email?,
@@ -336,14 +346,26 @@ fn contact_method(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Contact
     let address = fields.required("address", address);
     let name = fields.optional("name", decode::name)?;
     let by = fields.or("by", |sink, node| decode::word(sink, node, MEANS), Means::Text);
+    let id = fields.optional("id", record_id)?;
     fields.finish();
     let channel: ChannelId = channel?;
-    Some(ContactMethod { name: name.unwrap_or_else(|| channel.0.clone()), channel, address: address?, by: by? })
+    Some(ContactMethod { name: name.unwrap_or_else(|| channel.0.clone()), channel, address: address?, by: by?, id })
 }
 
 fn address(sink: &Sink, node: &Node) -> Option<String> {
     let text = decode::name(sink, node)?;
     if text.starts_with('+') { phone(sink, node) } else { Some(text) }
+}
+
+/// An id that the API gave: files only hand it on.
+fn record_id(sink: &Sink, node: &Node) -> Option<String> {
+    let id = decode::name(sink, node)?;
+    let is_one = id.len() == 7 && id.starts_with('P') && id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    if !is_one {
+        let help = "leave it out: an id is P and six capital letters or digits, and only the API makes one";
+        sink.error(node.pos, format!("{id:?} is not an id"), Some(help.to_owned()));
+    }
+    is_one.then_some(id)
 }
 
 const MEANS: &[(&str, Means)] = &[("text", Means::Text), ("call", Means::Call)];
@@ -359,8 +381,9 @@ fn notification_rule(sink: &Sink, node: &Node) -> Option<NotificationRule> {
     let urgency = fields.or("urgency", urgency, Urgency::High);
     let method = fields.required("method", decode::name);
     let after = fields.or("after", decode::span, Span::ZERO);
+    let id = fields.optional("id", record_id)?;
     fields.finish();
-    Some(NotificationRule { urgency: urgency?, method: method?, after: after? })
+    Some(NotificationRule { urgency: urgency?, method: method?, after: after?, id })
 }
 
 fn schedule(fields: &Fields<'_>, sites: &mut Sites) -> Option<Schedule> {

@@ -109,6 +109,9 @@ pub struct ContactMethod {
     /// By what means.
     #[serde(default, skip_serializing_if = "Means::is_text")]
     pub by: Means,
+    /// Its id in the API, where it was made or changed there; otherwise it follows from its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// When a contact method is used.
@@ -121,6 +124,9 @@ pub struct NotificationRule {
     /// How long after being assigned.
     #[serde(default)]
     pub after: Span,
+    /// Its id in the API, where it was made or changed there; otherwise it follows from what it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// A message that a person's rules ask for.
@@ -619,11 +625,13 @@ mod tests {
     }
 
     fn person(rules: &[(Urgency, &str, &str)]) -> Person {
-        let method = |name: &str| ContactMethod { name: name.into(), channel: name.into(), address: name.into(), by: Means::Text };
+        let method =
+            |name: &str| ContactMethod { name: name.into(), channel: name.into(), address: name.into(), by: Means::Text, id: None };
         let rule = |(urgency, method, after): &(Urgency, &str, &str)| NotificationRule {
             urgency: *urgency,
             method: (*method).into(),
             after: after.parse().expect("a span"),
+            id: None,
         };
         Person {
             time_zone: None,

@@ -41,6 +41,23 @@ fn a_team_sets_everything_up_over_the_api_and_an_event_reaches_whom_it_made() {
     let (status, made) = client.call("POST", &format!("/users/{user}/notification_rules"), &rule);
     assert_eq!((status, made["notification_rule"]["contact_method"]["id"].as_str()), (201, Some(method.as_str())), "{made}");
     assert_eq!(client.call("POST", &format!("/users/{user}/notification_rules"), &rule).0, 400, "the same rule twice");
+    let (methods, rules) = (format!("/users/{user}/contact_methods"), format!("/users/{user}/notification_rules"));
+    let rule_id = id_of(&made, "notification_rule");
+    let moved =
+        json!({ "contact_method": { "type": "sms_contact_method", "label": "Other mobile", "country_code": 45, "address": "20000010" } });
+    let (status, now) = client.call("PUT", &format!("{methods}/{method}"), &moved);
+    assert_eq!((status, id_of(&now, "contact_method")), (200, method.clone()), "an id is given once, whatever changes: {now}");
+    let (status, again) = client.call("POST", &methods, &sms);
+    assert_eq!(status, 201, "{again}");
+    let again = id_of(&again, "contact_method");
+    assert_ne!(again, method, "and to nothing else");
+    let later = json!({ "notification_rule": { "start_delay_in_minutes": 5, "contact_method": { "id": method } } });
+    let (status, now) = client.call("PUT", &format!("{rules}/{rule_id}"), &later);
+    assert_eq!((status, id_of(&now, "notification_rule")), (200, rule_id.clone()), "{now}");
+    assert_eq!(client.call("PUT", &format!("{rules}/{rule_id}"), &rule).0, 200);
+    assert_eq!(client.call("DELETE", &format!("{methods}/{again}"), &json!(null)).0, 204);
+    let back = json!({ "contact_method": { "type": "sms_contact_method", "label": "Mobile", "country_code": 45, "address": "20000009" } });
+    assert_eq!(client.call("PUT", &format!("{methods}/{method}"), &back).0, 200);
 
     let layer = json!({ "name": "L", "start": "2026-01-05T09:00:00+01:00", "rotation_virtual_start": "2026-01-05T09:00:00+01:00",
         "rotation_turn_length_seconds": 604_800, "users": [{ "user": { "id": user, "type": "user_reference" } }] });

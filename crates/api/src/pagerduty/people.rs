@@ -81,7 +81,7 @@ pub(crate) async fn create(State(app): State<App>, Caller(actor): Caller, bytes:
     let make = move |_: Option<&Document>, catalog: &Catalog| {
         let mut person = changed(blank.clone(), &asked, catalog, None)?;
         if let (Some(channel), Some(email)) = (channel_for(catalog, Kinds::Email), person.email.clone()) {
-            person.contact_methods.push(ContactMethod { name: "Default".into(), channel, address: email, by: Means::Text });
+            person.contact_methods.push(ContactMethod { name: "Default".into(), channel, address: email, by: Means::Text, id: None });
         }
         Ok(Document::Person(person))
     };
@@ -211,9 +211,13 @@ fn type_of(catalog: &Catalog, method: &ContactMethod) -> &'static str {
     }
 }
 
+/// An id that nothing of this person had or has: the bits are drawn.
+fn fresh_id(app: &App, person: &str) -> String {
+    derived_id(&[person, "drawn", &app.rng.next_u64().to_string()])
+}
+
 fn method_id(person: &str, method: &ContactMethod) -> String {
-    let by = if method.by == Means::Call { "call" } else { "text" };
-    derived_id(&[person, "method", method.channel.as_str(), &method.address, by])
+    method.id.clone().unwrap_or_else(|| derived_id(&[person, "method", &method.name]))
 }
 
 fn method_address(app: &App, person: &str, method: &ContactMethod) -> String {
@@ -299,7 +303,7 @@ fn read_method(catalog: &Catalog, asked: &Value) -> Result<(ContactMethod, bool)
     let channel = channel_for(catalog, kind).ok_or_else(|| invalid(missing))?;
     let label = name_in(asked, "label", "Label")?;
     let is_named = label.is_some();
-    Ok((ContactMethod { name: label.unwrap_or_else(|| word.to_owned()), channel, address, by }, is_named))
+    Ok((ContactMethod { name: label.unwrap_or_else(|| word.to_owned()), channel, address, by, id: None }, is_named))
 }
 
 /// A number in E.164 form.
@@ -345,9 +349,10 @@ pub(crate) async fn create_method(
     bytes: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let asked = wrapped(&parse(&bytes)?, "contact_method")?.clone();
+    let new_id = fresh_id(&app, &id);
     let make = move |person: Person, catalog: &Catalog| {
         let (method, is_named) = read_method(catalog, &asked)?;
-        add_method(person, method, is_named)
+        add_method(person, ContactMethod { id: Some(new_id.clone()), ..method }, is_named)
     };
     let made = edit(&app, &actor, &id, make).await?;
     let method = person_of(&made)?.contact_methods.last().ok_or_else(|| not_found("contact method", &id))?;
@@ -364,16 +369,22 @@ pub(crate) async fn update_method(
     let asked = wrapped(&parse(&bytes)?, "contact_method")?.clone();
     let (of, old_id) = (id.clone(), which.clone());
     let current = find(&app, &id)?;
-    let place = person_of(&current)?.contact_methods.iter().position(|method| method_id(&id, method) == which);
-    let place = place.ok_or_else(|| not_found("contact method", &which))?;
+    if !person_of(&current)?.contact_methods.iter().any(|method| method_id(&id, method) == which) {
+        return Err(not_found("contact method", &which).into());
+    }
     let make = move |mut person: Person, catalog: &Catalog| {
         let at = person.contact_methods.iter().position(|method| method_id(&of, method) == old_id);
         let at = at.ok_or_else(|| not_found("contact method", &old_id))?;
         let (mut next, is_named) = read_method(catalog, &asked)?;
         let old = person.contact_methods.remove(at);
+        // Their ids come from what they say, which changes with the name.
+        for rule in person.notification_rules.iter_mut().filter(|rule| rule.method == old.name) {
+            rule.id = Some(rule_id(&of, rule));
+        }
         if !is_named {
             next.name.clone_from(&old.name);
         }
+        next.id = Some(old_id.clone());
         let mut person = add_method(person, next, true)?;
         let Some(next) = person.contact_methods.pop() else { return Ok(person) };
         person.notification_rules.iter_mut().filter(|rule| rule.method == old.name).for_each(|rule| rule.method.clone_from(&next.name));
@@ -381,7 +392,8 @@ pub(crate) async fn update_method(
         Ok(person)
     };
     let made = edit(&app, &actor, &id, make).await?;
-    let method = person_of(&made)?.contact_methods.get(place).ok_or_else(|| not_found("contact method", &which))?;
+    let method = person_of(&made)?.contact_methods.iter().find(|method| method_id(&id, method) == which);
+    let method = method.ok_or_else(|| not_found("contact method", &which))?;
     Ok(Json(json!({ "contact_method": method_body(&app, &app.store.catalog(), &id, method) })))
 }
 
@@ -403,7 +415,8 @@ pub(crate) async fn remove_method(
 }
 
 fn rule_id(person: &str, rule: &NotificationRule) -> String {
-    derived_id(&[person, "rule", rule.urgency.word(), &rule.method, &rule.after.as_secs().to_string()])
+    let from_words = || derived_id(&[person, "rule", rule.urgency.word(), &rule.method, &rule.after.as_secs().to_string()]);
+    rule.id.clone().unwrap_or_else(from_words)
 }
 
 fn rule_reference(app: &App, person: &str, rule: &NotificationRule) -> Value {
@@ -464,11 +477,12 @@ fn read_rule(id: &str, person: &Person, asked: &Value) -> Result<NotificationRul
         Some("low") => Urgency::Low,
         Some(_) => return Err(invalid("urgency is high or low")),
     };
-    Ok(NotificationRule { urgency, method: method.name.clone(), after: Span::from_mins(minutes) })
+    Ok(NotificationRule { urgency, method: method.name.clone(), after: Span::from_mins(minutes), id: None })
 }
 
 fn check_rule(person: &Person, rule: &NotificationRule) -> Result<(), OpsError> {
-    if person.notification_rules.contains(rule) {
+    let same = |known: &NotificationRule| (known.urgency, &known.method, known.after) == (rule.urgency, &rule.method, rule.after);
+    if person.notification_rules.iter().any(same) {
         return Err(invalid("Channel Start delay must be unique for a given contact method"));
     }
     if person.notification_rules.len() >= MOST_RULES {
@@ -485,11 +499,11 @@ pub(crate) async fn create_rule(
     bytes: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let asked = wrapped(&parse(&bytes)?, "notification_rule")?.clone();
-    let of = id.clone();
+    let (of, new_id) = (id.clone(), fresh_id(&app, &id));
     let make = move |mut person: Person, _: &Catalog| {
         let rule = read_rule(&of, &person, &asked)?;
         check_rule(&person, &rule)?;
-        person.notification_rules.push(rule);
+        person.notification_rules.push(NotificationRule { id: Some(new_id.clone()), ..rule });
         Ok(person)
     };
     let made = edit(&app, &actor, &id, make).await?;
@@ -507,8 +521,9 @@ pub(crate) async fn update_rule(
 ) -> Result<Json<Value>, Problem> {
     let asked = wrapped(&parse(&bytes)?, "notification_rule")?.clone();
     let current = find(&app, &id)?;
-    let place = person_of(&current)?.notification_rules.iter().position(|rule| rule_id(&id, rule) == which);
-    let place = place.ok_or_else(|| not_found("notification rule", &which))?;
+    if !person_of(&current)?.notification_rules.iter().any(|rule| rule_id(&id, rule) == which) {
+        return Err(not_found("notification rule", &which).into());
+    }
     let (of, old_id) = (id.clone(), which.clone());
     let make = move |mut person: Person, _: &Catalog| {
         let at = person.notification_rules.iter().position(|rule| rule_id(&of, rule) == old_id);
@@ -516,12 +531,13 @@ pub(crate) async fn update_rule(
         let rule = read_rule(&of, &person, &asked)?;
         person.notification_rules.remove(at);
         check_rule(&person, &rule)?;
-        person.notification_rules.insert(at, rule);
+        person.notification_rules.insert(at, NotificationRule { id: Some(old_id.clone()), ..rule });
         Ok(person)
     };
     let made = edit(&app, &actor, &id, make).await?;
     let person = person_of(&made)?;
-    let rule = person.notification_rules.get(place).ok_or_else(|| not_found("notification rule", &which))?;
+    let rule = person.notification_rules.iter().find(|rule| rule_id(&id, rule) == which);
+    let rule = rule.ok_or_else(|| not_found("notification rule", &which))?;
     Ok(Json(json!({ "notification_rule": rule_body(&app, &app.store.catalog(), &id, person, rule) })))
 }
 
