@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use allclear_domain::apitest::slots::Slots;
 use allclear_domain::catalog::Kind;
 use allclear_domain::delivery::{Purpose, Status};
-use allclear_domain::incident::{Incident, LogKind, Paging, ResolveReason, State};
+use allclear_domain::incident::{Incident, LogKind, ResolveReason, State};
 use allclear_domain::status::{ComponentStatus, Owner};
 use allclear_domain::{ComponentId, IncidentId, Span, TestId, Timestamp};
 use allclear_store::record::delivery::Stored;
@@ -81,13 +81,7 @@ fn next_step(tx: &mut Tx<'_>, found: &Incident, sent: &[Stored], wrong: &mut Vio
         }
         return Ok(());
     }
-    let due = match &found.state {
-        State::Triggered(Paging::Level(here)) => here.escalates_at.map(|_| "escalate"),
-        State::Triggered(Paging::Nobody { .. }) => Some("look_again"),
-        State::Acknowledged(held) => held.times_out_at.map(|_| "acknowledgement_timeout"),
-        State::Resolved(_) => None,
-    };
-    if let Some(kind) = due.filter(|kind| !timers.contains(*kind)) {
+    if let Some(kind) = found.awaited_timer().filter(|kind| !timers.contains(*kind)) {
         wrong.push(format!("#{} is {} and its timer {kind} is lost", found.number, found.state.word()));
     }
     let alerts = alert::alerts_of(tx, &found.id)?;

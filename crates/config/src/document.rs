@@ -92,8 +92,17 @@ pub(crate) fn decode(node: &Node, sink: &Sink) -> Option<Read> {
         Kind::Location => location(&fields).map(Document::Location),
         Kind::Settings => settings(&fields, &mut sites).map(Document::Settings),
     };
+    // What has no name of its own cannot be renamed.
+    let renamed_from = match kind {
+        Kind::Rule | Kind::Settings => None,
+        _ => fields.optional("renamed_from", decode::name)?,
+    };
     fields.finish();
-    Some(Read { document: document?, name_pos, references: sites.0 })
+    let document = match renamed_from {
+        Some(name) => document?.once_named(name),
+        None => document?,
+    };
+    Some(Read { document, name_pos, references: sites.0 })
 }
 
 fn channel(fields: &Fields<'_>, sites: &mut Sites) -> Option<Channel> {

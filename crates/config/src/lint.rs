@@ -24,6 +24,7 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
     }
     for site in sites {
         check_references(site, &names, known);
+        check_old_name(site, &loaded.documents[site.at].document, &names);
         match &loaded.documents[site.at].document {
             Document::Test(test) => check_test(site, test),
             Document::Person(person) if person.contact_methods.iter().any(|method| cannot_call(loaded, method)) => {
@@ -58,6 +59,15 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
     check_end_of_operators(loaded, sites);
     let found: Vec<_> = sites.iter().flat_map(|site| site.sink.take()).collect();
     loaded.diagnostics.extend(found);
+}
+
+/// A document cannot have the identity of one that is still there.
+fn check_old_name(site: &Site, document: &Document, names: &BTreeMap<Kind, BTreeSet<String>>) {
+    let kind = document.kind();
+    if let Some(old) = document.renamed_from().filter(|old| names.get(&kind).is_some_and(|known| known.contains(old))) {
+        let message = format!("the {} {:?} cannot be renamed from {old:?}: that one stands here as well", kind.word(), document.name());
+        site.sink.error(site.name_pos, message, Some("leave out renamed_from, or the old one".to_owned()));
+    }
 }
 
 /// The channel of this name among what was loaded.

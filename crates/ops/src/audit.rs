@@ -1,14 +1,14 @@
 //! The auditor: looks at what is on disk for work that stands still though nobody says so.
 
 use allclear_base::Rng;
-use allclear_domain::incident::{Agent, ResolveReason};
+use allclear_domain::incident::{Agent, Incident, ResolveReason};
 use allclear_domain::{Span, Timestamp};
 use allclear_store::record::delivery as outbox;
 use allclear_store::record::incident as incidents;
 use allclear_store::record::{alert, timer};
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
 
-use crate::apply::{apply, incident_subject};
+use crate::apply::apply;
 use crate::incident::{Opening, ending, opening};
 use crate::{Draw, OpsError};
 
@@ -28,8 +28,8 @@ const CLOCK_PATIENCE: Span = Span::from_mins(5);
 /// How long a parked message is shown.
 const PARKED_SHOWN: Span = Span::from_mins(60);
 
-/// Open incidents that are looked at, newest first, of each status.
-const MOST_INCIDENTS: u32 = 500;
+/// Open incidents that are looked at in one read.
+const AT_ONCE: u32 = 500;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,48 @@ impl Finding {
 /// # Errors
 /// Errors of the store.
 pub async fn look(store: &Store, wall: Timestamp) -> Result<Vec<Finding>, OpsError> {
-    store.read("audit", move |tx| Ok::<_, OpsError>(look_within(tx, wall)?)).await
+    let mut findings = store.read("audit", move |tx| Ok::<_, OpsError>(look_within(tx, wall)?)).await?;
+    let (mut stuck, mut first) = (0, None);
+    for status in ["triggered", "acknowledged"] {
+        let mut before = Some(i64::MAX);
+        while let Some(below) = before {
+            let found = store.read("audit incidents", move |tx| Ok::<_, OpsError>(stuck_below(tx, status, below)?)).await?;
+            stuck += found.stuck.len();
+            first = first.or(found.stuck.first().copied());
+            before = found.go_on_below;
+        }
+    }
+    if let Some(number) = first {
+        let others = if stuck > 1 { format!("; so it is with {} more", stuck - 1) } else { String::new() };
+        findings.push(Finding::ours(format!("incident #{number} is open and nothing will ever happen to it{others}")));
+    }
+    Ok(findings)
+}
+
+/// Open incidents, as far as one read looks.
+struct Stuck {
+    /// The numbers of those to which nothing will happen: a timer that their state asks for is not there, or they wait for an alert
+    /// that is over.
+    stuck: Vec<i64>,
+    /// The number below which to go on; nothing where all were seen.
+    go_on_below: Option<i64>,
+}
+
+fn stuck_below(tx: &mut Tx<'_>, status: &'static str, below: i64) -> Result<Stuck, StoreError> {
+    let open = incidents::list_incidents(tx, Some(status), below, AT_ONCE)?;
+    let (Some(newest), Some(oldest)) = (open.first(), open.last()) else { return Ok(Stuck { stuck: vec![], go_on_below: None }) };
+    let numbers = (oldest.number, newest.number);
+    let go_on_below = (open.len() == AT_ONCE as usize).then_some(oldest.number);
+    let timers = timer::kinds_of_incidents(tx, status, numbers)?;
+    let with_alert = alert::with_open_alerts(tx, status, numbers)?;
+    let is_stuck = |one: &&Incident| {
+        let kinds = timers.get(&one.id).map_or(&[][..], Vec::as_slice);
+        match one.awaited_timer() {
+            Some(kind) => !kinds.iter().any(|known| known == kind),
+            None => kinds.is_empty() && !with_alert.contains(&one.id),
+        }
+    };
+    Ok(Stuck { stuck: open.iter().filter(is_stuck).map(|one| one.number).collect(), go_on_below })
 }
 
 fn look_within(tx: &mut Tx<'_>, wall: Timestamp) -> Result<Vec<Finding>, StoreError> {
@@ -74,15 +115,6 @@ fn look_within(tx: &mut Tx<'_>, wall: Timestamp) -> Result<Vec<Finding>, StoreEr
     }
     if now > wall.plus(CLOCK_PATIENCE) {
         findings.push(Finding::ours(format!("the machine's clock is {} behind", now.since(wall))));
-    }
-    for status in ["triggered", "acknowledged"] {
-        for open in incidents::list_incidents(tx, Some(status), i64::MAX, MOST_INCIDENTS)? {
-            let waits = !timer::timers_of(tx, &incident_subject(&open))?.is_empty();
-            if !waits && alert::alerts_of(tx, &open.id)?.iter().all(|one| one.resolved_at.is_some()) {
-                let text = format!("incident #{} is open and nothing will ever happen to it", open.number);
-                findings.push(Finding::ours(text));
-            }
-        }
     }
     Ok(findings)
 }

@@ -210,23 +210,22 @@ fn work_out(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document]) ->
         // Documents of one kind may name each other, in any order. A rule is what it names, and nothing names it.
         for document in of_kind().filter(|_| kind != Kind::Rule) {
             let identity = document.identity();
-            let id = id_of(tx, ids, kind, &identity)?;
+            let id = id_of(tx, ids, document)?;
             names.entry((kind, identity)).or_insert(id);
         }
         for document in of_kind() {
             let mut document = document.clone();
             resolve(&mut document, &names, &catalog)?;
             let identity = document.identity();
-            let known = catalog.id_of(kind, &identity).map(str::to_owned);
             let id = match names.get(&(kind, identity.clone())) {
                 Some(id) => id.clone(),
-                None => id_of(tx, ids, kind, &identity)?,
+                None => id_of(tx, ids, &document)?,
             };
             names.insert((kind, identity.clone()), id.clone());
             if !present.insert((kind, id.clone())) {
                 return Err(OpsError::Invalid(format!("the {} {identity:?} is written twice", kind.word())));
             }
-            let old = known.and_then(|id| catalog.get(kind, &id).cloned());
+            let old = catalog.get(kind, &id).cloned();
             let same = old.as_ref().is_some_and(|old| old.document == document && old.source.as_deref() == Some(source));
             if same {
                 continue;
@@ -298,12 +297,17 @@ pub(crate) fn check_removed(catalog: &Catalog, worked: &Worked) -> Result<(), Op
     Ok(())
 }
 
-/// The id of a document: the one it has, the one it once had, or a new one.
-pub(crate) fn id_of(tx: &mut Tx<'_>, ids: &Ids, kind: Kind, identity: &str) -> Result<String, OpsError> {
-    if let Some(known) = tx.catalog().id_of(kind, identity) {
+/// The id of a document: the one it has, by its name or by the one before; the one it once had; or a new one.
+pub(crate) fn id_of(tx: &mut Tx<'_>, ids: &Ids, document: &Document) -> Result<String, OpsError> {
+    let (catalog, kind, identity) = (tx.catalog(), document.kind(), document.identity());
+    let by_name = catalog.id_of(kind, &identity);
+    let renamed = || document.renamed_from().and_then(|before| catalog.id_of(kind, &before));
+    if let Some(known) = by_name.or_else(renamed) {
         return Ok(known.to_owned());
     }
-    Ok(resource::past_id(tx, kind, identity)?.unwrap_or_else(|| new_id(ids, kind, identity)))
+    // Who was renamed since keeps it.
+    let past = resource::past_id(tx, kind, &identity)?.filter(|id| catalog.get(kind, id).is_none());
+    Ok(past.unwrap_or_else(|| new_id(ids, kind, &identity)))
 }
 
 fn new_id(ids: &Ids, kind: Kind, identity: &str) -> String {

@@ -58,8 +58,11 @@ where
     }
     let new_id = match id {
         Some(id) => id.to_owned(),
-        None => id_of(tx, ids, kind, &identity)?,
+        None => id_of(tx, ids, &document)?,
     };
+    if id.is_none() && before.get(kind, &new_id).is_some() {
+        return Err(OpsError::Invalid("renamed_from names one that is there: change its name instead of making another.".into()));
+    }
     let same = old.as_ref().is_some_and(|old| old.document == document);
     let action = if old.is_some() { Action::Change } else { Action::Create };
     let created_at = old.map_or(tx.now(), |old| old.created_at);

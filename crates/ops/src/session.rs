@@ -189,8 +189,9 @@ fn first_owner(tx: &mut Tx<'_>, draw: &Draw, claim: &Claim) -> Result<PersonId, 
         notification_rules: vec![],
         extra: Map::new(),
     };
-    let id = id_of(tx, &draw.ids(), Kind::Person, name)?;
-    let made = Resource { id: id.clone(), rev: 0, source: None, created_at: tx.now(), document: Document::Person(person) };
+    let document = Document::Person(person);
+    let id = id_of(tx, &draw.ids(), &document)?;
+    let made = Resource { id: id.clone(), rev: 0, source: None, created_at: tx.now(), document };
     let rev = resource::next_rev(tx)?;
     resource::change(tx, rev, &[made], &[], "set-up")?;
     Ok(PersonId(id))

@@ -95,6 +95,22 @@ async fn an_open_incident_to_which_nothing_will_happen_is_found() {
 }
 
 #[tokio::test]
+async fn an_incident_that_lost_the_timer_of_its_state_is_found_though_its_alert_is_open() {
+    let api = server().await;
+    let opened = too_hot(&api, "AllClear itself").await;
+    assert_eq!(look(&api).await, Vec::<String>::new());
+    let subject = format!("incident:{}", opened.id);
+    let forget = move |tx: &mut allclear_store::Tx<'_>| {
+        for one in timer::timers_of(tx, &subject)? {
+            timer::clear_timer(tx, &subject, &one.kind)?;
+        }
+        Ok::<_, StoreError>(())
+    };
+    api.store.write(Write::new("forget", Lane::Act), forget).await.expect("forgotten");
+    assert_eq!(look(&api).await, ["incident #1 is open and nothing will ever happen to it"]);
+}
+
+#[tokio::test]
 async fn a_clock_that_is_behind_is_found() {
     let api = server().await;
     let findings = audit::look(&api.store, api.store.now().minus(Span::from_mins(10))).await.expect("a look");

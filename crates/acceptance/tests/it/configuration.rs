@@ -124,6 +124,10 @@ impl Server {
         judge_batch(&self.runtime, &self.store, &self.evidence, &mut self.sampler, &Arc::new(batch)).await.expect("judged");
     }
 
+    fn id(&self, kind: Kind, name: &str) -> String {
+        self.store.catalog().id_of(kind, name).expect("it is there").to_owned()
+    }
+
     fn test(&self, name: &str) -> TestId {
         self.store.catalog().id_of(Kind::Test, &format!("default/{name}")).map(Into::into).expect("the test")
     }
@@ -160,6 +164,29 @@ async fn a_rule_that_goes_releases_its_component_and_ends_its_public_incident() 
     server.apply(WORLD).await;
     assert_eq!((server.status().await, server.public_stages().await), ("operational", vec![Stage::Resolved]));
     assert!(server.incidents().await[0].is_open(), "the engineers' incident goes on");
+}
+
+#[tokio::test]
+async fn what_is_renamed_stays_what_it_is_and_the_name_it_left_is_free() {
+    let mut server = Server::with(&format!("{WORLD}{RULE}")).await;
+    server.run(false).await;
+    let (test, service) = (server.test("Live"), server.id(Kind::Service, "Streams"));
+    let renamed = format!("{WORLD}{RULE}").replace("name: Live\n", "name: Live streams\nrenamed_from: Live\n");
+    let renamed = renamed.replace("name: Streams\n", "name: Streaming\nrenamed_from: Streams\n").replace(": Streams", ": Streaming");
+    let renamed = renamed.replace("renamed_from: Streaming", "renamed_from: Streams").replace("name: Streaming fail", "name: Streams fail");
+    for _ in 0..2 {
+        server.apply(&renamed).await;
+        assert_eq!((server.test("Live streams"), server.id(Kind::Service, "Streaming")), (test.clone(), service.clone()));
+    }
+    assert!(server.incidents().await[0].is_open(), "what is open about it goes on");
+    assert_eq!(server.status().await, "degraded_performance");
+    let with_another =
+        format!("{}---\n{{ kind: service, name: Streams, escalation_policy: On call }}\n", renamed.replace("renamed_from: Streams\n", ""));
+    server.apply(&with_another).await;
+    assert_ne!(server.id(Kind::Service, "Streams"), service, "a new one takes nothing of the old");
+    assert_eq!(server.id(Kind::Service, "Streaming"), service);
+    server.run_together(true, vec![test]).await;
+    assert!(!server.incidents().await[0].is_open());
 }
 
 #[tokio::test]

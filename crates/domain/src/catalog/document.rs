@@ -446,6 +446,9 @@ pub struct NotADocument {
     pub source: serde_json::Error,
 }
 
+/// The field that names what a document was called before.
+const RENAMED_FROM: &str = "renamed_from";
+
 macro_rules! accessors {
     ($($name:ident: $variant:ident => $type:ty),* $(,)?) => {$(
         /// The document, if it is of this kind.
@@ -523,6 +526,57 @@ impl Document {
             | Self::Heartbeat(_)
             | Self::Location(_)
             | Self::Settings(_) => self.identity(),
+        }
+    }
+
+    /// The identity that this had under the name before, where a file says that it was renamed.
+    #[must_use]
+    pub fn renamed_from(&self) -> Option<String> {
+        let name = self.extra().get(RENAMED_FROM)?.as_str()?;
+        let bucket = self.as_test().map(|test| format!("{}/", test.bucket));
+        Some(format!("{}{name}", bucket.unwrap_or_default()))
+    }
+
+    /// Says that this had another name before.
+    #[must_use]
+    pub fn once_named(mut self, name: String) -> Self {
+        self.extra_mut().insert(RENAMED_FROM.to_owned(), name.into());
+        self
+    }
+
+    const fn extra(&self) -> &Map<String, Value> {
+        match self {
+            Self::Channel(d) => &d.extra,
+            Self::Person(d) => &d.extra,
+            Self::Schedule(d) => &d.extra,
+            Self::EscalationPolicy(d) => &d.extra,
+            Self::Service(d) => &d.extra,
+            Self::Test(d) => &d.extra,
+            Self::Page(d) => &d.extra,
+            Self::Component(d) => &d.extra,
+            Self::Rule(d) => &d.extra,
+            Self::MaintenanceWindow(d) => &d.extra,
+            Self::Heartbeat(d) => &d.extra,
+            Self::Location(d) => &d.extra,
+            Self::Settings(d) => &d.extra,
+        }
+    }
+
+    const fn extra_mut(&mut self) -> &mut Map<String, Value> {
+        match self {
+            Self::Channel(d) => &mut d.extra,
+            Self::Person(d) => &mut d.extra,
+            Self::Schedule(d) => &mut d.extra,
+            Self::EscalationPolicy(d) => &mut d.extra,
+            Self::Service(d) => &mut d.extra,
+            Self::Test(d) => &mut d.extra,
+            Self::Page(d) => &mut d.extra,
+            Self::Component(d) => &mut d.extra,
+            Self::Rule(d) => &mut d.extra,
+            Self::MaintenanceWindow(d) => &mut d.extra,
+            Self::Heartbeat(d) => &mut d.extra,
+            Self::Location(d) => &mut d.extra,
+            Self::Settings(d) => &mut d.extra,
         }
     }
 

@@ -124,6 +124,18 @@ impl Incident {
     pub const fn is_open(&self) -> bool {
         !matches!(self.state, State::Resolved(_))
     }
+
+    /// The kind of the timer that must stand for it as its state is; nothing where it waits for people or for its alert alone.
+    #[must_use]
+    pub fn awaited_timer(&self) -> Option<&'static str> {
+        let timer = match &self.state {
+            State::Triggered(Paging::Level(here)) => here.escalates_at.map(|_| Timer::Escalate { level: here.level, pass: here.pass }),
+            State::Triggered(Paging::Nobody { .. }) => Some(Timer::LookAgain),
+            State::Acknowledged(held) => held.times_out_at.map(|_| Timer::AcknowledgementTimeout),
+            State::Resolved(_) => None,
+        };
+        timer.map(Timer::kind)
+    }
 }
 
 /// How an incident stands.

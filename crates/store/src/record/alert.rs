@@ -1,5 +1,7 @@
 //! Alerts: what opened an incident. At most one is open per dedup key.
 
+use std::collections::BTreeSet;
+
 use allclear_domain::event::Severity;
 use allclear_domain::{AlertId, IncidentId, IntegrationId, RunId, ServiceId, TestId, Timestamp};
 
@@ -151,6 +153,19 @@ pub fn open_test_alerts(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Alert>, StoreE
 pub fn alerts_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Alert>, StoreError> {
     let rows = tx.query(select!("WHERE incident_id = $1 ORDER BY opened_at, id LIMIT 1000"), params![incident.as_str()])?;
     rows.iter().map(from_row).collect()
+}
+
+/// Those of the incidents of one status, with numbers from `from` to `to`, that have an open alert.
+///
+/// # Errors
+/// Errors of the store.
+pub fn with_open_alerts(tx: &mut Tx<'_>, status: &str, (from, to): (i64, i64)) -> Result<BTreeSet<IncidentId>, StoreError> {
+    let rows = tx.query(
+        "SELECT DISTINCT i.id FROM incident i JOIN alert a ON a.incident_id = i.id AND a.resolved_at IS NULL \
+         WHERE i.status = $1 AND i.number BETWEEN $2 AND $3",
+        params![status, from, to],
+    )?;
+    rows.iter().map(|row| Ok(row.text(0)?.into())).collect()
 }
 
 /// Opens an alert. Needs its incident's lock.

@@ -1,6 +1,8 @@
 //! Timers: whatever is due later is a row. A subject has at most one timer of each kind.
 
-use allclear_domain::{Span, Timestamp};
+use std::collections::BTreeMap;
+
+use allclear_domain::{IncidentId, Span, Timestamp};
 
 use crate::value::params;
 use crate::{Signal, StoreError, Tx};
@@ -100,6 +102,23 @@ pub fn shift_timers(tx: &mut Tx<'_>, by: Span) -> Result<u64, StoreError> {
 pub fn next_due(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
     let row = tx.query_opt("SELECT due_at FROM timer ORDER BY due_at LIMIT 1", params![])?;
     row.map(|row| row.time(0)).transpose()
+}
+
+/// The kinds of the timers of the incidents of one status with numbers from `from` to `to`, by incident.
+///
+/// # Errors
+/// Errors of the store.
+pub fn kinds_of_incidents(tx: &mut Tx<'_>, status: &str, (from, to): (i64, i64)) -> Result<BTreeMap<IncidentId, Vec<String>>, StoreError> {
+    let rows = tx.query(
+        "SELECT i.id, t.kind FROM incident i JOIN timer t ON t.subject = 'incident:' || i.id \
+         WHERE i.status = $1 AND i.number BETWEEN $2 AND $3",
+        params![status, from, to],
+    )?;
+    let mut kinds = BTreeMap::<_, Vec<_>>::new();
+    for row in &rows {
+        kinds.entry(row.text(0)?.into()).or_default().push(row.text(1)?.to_owned());
+    }
+    Ok(kinds)
 }
 
 /// The timers of a subject.
