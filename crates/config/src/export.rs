@@ -17,22 +17,27 @@ pub fn export<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Result<S
         if !text.is_empty() {
             text.push_str("---\n");
         }
-        let mut whole = Map::new();
-        whole.insert("kind".to_owned(), document.kind().word().into());
-        if let Value::Object(body) = document.to_json()? {
-            whole.extend(body.into_iter().filter(|(_, value)| !is_nothing(value)));
-        }
-        // Stored as a number, written as people write it.
-        for field in ["paused_until", "from", "until"] {
-            if let Some(instant) = whole.get_mut(field)
-                && let Some(at) = instant.as_i64()
-            {
-                *instant = Timestamp(at).to_string().into();
-            }
-        }
-        map(&mut text, &whole, 0);
+        map(&mut text, &whole(document)?, 0);
     }
     Ok(text)
+}
+
+/// Everything that a file says of a document.
+fn whole(document: &Document) -> Result<Map<String, Value>, serde_json::Error> {
+    let mut whole = Map::new();
+    whole.insert("kind".to_owned(), document.kind().word().into());
+    if let Value::Object(body) = document.to_json()? {
+        whole.extend(body.into_iter().filter(|(_, value)| !is_nothing(value)));
+    }
+    // Stored as a number, written as people write it.
+    for field in ["paused_until", "from", "until"] {
+        if let Some(instant) = whole.get_mut(field)
+            && let Some(at) = instant.as_i64()
+        {
+            *instant = Timestamp(at).to_string().into();
+        }
+    }
+    Ok(whole)
 }
 
 /// What a file leaves out: it means the same as if it stood there.
@@ -188,7 +193,79 @@ mod tests {
         assert_eq!(export(&read(&text)).expect("a file"), text, "the second time nothing changes");
     }
 
+    /// What a file of `documents` says, as trees; each is a mapping.
+    fn trees(documents: &[Document]) -> Vec<Value> {
+        documents.iter().map(whole).collect::<Result<Vec<_>, _>>().expect("trees").into_iter().map(Value::Object).collect()
+    }
+
+    /// Every place in a tree.
+    fn places(value: &Value, here: &str, found: &mut Vec<String>) {
+        let below: Vec<(String, &Value)> = match value {
+            Value::Object(fields) => fields.iter().map(|(key, value)| (key.replace('~', "~0").replace('/', "~1"), value)).collect(),
+            Value::Array(items) => items.iter().enumerate().map(|(n, value)| (n.to_string(), value)).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![],
+        };
+        for (key, value) in below {
+            let place = format!("{here}/{key}");
+            places(value, &place, found);
+            found.push(place);
+        }
+    }
+
+    /// Changes a place: what stands there goes, stands twice, or says something else.
+    fn change(tree: &mut Value, place: &str, how: u8, text: &str, number: i64) {
+        let (above, key) = place.rsplit_once('/').expect("a place has one above it");
+        let key = key.replace("~1", "/").replace("~0", "~");
+        match (how, tree.pointer_mut(above)) {
+            (0, Some(Value::Object(fields))) => drop(fields.remove(&key)),
+            (1, Some(Value::Array(items))) => {
+                if let Some(item) = key.parse::<usize>().ok().and_then(|n| items.get(n)).cloned() {
+                    items.push(item);
+                }
+            }
+            _ => {
+                let said = match tree.pointer(place) {
+                    Some(Value::Number(_)) => number.into(),
+                    Some(Value::Bool(is_so)) => Value::Bool(!is_so),
+                    Some(Value::String(_)) => text.into(),
+                    _ => return,
+                };
+                *tree.pointer_mut(place).expect("it stands there") = said;
+            }
+        }
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig { max_global_rejects: 65_536, cases: 512, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_a_file_says_and_is_taken_comes_back(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..6, "\\PC{0,12}|[a-z0-9.:/-]{1,12}|on|off|~|1e3|0x1F|2026-01-05|'.*'", -3_i64..400), 1..4)
+        ) {
+            let mut all = trees(&read(EVERYTHING));
+            for (at, how, text, number) in &changes {
+                let found: Vec<(usize, String)> = all.iter().enumerate().flat_map(|(n, tree)| {
+                    let mut found = vec![];
+                    places(tree, "", &mut found);
+                    found.into_iter().map(move |place| (n, place))
+                }).collect();
+                let (n, place) = at.get(&found);
+                change(&mut all[*n], place, *how, text, *number);
+            }
+            let mut text = String::new();
+            for tree in &all {
+                text.push_str("---\n");
+                map(&mut text, tree.as_object().expect("a mapping"), 0);
+            }
+            let loaded = load_str("x.yaml", &text, &|_, _| true);
+            prop_assume!(loaded.is_usable());
+            let documents = loaded.into_documents();
+            let exported = export(&documents).expect("a file");
+            let again = load_str("x.yaml", &exported, &|_, _| true);
+            prop_assert!(again.is_usable(), "{}\n{exported}", again.diagnostics.iter().map(ToString::to_string).collect::<String>());
+            prop_assert_eq!(&again.into_documents(), &documents, "{}", exported);
+        }
+
         #[test]
         fn any_names_texts_and_variables_come_back(
             name in "[\\PC&&[^ ]]\\PC{0,30}[\\PC&&[^ ]]", text in "(\\PC|[\\n\\t\\r\u{85}\u{2028}\u{feff}]){0,40}", number in any::<i64>(), key in "[a-z ,:\\[\\]{}#&*!|>'\"%@`-]{1,10}"

@@ -43,6 +43,7 @@ pub async fn ingest_change(store: &Store, rng: &dyn Rng, event: ChangeEvent) -> 
     let draw = Draw::new(rng);
     let work = move |tx: &mut Tx<'_>| {
         let from = integration::find_by_key(tx, &event.routing_key)?.ok_or(OpsError::UnknownKey)?;
+        within_bound(tx, &from)?;
         let id = draw.ids().uuid7(tx.now());
         Ok::<_, OpsError>(change::insert_change_event(tx, &id, &from.service, &from.id, &event.content)?)
     };
@@ -54,11 +55,7 @@ fn ingest_within(tx: &mut Tx<'_>, ids: &Ids, event: &Event, dedup_key: &str) -> 
     let (catalog, now) = (tx.catalog(), tx.now());
     let Some(service) = catalog.service(&from.service) else { return Ok(()) };
     let settings = service.integrations.iter().find(|one| one.name == from.name);
-    if let Some(most) = settings.and_then(|one| one.most_per_minute)
-        && integration::count_event(tx, &from.id)? > i64::from(most)
-    {
-        return Err(OpsError::TooMany);
-    }
+    within_bound(tx, &from)?;
     if catalog.rests(&from.service, now) {
         return Ok(());
     }
@@ -92,6 +89,16 @@ fn ingest_within(tx: &mut Tx<'_>, ids: &Ids, event: &Event, dedup_key: &str) -> 
         apply(tx, ids, vec![pending])?;
     }
     Ok(())
+}
+
+/// Counts an event of an integration that takes so many in a minute and no more.
+fn within_bound(tx: &mut Tx<'_>, from: &Integration) -> Result<(), OpsError> {
+    let catalog = tx.catalog();
+    let settings = catalog.service(&from.service).and_then(|service| service.integrations.iter().find(|one| one.name == from.name));
+    match settings.and_then(|one| one.most_per_minute) {
+        Some(most) if integration::count_event(tx, &from.id)? > i64::from(most) => Err(OpsError::TooMany),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The open alert with this key, its incident locked: a person may have resolved it while the lock was waited for.

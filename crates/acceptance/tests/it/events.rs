@@ -100,6 +100,21 @@ async fn a_trigger_opens_one_incident_and_pages_and_the_tools_resolve_ends_it() 
 }
 
 #[tokio::test]
+async fn an_integration_takes_so_many_events_a_minute_and_changes_count_as_well() {
+    let tool = Tool::new().await;
+    apply(&tool.api, &WORLD.replace("[Alertmanager,", "[{ name: Alertmanager, most_per_minute: 3 },")).await;
+    let change = json!({ "routing_key": tool.key, "payload": { "summary": "Build 7", "timestamp": "2026-01-05T09:00:00Z" } }).to_string();
+    for _ in 0..2 {
+        assert_eq!(tool.post("/v2/change/enqueue", change.clone()).await.0, 202);
+    }
+    assert_eq!(tool.send("trigger", "k", "error").await.0, 202);
+    assert_eq!(tool.send("trigger", "k", "error").await.0, 429);
+    assert_eq!(tool.post("/v2/change/enqueue", change).await.0, 429);
+    let grafana = key_of(&tool.api, "Grafana").await.expect("a key");
+    assert_eq!(tool.send_with(&grafana, "trigger", "k", "error").await.0, 202, "the others have bounds of their own");
+}
+
+#[tokio::test]
 async fn a_trigger_after_the_end_opens_a_new_incident() {
     let tool = Tool::new().await;
     for action in ["trigger", "resolve", "trigger"] {
