@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allclear_api::{App, AppParts, Older, PublicPages, Ready, Rendered};
+use allclear_api::{App, AppParts, Asked, Older, PublicPages, Ready, Rendered};
 use allclear_base::runtime::{HandleSpawn, Health, Switch};
 use allclear_base::{Clock, OsRng, Runtime, Secrets, SystemClock, Vault, crash};
 use allclear_channels::Channels;
@@ -450,8 +450,12 @@ async fn serve_until_open<F: Future<Output = anyhow::Result<Result<Store, StoreE
 /// The public pages, JSON and HTML.
 fn public_pages(public_url: &str) -> PublicPages {
     let rendered = |part: allclear_web::status::Part| Rendered { path: part.path, content_type: part.content_type, body: part.body };
-    let render = move |page: &PublishedPage, now: Timestamp, base: &str, away_since: Option<Timestamp>| {
-        allclear_web::status::render(page, now, base, away_since).into_iter().map(rendered).collect()
+    let render = move |page: &PublishedPage, now: Timestamp, base: &str, away_since: Option<Timestamp>, only: Option<&str>| {
+        let parts = match only {
+            None => allclear_web::status::render(page, now, base, away_since),
+            Some(path) => allclear_web::status::render_one(page, now, base, away_since, path).into_iter().collect(),
+        };
+        parts.into_iter().map(rendered).collect()
     };
     PublicPages::new(public_url, Arc::new(render))
 }
@@ -459,10 +463,15 @@ fn public_pages(public_url: &str) -> PublicPages {
 /// Finds public incidents in the database.
 fn older(store: &Store) -> Older {
     let store = store.clone();
-    Arc::new(move |id| {
+    Arc::new(move |page, asked| {
         let store = store.clone();
-        // A page that is not there is no reason to fail.
-        Box::pin(async move { allclear_ops::view::published_incident(&store, &id).await.ok().flatten() })
+        Box::pin(async move {
+            let found = match asked {
+                Asked::One(id) => allclear_ops::view::published_incident(&store, &page, &id).await.map(|found| found.into_iter().collect()),
+                Asked::Before(id) => allclear_ops::view::published_before(&store, &page, &id).await,
+            };
+            found.ok()
+        })
     })
 }
 

@@ -16,7 +16,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use tower::Service;
 
 use crate::PublicPages;
-use crate::public::{Page, answer, preflight};
+use crate::public::{Page, answer, may_be_older, preflight};
 
 /// Everything that a listener answers. Cheap to clone.
 #[derive(Clone)]
@@ -41,8 +41,8 @@ impl Front {
             if path.starts_with("/assets/") {
                 return None;
             }
-            // An incident that is not in memory is looked for where the page stands on our own host.
-            if part.starts_with("incidents/") && !page.has(part) && (*method == Method::GET || *method == Method::HEAD) {
+            // What is not in memory is looked for where the page stands on our own host.
+            if may_be_older(part) && !page.has(part) && (*method == Method::GET || *method == Method::HEAD) {
                 return format!("/status/{}/{part}", page.slug()).parse().ok().map(AtOnce::AskAt);
             }
             return Some(AtOnce::Answer(of_page(&page, method, part, headers)));

@@ -23,7 +23,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use allclear_ops::Permission;
 use allclear_ops::route::{Access, Route};
 pub use front::Front;
-pub use public::{Older, PublicPages, Rendered, Renderer};
+pub use public::{Asked, Older, PublicPages, Rendered, Renderer};
 pub use state::{App, AppParts, Ready};
 
 /// The largest body that a route reads: a callback or a bulk change is far smaller.

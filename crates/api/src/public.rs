@@ -33,8 +33,9 @@ pub struct Rendered {
     pub body: Vec<u8>,
 }
 
-/// Renders what people read of a page: the page, when, and the address that it stands at.
-pub type Renderer = Arc<dyn Fn(&PublishedPage, Timestamp, &str, Option<Timestamp>) -> Vec<Rendered> + Send + Sync>;
+/// Renders what people read of a page: the page, when, the address that it stands at, since when it cannot be read anew; and, where
+/// it is not everything, the path of the one part that is asked for.
+pub type Renderer = Arc<dyn Fn(&PublishedPage, Timestamp, &str, Option<Timestamp>, Option<&str>) -> Vec<Rendered> + Send + Sync>;
 
 /// The pages, ready to be served. Cheap to clone.
 #[derive(Clone)]
@@ -46,8 +47,17 @@ pub struct PublicPages {
     packs: bool,
 }
 
-/// Finds a public incident that is too old to be kept in memory, with its page.
-pub type Older = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Option<(PageId, PublishedIncident)>> + Send>> + Send + Sync>;
+/// Finds public incidents of a page that are too old to be kept in memory; nothing where the database is away.
+pub type Older = Arc<dyn Fn(PageId, Asked) -> Pin<Box<dyn Future<Output = Option<Vec<PublishedIncident>>> + Send>> + Send + Sync>;
+
+/// Which of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// This one.
+    One(String),
+    /// The next before this one, newest first, as many as a page keeps in memory.
+    Before(String),
+}
 
 #[derive(Default)]
 struct Pages {
@@ -81,6 +91,15 @@ struct Served {
     body: Bytes,
 }
 
+/// The beginnings of the addresses of what may be too old to be kept in memory.
+const INCIDENTS: &str = "incidents/";
+const HISTORY_BEFORE: &str = "history/before/";
+
+/// Whether what stands at an address may be too old to be kept in memory.
+pub(crate) fn may_be_older(part: &str) -> bool {
+    part.starts_with(INCIDENTS) || part.starts_with(HISTORY_BEFORE)
+}
+
 impl Page {
     /// The last part of its address on our own host.
     pub(crate) fn slug(&self) -> &str {
@@ -112,6 +131,21 @@ impl Part {
             Served { head, body: packed.into() }
         });
         Self { etag, plain: Served { head, body: body.into() }, packed }
+    }
+
+    /// The answer to a reader, who may have it already.
+    fn answer(&self, request: &HeaderMap) -> Response {
+        let unpacks = || request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(|known| known.contains("gzip"));
+        let (status, body, head) = if request.get(IF_NONE_MATCH).is_some_and(|known| *known == self.etag) {
+            (StatusCode::NOT_MODIFIED, Body::empty(), &self.plain.head)
+        } else {
+            let ready = self.packed.as_ref().filter(|_| unpacks()).unwrap_or(&self.plain);
+            (StatusCode::OK, Body::from(ready.body.clone()), &ready.head)
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        head.clone_into(response.headers_mut());
+        response
     }
 }
 
@@ -149,7 +183,7 @@ impl PublicPages {
     /// The same with JSON alone, unpacked: for whoever renders far more often than anybody reads.
     #[must_use]
     pub fn without_html(public_url: &str) -> Self {
-        Self { packs: false, ..Self::new(public_url, Arc::new(|_, _, _, _| vec![])) }
+        Self { packs: false, ..Self::new(public_url, Arc::new(|_, _, _, _, _| vec![])) }
     }
 
     /// The same, with a way to find incidents that are too old to be kept in memory.
@@ -158,14 +192,27 @@ impl PublicPages {
         Self { older: Some(older), ..self }
     }
 
-    /// The page as it was when it had only this incident, where `part` is the address of one that is not kept in memory.
-    async fn with_old_incident(&self, page: &Page, part: &str) -> Option<Page> {
+    /// What is at `part`, where that is the address of an incident that is not kept in memory, or of a list of such.
+    async fn older_part(&self, page: &Page, part: &str) -> Option<Part> {
         const LONGEST_ID: usize = 40;
-        let plain = |id: &&str| id.len() <= LONGEST_ID && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let id = part.trim_end_matches('/').strip_prefix("incidents/").filter(plain)?;
-        let (of, incident) = self.older.as_ref()?(id.to_owned()).await?;
-        let document = PublishedPage { incidents: vec![incident], ..page.document.clone() };
-        (of == document.id).then(|| self.render(page.seq, page.day.clone(), &document, page.rendered_at, page.away_since))
+        let plain = |id: &&str| id.len() <= LONGEST_ID && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let part = part.trim_end_matches('/');
+        let (asked, path) = match part.strip_prefix(INCIDENTS).filter(plain) {
+            Some(id) => (Asked::One(id.to_owned()), part),
+            None => (Asked::Before(part.strip_prefix(HISTORY_BEFORE).filter(plain)?.to_owned()), "history"),
+        };
+        let incidents = self.older.as_ref()?(page.document.id.clone(), asked).await?;
+        let document = PublishedPage { incidents, ..page.document.clone() };
+        let rendered = (self.renderer)(&document, page.rendered_at, &self.base(&document), page.away_since, Some(path)).pop()?;
+        Some(Part::new(path, rendered.content_type, rendered.body, &head(&document), self.packs))
+    }
+
+    /// The address that a page stands at.
+    fn base(&self, page: &PublishedPage) -> String {
+        match &page.host {
+            Some(host) => format!("https://{host}"),
+            None => format!("{}/status/{}", self.public_url, page.slug),
+        }
     }
 
     /// Takes the published pages; only those that changed, or whose day is over, are rendered.
@@ -203,11 +250,7 @@ impl PublicPages {
         for (endpoint, body) in render::bodies(page, &self.public_url) {
             add(format!("api/v2/{endpoint}"), "application/json; charset=utf-8", body.to_string().into_bytes());
         }
-        let base = match &page.host {
-            Some(host) => format!("https://{host}"),
-            None => format!("{}/status/{}", self.public_url, page.slug),
-        };
-        for Rendered { path, content_type, body } in (self.renderer)(page, now, &base, away_since) {
+        for Rendered { path, content_type, body } in (self.renderer)(page, now, &self.base(page), away_since, None) {
             add(path, content_type, body);
         }
         Page { seq, day, away_since, rendered_at: now, document: page.clone(), parts }
@@ -251,9 +294,9 @@ pub(crate) async fn part_by_slug(
 ) -> Response {
     let page = pages.current(&slug);
     if let Some(page) = page.as_deref().filter(|page| !page.has(&part))
-        && let Some(old) = pages.with_old_incident(page, &part).await
+        && let Some(old) = pages.older_part(page, &part).await
     {
-        return answer(Some(&old), &part, &headers);
+        return old.answer(&headers);
     }
     answer(page.as_deref(), &part, &headers)
 }
@@ -296,17 +339,14 @@ fn nothing_there(path: &str) -> Response {
 pub(crate) fn answer(page: Option<&Page>, path: &str, request: &HeaderMap) -> Response {
     let Some(page) = page else { return nothing_there(path) };
     let found = page.parts.get(path.trim_end_matches('/')).filter(|_| page.has(path));
-    let instead = || page.parts.get(NOTHING).filter(|_| !path.starts_with("api/"));
-    let Some(part) = found.or_else(instead) else { return nothing_there(path) };
-    let unpacks = || request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).is_some_and(|known| known.contains("gzip"));
-    let (status, body, head) = if found.is_some() && request.get(IF_NONE_MATCH).is_some_and(|known| *known == part.etag) {
-        (StatusCode::NOT_MODIFIED, Body::empty(), &part.plain.head)
-    } else {
-        let ready = part.packed.as_ref().filter(|_| unpacks()).unwrap_or(&part.plain);
-        (StatusCode::OK, Body::from(ready.body.clone()), &ready.head)
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = if found.is_some() { status } else { StatusCode::NOT_FOUND };
-    head.clone_into(response.headers_mut());
+    if let Some(part) = found {
+        return part.answer(request);
+    }
+    let Some(part) = page.parts.get(NOTHING).filter(|_| !path.starts_with("api/")) else { return nothing_there(path) };
+    // Nobody has that already.
+    let mut request = request.clone();
+    request.remove(IF_NONE_MATCH);
+    let mut response = part.answer(&request);
+    *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }

@@ -6,7 +6,7 @@ use allclear_domain::apitest::report::RunReport;
 use allclear_domain::catalog::Kind;
 use allclear_domain::incident::{Agent, Incident, LogKind, State};
 use allclear_domain::status::ComponentStatus;
-use allclear_domain::status::published::{PublishedIncident, PublishedPage};
+use allclear_domain::status::published::{MOST_INCIDENTS, PublishedIncident, PublishedPage};
 use allclear_domain::{ComponentId, IncidentId, PageId, PersonId, RunId, ServiceId, Span, TestId};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::alert::{self, Alert};
@@ -188,14 +188,25 @@ pub async fn missed_slots(store: &Store, actor: &Actor, test: &TestId, most: u32
     store.read("missed slots", move |tx| Ok::<_, OpsError>(slot::exceptions_of(tx, &test, most)?)).await
 }
 
-/// A public incident as customers see it, with its page; for whoever has its address.
+/// A public incident of a page as customers see it; for whoever has its address.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn published_incident(store: &Store, id: &str) -> Result<Option<(PageId, PublishedIncident)>, OpsError> {
+pub async fn published_incident(store: &Store, page: &PageId, id: &str) -> Result<Option<PublishedIncident>, OpsError> {
     let id = id.to_owned();
     let found = store.read("public incident", move |tx| Ok::<_, OpsError>(page::find_status_incident(tx, &id)?)).await?;
-    Ok(found.map(|found| (found.page, found.shown)))
+    Ok(found.filter(|found| found.page == *page).map(|found| found.shown))
+}
+
+/// The public incidents of a page that are next before one of them, newest first, as many as a page shows at once.
+///
+/// # Errors
+/// Errors of the store.
+pub async fn published_before(store: &Store, page: &PageId, id: &str) -> Result<Vec<PublishedIncident>, OpsError> {
+    let (page, id) = (page.clone(), id.to_owned());
+    let most = u32::try_from(MOST_INCIDENTS).unwrap_or(50);
+    let found = store.read("public incidents", move |tx| Ok::<_, OpsError>(page::before_on_page(tx, &page, &id, most)?)).await?;
+    Ok(found.into_iter().map(|one| one.shown).collect())
 }
 
 /// A component with its history.

@@ -5,7 +5,9 @@ mod feed;
 
 use allclear_domain::Timestamp;
 use allclear_domain::oncall;
-use allclear_domain::status::published::{NOTHING, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
+use allclear_domain::status::published::{
+    MOST_INCIDENTS, NOTHING, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage,
+};
 use allclear_domain::status::uptime::{self, DAYS, Day};
 use allclear_domain::status::{ComponentStatus, Indicator, Link, rollup};
 use askama::Template;
@@ -33,27 +35,61 @@ const HTML: &str = "text/html; charset=utf-8";
 /// longer be read anew, it says of when it is.
 #[must_use]
 pub fn render(page: &PublishedPage, now: Timestamp, base: &str, away_since: Option<Timestamp>) -> Vec<Part> {
-    let zone = oncall::zone(&page.time_zone).unwrap_or(TimeZone::UTC);
-    let look = Look { data_as_of: away_since.map(|since| at(since, &zone)), ..Look::new(page, base) };
-    let mut parts = Vec::with_capacity(page.incidents.len() + 8);
-    let mut add = |path: &str, content_type: &'static str, body: Result<String, askama::Error>| match body {
-        Ok(text) => parts.push(Part { path: path.to_owned(), content_type, body: text.into_bytes() }),
-        Err(error) => tracing::error!(%error, path, "a part of a public page cannot be rendered"),
-    };
-    add("", HTML, Overview::new(page, &look, &zone, now).render());
-    add("history", HTML, History::new(page, &look, &zone).render());
-    let nothing = Nothing { look: look.clone(), title: format!("{} status: not found", page.name) };
-    add(NOTHING, HTML, nothing.render());
-    for incident in &page.incidents {
-        add(&format!("incidents/{}", incident.id), HTML, Permalink::new(page, &look, &zone, incident).render());
+    let whole = Whole::new(page, now, base, away_since);
+    let mut paths = ["", HISTORY, NOTHING, "history.atom", "history.rss", "badge.svg", "page.css"].map(str::to_owned).to_vec();
+    paths.extend(page.incidents.iter().map(|incident| format!("{INCIDENTS}{}", incident.id)));
+    paths.iter().filter_map(|path| whole.part(path)).collect()
+}
+
+/// One part alone, by its path below the page's own address: of a page whose incidents are older than those kept in memory.
+#[must_use]
+pub fn render_one(page: &PublishedPage, now: Timestamp, base: &str, away_since: Option<Timestamp>, path: &str) -> Option<Part> {
+    Whole::new(page, now, base, away_since).part(path)
+}
+
+const HISTORY: &str = "history";
+const INCIDENTS: &str = "incidents/";
+
+/// A page with what its parts have in common.
+struct Whole<'a> {
+    page: &'a PublishedPage,
+    look: Look,
+    zone: TimeZone,
+    now: Timestamp,
+    base: &'a str,
+}
+
+impl<'a> Whole<'a> {
+    fn new(page: &'a PublishedPage, now: Timestamp, base: &'a str, away_since: Option<Timestamp>) -> Self {
+        let zone = oncall::zone(&page.time_zone).unwrap_or(TimeZone::UTC);
+        let look = Look { data_as_of: away_since.map(|since| at(since, &zone)), ..Look::new(page, base) };
+        Self { page, look, zone, now, base }
     }
-    add("history.atom", "application/atom+xml; charset=utf-8", feed::atom(page, base, &zone));
-    add("history.rss", "application/rss+xml; charset=utf-8", feed::rss(page, base, &zone, now));
-    add("badge.svg", "image/svg+xml", feed::badge(page));
-    if let Some(colour) = &page.branding.colour {
-        add("page.css", "text/css; charset=utf-8", Ok(contrast::stylesheet(colour)));
+
+    fn part(&self, path: &str) -> Option<Part> {
+        let Self { page, look, zone, now, base } = self;
+        let (content_type, body) = match path {
+            "" => (HTML, Overview::new(page, look, zone, *now).render()),
+            HISTORY => (HTML, History::new(page, look, zone).render()),
+            NOTHING => (HTML, Nothing { look: look.clone(), title: format!("{} status: not found", page.name) }.render()),
+            "history.atom" => ("application/atom+xml; charset=utf-8", feed::atom(page, base, zone)),
+            "history.rss" => ("application/rss+xml; charset=utf-8", feed::rss(page, base, zone, *now)),
+            "badge.svg" => ("image/svg+xml", feed::badge(page)),
+            "page.css" => ("text/css; charset=utf-8", Ok(contrast::stylesheet(page.branding.colour.as_ref()?))),
+            _ => {
+                let id = path.strip_prefix(INCIDENTS)?;
+                let incident = page.incidents.iter().find(|incident| incident.id == id)?;
+                (HTML, Permalink::new(page, look, zone, incident).render())
+            }
+        };
+        match body {
+            Ok(text) => Some(Part { path: path.to_owned(), content_type, body: text.into_bytes() }),
+            Err(error) => {
+                tracing::error!(%error, path, "a part of a public page cannot be rendered");
+                None
+            }
+        }
     }
-    parts
 }
 
 /// What the pages of a status page have in common.
@@ -106,7 +142,33 @@ struct Group {
     name: Option<String>,
     status: &'static str,
     label: &'static str,
+    /// How its components fared together; nothing for those without a name, and for one component alone.
+    together: Option<Together>,
     components: Vec<Component>,
+}
+
+/// The share of the time in which something was up; nothing where it was not there. How many days are shown depends on the width
+/// of the page.
+#[derive(Debug)]
+struct Uptime {
+    ninety: Option<String>,
+    sixty: Option<String>,
+    thirty: Option<String>,
+}
+
+impl Uptime {
+    /// `of` is the share of so many days, in hundredths of a percent.
+    fn new(of: impl Fn(usize) -> Option<i64>) -> Self {
+        let told = |days| of(days).map(|share| format!("{}.{:02} %", share / 100, share % 100));
+        Self { ninety: told(DAYS), sixty: told(60), thirty: told(30) }
+    }
+}
+
+/// The mean over a group's components.
+#[derive(Debug)]
+struct Together {
+    bars: Vec<Bar>,
+    uptime: Uptime,
 }
 
 #[derive(Debug)]
@@ -116,7 +178,17 @@ struct Component {
     status: &'static str,
     label: &'static str,
     bars: Vec<Bar>,
-    uptime: Option<String>,
+    uptime: Uptime,
+    /// The days with an outage in words, newest first.
+    out: Vec<Out>,
+}
+
+/// A day with an outage.
+#[derive(Debug)]
+struct Out {
+    text: String,
+    /// What was said about the component on that day: ids and names.
+    incidents: Vec<(String, String)>,
 }
 
 /// One day of a component's ninety.
@@ -170,6 +242,8 @@ struct History {
     look: Look,
     title: String,
     months: Vec<Month>,
+    /// The incident before which there are more.
+    goes_on_before: Option<String>,
 }
 
 #[derive(Debug)]
@@ -222,43 +296,87 @@ fn groups(page: &PublishedPage, zone: &TimeZone, now: Timestamp) -> Vec<Group> {
             name: name.map(str::to_owned),
             status: worst.word(),
             label: worst.label(),
-            components: members.into_iter().map(|component| Component::new(component, zone, now)).collect(),
+            together: (name.is_some() && members.len() > 1).then(|| Together::new(&members, zone, now)),
+            components: members.into_iter().map(|component| Component::new(page, component, zone, now)).collect(),
         }
     };
     groups.into_iter().map(group).collect()
 }
 
+impl Together {
+    fn new(members: &[&PublishedComponent], zone: &TimeZone, now: Timestamp) -> Self {
+        let days: Vec<Vec<Day>> = members.iter().map(|one| uptime::days(&one.outages, one.created_at, zone, now, DAYS)).collect();
+        let bar = |n: usize| {
+            let of_day: Vec<&Day> = days.iter().filter_map(|of_one| of_one.get(n)).filter(|day| day.is_known).collect();
+            let date = days.first().and_then(|of_one| of_one.get(n)).map_or_else(String::new, |day| pretty_date(&day.date));
+            let (there, out) = (of_day.len(), of_day.iter().filter(|day| day.weighted_s() > 0).count());
+            let mean = of_day.iter().map(|day| day.weighted_s()).sum::<i64>() / i64::try_from(there.max(1)).unwrap_or(1);
+            let text = match (there, out) {
+                (0, _) => format!("{date}: no data"),
+                (_, 0) => format!("{date}: no downtime recorded on this day"),
+                (there, out) => format!("{date}: downtime of {out} of {there} components"),
+            };
+            // The shortest outage of one of many is seen.
+            Bar::coloured(n, (there > 0).then(|| mean.max(i64::from(out > 0))), text)
+        };
+        let mean = |days: usize| {
+            let shares: Vec<i64> = members.iter().filter_map(|one| uptime::uptime(&one.outages, one.created_at, zone, now, days)).collect();
+            shares.iter().sum::<i64>().checked_div(i64::try_from(shares.len()).unwrap_or(0))
+        };
+        Self { bars: (0..DAYS).map(bar).collect(), uptime: Uptime::new(mean) }
+    }
+}
+
 impl Component {
-    fn new(component: &PublishedComponent, zone: &TimeZone, now: Timestamp) -> Self {
+    fn new(page: &PublishedPage, component: &PublishedComponent, zone: &TimeZone, now: Timestamp) -> Self {
         let days = uptime::days(&component.outages, component.created_at, zone, now, DAYS);
-        let share = uptime::uptime(&component.outages, component.created_at, zone, now, DAYS);
+        let date = |at: Timestamp| at.to_jiff().to_zoned(zone.clone()).date().to_string();
+        let said_on = |day: &Day| {
+            let was_open = |incident: &&PublishedIncident| {
+                incident.components.contains(&component.id)
+                    && date(incident.created_at) <= day.date
+                    && day.date <= date(incident.resolved_at.unwrap_or(now))
+            };
+            page.incidents.iter().filter(was_open).map(|incident| (incident.id.clone(), incident.name.clone())).collect()
+        };
+        let out = |day: &Day| Out { text: told(day), incidents: said_on(day) };
         Self {
             name: component.name.clone(),
             description: component.description.clone(),
             status: component.status.word(),
             label: component.status.label(),
             bars: days.iter().enumerate().map(|(n, day)| Bar::new(n, day)).collect(),
-            uptime: share.map(|share| format!("{}.{:02} %", share / 100, share % 100)),
+            uptime: Uptime::new(|days| uptime::uptime(&component.outages, component.created_at, zone, now, days)),
+            out: days.iter().rev().filter(|day| day.is_known && day.major_s + day.partial_s > 0).map(out).collect(),
+        }
+    }
+}
+
+/// A day in words.
+fn told(day: &Day) -> String {
+    let date = pretty_date(&day.date);
+    match (day.is_known, day.major_s, day.partial_s) {
+        (false, ..) => format!("{date}: no data"),
+        (true, 0, 0) => format!("{date}: no downtime recorded on this day"),
+        (true, major, partial) => {
+            let of = |what: &str, seconds: i64| (seconds > 0).then(|| format!("{what} {}", hours(seconds)));
+            let told: Vec<String> = [of("major outage", major), of("partial outage", partial)].into_iter().flatten().collect();
+            format!("{date}: {}", told.join(", "))
         }
     }
 }
 
 impl Bar {
     fn new(n: usize, day: &Day) -> Self {
+        Self::coloured(n, day.is_known.then(|| day.weighted_s()), told(day))
+    }
+
+    /// A bar of a day with so many seconds of outage; nothing where nothing is known of it.
+    fn coloured(n: usize, weighted_s: Option<i64>, text: String) -> Self {
         /// A bar is 3 wide, 2 apart.
         const STEP: usize = 5;
-        let date = pretty_date(&day.date);
-        let text = match (day.is_known, day.major_s, day.partial_s) {
-            (false, ..) => format!("{date}: no data"),
-            (true, 0, 0) => format!("{date}: no downtime recorded on this day"),
-            (true, major, partial) => {
-                let of = |what: &str, seconds: i64| (seconds > 0).then(|| format!("{what} {}", hours(seconds)));
-                let told: Vec<String> = [of("major outage", major), of("partial outage", partial)].into_iter().flatten().collect();
-                format!("{date}: {}", told.join(", "))
-            }
-        };
-        let fill = day.is_known.then(|| {
-            let (red, green, blue) = uptime::colour(day.weighted_s());
+        let fill = weighted_s.map(|seconds| {
+            let (red, green, blue) = uptime::colour(seconds);
             format!("#{red:02x}{green:02x}{blue:02x}")
         });
         Self { x: n * STEP, fill, text }
@@ -341,7 +459,7 @@ fn recent(page: &PublishedPage, zone: &TimeZone, now: Timestamp) -> Vec<RecentDa
 impl History {
     fn new(page: &PublishedPage, look: &Look, zone: &TimeZone) -> Self {
         let mut months: Vec<Month> = Vec::new();
-        for incident in &page.incidents {
+        for incident in page.incidents.iter().take(MOST_INCIDENTS) {
             let name = incident.created_at.to_jiff().to_zoned(zone.clone()).strftime("%B %Y").to_string();
             let shown = Incident::new(page, zone, incident);
             match months.last_mut().filter(|month| month.name == name) {
@@ -349,7 +467,8 @@ impl History {
                 None => months.push(Month { name, incidents: vec![shown] }),
             }
         }
-        Self { look: look.clone(), title: format!("{} status: history", page.name), months }
+        let goes_on_before = page.incidents.get(MOST_INCIDENTS - 1).map(|last| last.id.clone());
+        Self { look: look.clone(), title: format!("{} status: history", page.name), months, goes_on_before }
     }
 }
 
@@ -383,6 +502,84 @@ pub(crate) fn shown(page: &PublishedPage, now: Timestamp) -> impl std::fmt::Debu
     for component in view.groups.iter_mut().flat_map(|group| &mut group.components) {
         component.bars.drain(..DAYS - 1);
     }
+    for together in view.groups.iter_mut().filter_map(|group| group.together.as_mut()) {
+        together.bars.drain(..DAYS - 1);
+    }
     view.days.truncate(2);
     view
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use allclear_domain::status::uptime::Outage;
+
+    const NOW: &str = "2026-05-03T12:00:00Z";
+
+    fn component(id: &str, outages: Vec<Outage>) -> PublishedComponent {
+        let made = "2026-01-05T09:00:00Z".parse().expect("an instant");
+        PublishedComponent {
+            id: id.into(),
+            name: id.to_owned(),
+            description: None,
+            group: Some("Streaming".to_owned()),
+            position: 0,
+            status: ComponentStatus::Operational,
+            created_at: made,
+            updated_at: made,
+            outages,
+        }
+    }
+
+    fn page() -> PublishedPage {
+        let at = |text: &str| text.parse().expect("an instant");
+        let outage =
+            Outage { status: ComponentStatus::MajorOutage, from: at("2026-05-02T10:00:00Z"), until: Some(at("2026-05-02T11:00:00Z")) };
+        PublishedPage {
+            id: "p1".into(),
+            name: "SYNQ".into(),
+            slug: "synq".into(),
+            host: None,
+            time_zone: "Etc/UTC".into(),
+            branding: allclear_domain::status::Branding::default(),
+            updated_at: at(NOW),
+            components: vec![component("a", vec![outage]), component("b", vec![])],
+            incidents: vec![PublishedIncident {
+                id: "i1".into(),
+                name: "Streams are down".into(),
+                stage: Stage::Resolved,
+                impact: Indicator::Critical,
+                created_at: at("2026-05-02T10:05:00Z"),
+                updated_at: at("2026-05-02T11:00:00Z"),
+                resolved_at: Some(at("2026-05-02T11:00:00Z")),
+                components: vec!["a".into()],
+                updates: vec![],
+            }],
+        }
+    }
+
+    #[test]
+    fn a_groups_bars_and_uptime_are_the_mean_of_its_components() {
+        let page = page();
+        let found = groups(&page, &TimeZone::UTC, NOW.parse().expect("an instant"));
+        let together = found[0].together.as_ref().expect("two components");
+        assert_eq!(together.bars[88].text, "2 May 2026: downtime of 1 of 2 components");
+        // An hour of one is half an hour of both.
+        let (red, green, blue) = uptime::colour(1_800);
+        assert_eq!(together.bars[88].fill.as_deref(), Some(format!("#{red:02x}{green:02x}{blue:02x}").as_str()));
+        assert_eq!(together.bars[89].text, "3 May 2026: no downtime recorded on this day");
+        let (of_one, of_both) = (&found[0].components[0].uptime, &together.uptime);
+        assert_eq!((of_one.ninety.as_deref(), of_both.ninety.as_deref()), (Some("99.95 %"), Some("99.97 %")));
+        assert_eq!((of_one.thirty.as_deref(), of_both.thirty.as_deref()), (Some("99.85 %"), Some("99.92 %")));
+    }
+
+    #[test]
+    fn days_with_downtime_are_told_in_words_with_what_was_said_of_them() {
+        let page = page();
+        let found = groups(&page, &TimeZone::UTC, NOW.parse().expect("an instant"));
+        let [day] = found[0].components[0].out.as_slice() else { panic!("one day") };
+        assert_eq!(day.text, "2 May 2026: major outage 1 h 0 min");
+        assert_eq!(day.incidents, [("i1".to_owned(), "Streams are down".to_owned())]);
+        assert!(found[0].components[1].out.is_empty());
+    }
 }

@@ -252,6 +252,7 @@ fn an_incident_that_customers_were_told_of_keeps_its_address_however_many_come_a
         request(ground.addr, &raw).expect("an answer")
     };
     let own = ground.addr.to_string();
+    assert!(wait(PATIENCE, || on(&own, "/status/synq").1.contains("Later 59")), "the page shows what was said last");
     for (id, name) in [(&ended, "The first"), (&open, "Still open"), (&all[59], "Later 59")] {
         for (host, path) in [(own.as_str(), format!("/status/synq/incidents/{id}")), ("status.synq.example", format!("/incidents/{id}"))] {
             let (status, page) = on(host, &path);
@@ -263,7 +264,16 @@ fn an_incident_that_customers_were_told_of_keeps_its_address_however_many_come_a
     let (_, unresolved) = on(&own, "/status/synq/api/v2/incidents/unresolved.json");
     let (_, listed) = on(&own, "/status/synq/api/v2/incidents.json");
     assert_eq!((unresolved.matches("\"shortlink\"").count(), listed.matches("\"shortlink\"").count()), (1, 50));
-    for path in ["/incidents/nothing", "/incidents/Q123", "/incidents/", "/incidents"] {
+    let (_, newest) = on(&own, "/status/synq/history");
+    let oldest_shown = link_to("https://status.synq.example/history/before/", &newest);
+    let path = oldest_shown.trim_start_matches("https://status.synq.example").to_owned();
+    for (host, path) in [(own.as_str(), format!("/status/synq{path}")), ("status.synq.example", path)] {
+        let (status, older) = on(host, &path);
+        let listed = |name: &str| older.contains(&format!(">{name}<"));
+        assert!(status == 200 && listed("The first") && listed("Still open") && listed("Later 9"), "{host}{path}: {status} {older}");
+        assert!(!listed("Later 10") && newest.contains(">Later 10<") && !older.contains("history/before"), "{older}");
+    }
+    for path in ["/incidents/nothing", "/incidents/Q123", "/incidents/", "/incidents", "/history/before/", "/history/before/a-b"] {
         assert_eq!(on("status.synq.example", path).0, 404, "{path}");
     }
 }

@@ -103,6 +103,20 @@ pub fn latest_on_page(tx: &mut Tx<'_>, page: &PageId, most: u32) -> Result<Vec<S
     Ok(found)
 }
 
+/// The public incidents of a page that are next before one of them, newest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn before_on_page(tx: &mut Tx<'_>, page: &PageId, id: &str, most: u32) -> Result<Vec<StatusIncident>, StoreError> {
+    let rows = tx.query(
+        "SELECT page_id, incident_id, rule_id, owner, body FROM status_incident WHERE page_id = $1 \
+         AND (created_at, id) < (SELECT o.created_at, o.id FROM status_incident o WHERE o.id = $2 AND o.page_id = $1) \
+         ORDER BY created_at DESC, id DESC LIMIT $3",
+        params![page.as_str(), id, most],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
 /// Publishes a page: its document and the next number, in the commit of what it shows. Needs the page's lock.
 ///
 /// # Errors
