@@ -271,6 +271,9 @@ pub struct Looked {
     pub pressing: i64,
 }
 
+/// The public incidents that are shown to them, besides those that are open.
+pub const MOST_INCIDENTS: u32 = 50;
+
 /// A page as those see it who look after it.
 #[derive(Debug, Clone)]
 pub struct PageView {
@@ -285,7 +288,6 @@ pub struct PageView {
 /// # Errors
 /// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
 pub async fn show_page(store: &Store, actor: &Actor, page: &PageId) -> Result<PageView, OpsError> {
-    const MOST_INCIDENTS: u32 = 50;
     /// Incidents that are named beside a component; the list has all.
     const MOST_PRESSING: u32 = 8;
     actor.require(Permission::IncidentsRead)?;

@@ -9,6 +9,8 @@ use allclear_store::record::session::{self, EntryLink, Password, Session};
 use allclear_store::{Lane, Lock, Store, Tx, Write};
 use serde_json::Map;
 
+pub use allclear_store::record::session::MOST_LISTED;
+
 use crate::config::id_of;
 use crate::draw::hash;
 use crate::token::person_with_email;

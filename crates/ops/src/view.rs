@@ -107,7 +107,6 @@ fn incident_view(tx: &mut Tx<'_>, key: &str) -> Result<IncidentView, OpsError> {
         None => None,
     };
     const BEFORE: Span = Span::from_mins(24 * 60);
-    const MOST_CHANGES: u32 = 50;
     let until = if let State::Resolved(ended) = &incident.state { ended.at } else { tx.now() };
     let since = incident.opened_at.minus(BEFORE);
     Ok(IncidentView {
@@ -209,6 +208,9 @@ pub async fn published_before(store: &Store, page: &PageId, id: &str) -> Result<
     Ok(found.into_iter().map(|one| one.shown).collect())
 }
 
+/// The most changes that are shown at once.
+pub const MOST_CHANGES: u32 = 50;
+
 /// A component with its history.
 #[derive(Debug, Clone)]
 pub struct ComponentView {
@@ -235,7 +237,6 @@ pub async fn show_component(store: &Store, actor: &Actor, key: &str) -> Result<C
     let missing = || OpsError::NotFound { what: "component", id: key.to_owned() };
     let name = catalog.component(&id).map(|component| component.name.clone()).ok_or_else(missing)?;
     let work = move |tx: &mut Tx<'_>| {
-        const MOST_CHANGES: u32 = 50;
         Ok::<_, OpsError>(ComponentView {
             id: id.clone(),
             name: name.clone(),

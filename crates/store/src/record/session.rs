@@ -97,7 +97,10 @@ pub fn remove_sessions_of(tx: &mut Tx<'_>, person: &PersonId) -> Result<u64, Sto
     tx.execute("DELETE FROM session WHERE person_id = $1", params![person.as_str()])
 }
 
-/// The sessions of a person that are good: when each began, newest first.
+/// The most sessions that are listed.
+pub const MOST_LISTED: usize = 100;
+
+/// The sessions of a person that are good: when each began, newest first, at most [`MOST_LISTED`].
 ///
 /// # Errors
 /// Errors of the store.

@@ -23,6 +23,8 @@ struct Account {
     has_password: bool,
     shortest: usize,
     sessions: Vec<Moment>,
+    /// Whether there may be older ones.
+    is_cut: bool,
     problem: Option<String>,
 }
 
@@ -59,6 +61,7 @@ async fn room(web: &Web, who: &SignedIn, problem: Option<String>) -> Response {
         role: who.role.word(),
         has_password,
         shortest: SHORTEST_PASSWORD,
+        is_cut: sessions.len() >= session::MOST_LISTED,
         sessions: sessions.into_iter().map(|at| clock.moment(at)).collect(),
         problem,
     };

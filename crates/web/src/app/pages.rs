@@ -97,6 +97,8 @@ struct Room {
     components: Vec<Component>,
     open: Vec<Public>,
     past: Vec<Public>,
+    /// Whether there may be older ones.
+    is_cut: bool,
     rules: Vec<RuleRow>,
     can_configure: bool,
     problem: Option<String>,
@@ -271,6 +273,7 @@ async fn room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: 
         slug: document.slug.clone(),
         draft: sent.draft(&components, Stage::Investigating, ""),
         components,
+        is_cut: open_ones.len() + past.len() >= public::MOST_INCIDENTS as usize,
         open: open_ones.into_iter().map(|one| Public::new(one, &clock)).collect(),
         past: past.into_iter().map(|one| Public::new(one, &clock)).collect(),
         rules: rules::of_page(&catalog, &page_id),
@@ -425,6 +428,8 @@ struct ComponentPage {
     by_hand: bool,
     since: Moment,
     changes: Vec<Change>,
+    /// Whether there may be older ones.
+    is_cut: bool,
 }
 
 /// A change of a component, and what caused it.
@@ -497,6 +502,7 @@ pub(crate) async fn show_component(State(web): State<Web>, Viewer(who): Viewer, 
         label: found.state.status.label(),
         by_hand: found.state.owner == Owner::Person,
         since: clock.moment(found.state.changed_at),
+        is_cut: found.changes.len() >= view::MOST_CHANGES as usize,
         changes: found.changes.iter().map(|change| Change::new(change, &catalog, &clock)).collect(),
     };
     page::app(StatusCode::OK, &view)

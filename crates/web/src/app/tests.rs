@@ -1,5 +1,7 @@
 //! Tests: the list, one with its latest runs, and one run step by step.
 
+use std::collections::BTreeMap;
+
 use allclear_domain::apitest::difference::{self, Difference};
 use allclear_domain::apitest::document::Test;
 use allclear_domain::apitest::report::Verdict;
@@ -149,11 +151,7 @@ struct TestPage {
     schedules: String,
     notifies: Vec<(String, String)>,
     runs: Vec<RunRow>,
-    chart: Vec<Bar>,
-    percentiles: Vec<(&'static str, String)>,
-    /// Of how many runs they are.
-    counted: usize,
-    slowest: String,
+    charts: Vec<Chart>,
     id: String,
     environments: Vec<String>,
     paused: Option<Moment>,
@@ -161,6 +159,37 @@ struct TestPage {
     source: Option<String>,
     can_configure: bool,
     missed: Vec<Missed>,
+}
+
+/// How long the runs in one environment took.
+#[derive(Debug)]
+struct Chart {
+    environment: String,
+    bars: Vec<Bar>,
+    /// What the times of those that passed come to.
+    times: String,
+}
+
+impl Chart {
+    /// `runs` are those of one environment, the newest first. One that failed says nothing about how long the others take.
+    fn new(environment: &str, runs: &[&Run], clock: &Clock) -> Self {
+        let mut times: Vec<i64> = runs.iter().filter(|run| run.verdict == Verdict::Passed.word()).map(|run| took_us(run)).collect();
+        times.sort_unstable();
+        let percentile = |share: usize| milliseconds(times.get(times.len() * share / 100).or(times.last()).copied().unwrap_or(0));
+        let told = match times.as_slice() {
+            [] => "None of the last runs passed.".to_owned(),
+            [one] => format!("{} for the one run that passed.", milliseconds(*one)),
+            [.., slowest] => format!(
+                "Median {}, 95 % {}, 99 % {}, slowest {} of the last {} runs that passed.",
+                percentile(50),
+                percentile(95),
+                percentile(99),
+                milliseconds(*slowest),
+                times.len()
+            ),
+        };
+        Self { environment: environment.to_owned(), bars: bars(&runs[..runs.len().min(RUNS_SHOWN)], clock), times: told }
+    }
 }
 
 /// Slots in a row that did not run, or ran late.
@@ -209,11 +238,11 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         let told = environment.notify.as_ref().filter(|notify| notify.on).map(|notify| service(&notify.service));
         (name.clone(), told.unwrap_or_else(|| "nobody is told".to_owned()))
     });
-    let mut times: Vec<i64> = runs.iter().map(took_us).collect();
-    times.sort_unstable();
-    let counted = times.len();
     let shown = &runs[..runs.len().min(RUNS_SHOWN)];
-    let percentile = |share: usize| times.get(times.len() * share / 100).or(times.last()).copied().map_or_else(String::new, milliseconds);
+    let mut by_environment = BTreeMap::<&str, Vec<&Run>>::new();
+    for run in &runs {
+        by_environment.entry(&run.environment).or_default().push(run);
+    }
     let missed = match view::missed_slots(&web.store, &who.actor(), &id, MISSED_SHOWN).await {
         Ok(missed) => missed,
         Err(error) => return failed(&error),
@@ -228,10 +257,7 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         bucket: test.bucket.clone(),
         schedules: schedules(test),
         notifies: notifies.collect(),
-        chart: chart(shown, shown.iter().map(took_us).max().unwrap_or(1), &clock),
-        counted,
-        slowest: milliseconds(times.last().copied().unwrap_or(0)),
-        percentiles: vec![("median", percentile(50)), ("95 %", percentile(95)), ("99 %", percentile(99))],
+        charts: by_environment.iter().map(|(environment, runs)| Chart::new(environment, runs, &clock)).collect(),
         id: id.0.clone(),
         environments,
         paused: test.paused_until.filter(|until| *until > web.store.now()).map(|until| clock.moment(until)),
@@ -261,10 +287,11 @@ fn milliseconds(us: i64) -> String {
 }
 
 /// The runs from left to right, the newest last.
-fn chart(runs: &[Run], slowest_us: i64, clock: &Clock) -> Vec<Bar> {
+fn bars(runs: &[&Run], clock: &Clock) -> Vec<Bar> {
     const STEP: usize = 10;
     const HIGH: i64 = 100;
-    let bar = |(n, run): (usize, &Run)| {
+    let slowest_us = runs.iter().map(|run| took_us(run)).max().unwrap_or(1);
+    let bar = |(n, run): (usize, &&Run)| {
         let height = (took_us(run) * HIGH / slowest_us.max(1)).max(2);
         let label = format!("{}, {}, {}", run.verdict, milliseconds(took_us(run)), clock.exact(run.started_at));
         Bar { x: n * STEP, y: HIGH - height, height, verdict: run.verdict.clone(), label }
