@@ -41,6 +41,8 @@ impl Scene {
             .args(["demo", "--listen", "127.0.0.1:0"])
             .stdout(std::fs::File::create(&said)?)
             .stderr(Stdio::null())
+            // It is killed, and cannot tidy up: what it leaves goes with our folder.
+            .env("TMPDIR", folder.path())
             .spawn()?;
         let text = || std::fs::read_to_string(&said).unwrap_or_default();
         wait(PATIENCE, || text().contains("--script"));

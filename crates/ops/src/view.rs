@@ -420,7 +420,7 @@ impl Names {
             LogKind::Resolved { why } => format!("resolved: {}", why.words()),
             LogKind::Notified { person, method, address, outcome } => {
                 let who = person.as_ref().map_or_else(|| "the room".to_owned(), |person| self.person(person));
-                format!("{who} by {method} ({address}): {outcome}")
+                format!("{who} by {method} ({address}): {}", came_of_it(outcome))
             }
             LogKind::ComponentChanged { component, from, to } => format!("component {component}: {} → {}", label(from), label(to)),
             LogKind::ComponentProposed { component, to } => {
@@ -429,6 +429,21 @@ impl Names {
             }
         }
     }
+}
+
+/// What became of a message, as people say it: it is the provider that accepts one, not the person.
+fn came_of_it(outcome: &str) -> String {
+    let (clear, rest) = outcome.strip_prefix("all-clear ").map_or(("", outcome), |rest| ("all-clear ", rest));
+    let (word, why) = rest.split_once(": ").map_or((rest, None), |(word, why)| (word, Some(why)));
+    let said = match word {
+        "accepted" => "sent",
+        "delivered" => "arrived",
+        "undelivered" => "did not arrive",
+        "unknown" => "perhaps sent",
+        "parked" => "given up",
+        other => other,
+    };
+    format!("{clear}{said}{}", why.map_or_else(String::new, |why| format!(": {why}")))
 }
 
 /// A component's status as pages call it.

@@ -36,6 +36,7 @@ struct Page {
 /// One incident.
 #[derive(Debug)]
 struct Row {
+    id: String,
     number: i64,
     title: String,
     service: String,
@@ -47,8 +48,8 @@ struct Row {
 
 impl Row {
     fn new(brief: Brief) -> Self {
-        let Brief { number, title, service, status, urgency, remark, detail, .. } = brief;
-        Self { number, title, service, status, urgency: urgency.word(), remark, detail }
+        let Brief { incident, number, title, service, status, urgency, remark, detail, .. } = brief;
+        Self { id: incident.0, number, title, service, status, urgency: urgency.word(), remark, detail }
     }
 }
 

@@ -35,8 +35,9 @@ const RINGS_S: &str = "25";
 pub(crate) fn request(account: &TwilioAccount, envelope: &Envelope<'_>, secrets: &Secrets, public_url: &str) -> Result<Request, String> {
     let token = secrets.resolve(&account.auth_token)?;
     let callback = format!("{public_url}/hooks/twilio/{}/status/{}", envelope.channel_id, envelope.attempt);
-    if let (Purpose::HangUp, Some(call)) = (envelope.message.purpose, envelope.root) {
-        let call = utf8_percent_encode(call, NON_ALPHANUMERIC);
+    if envelope.message.purpose == Purpose::HangUp {
+        // Without a reference it is refused there, and nobody's telephone rings for it.
+        let call = utf8_percent_encode(envelope.root.unwrap_or("nothing"), NON_ALPHANUMERIC);
         return Ok(post(account, &token, &format!("Calls/{call}"), &[("Status", "canceled".to_owned())]));
     }
     let (resource, mut fields) = match envelope.by {
