@@ -345,6 +345,16 @@ fn customers_see_what_fails_in_their_words() {
     let shown = block_on(view::published_pages(&scene.store)).expect("pages");
     let (_, page) = shown.first().expect("a page");
     insta::assert_snapshot!("public_page", Shown::of(&status::shown(page, scene.store.now())).0);
+    insta::assert_snapshot!("public_past", Shown::of(&status::shown_past(page)).0);
+}
+
+#[test]
+fn whoever_comes_in_sees_what_to_fill_in() {
+    let scene = Scene::new();
+    let link = block_on(session::set_up_link(&scene.store, &scene.rng)).expect("an answer").expect("a link");
+    shows!("enter_as_the_first_owner", scene, &format!("/enter/{link}"));
+    let nobody = Scene { cookie: String::new(), ..Scene::empty() };
+    shows!("sign_in", nobody, "/sign-in");
 }
 
 #[test]

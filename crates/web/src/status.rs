@@ -509,6 +509,14 @@ pub(crate) fn shown(page: &PublishedPage, now: Timestamp) -> impl std::fmt::Debu
     view
 }
 
+/// The history, and the page of the newest incident.
+#[cfg(test)]
+pub(crate) fn shown_past(page: &PublishedPage) -> impl std::fmt::Debug {
+    let (zone, look) = (oncall::zone(&page.time_zone).unwrap_or(TimeZone::UTC), Look::new(page, ""));
+    let newest = page.incidents.first().map(|incident| Permalink::new(page, &look, &zone, incident));
+    (History::new(page, &look, &zone), newest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

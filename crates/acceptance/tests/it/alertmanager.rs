@@ -6,6 +6,7 @@ use std::time::Duration;
 use allclear_acceptance::binary::{free_addr, request, wait};
 
 use crate::binary::Ground;
+use crate::calls::{BEN, calls, phone, send};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,7 +27,7 @@ fn post(addr: std::net::SocketAddr, body: &str) -> Option<u16> {
 }
 
 #[test]
-fn an_alertmanager_that_sends_to_pagerduty_opens_and_resolves_incidents_here() {
+fn an_alert_of_a_real_alertmanager_rings_a_telephone_is_answered_by_key_and_resolves() {
     let ground = Ground::new();
     let mut process = ground.start();
     let keys = ground.say(&["integrations"]);
@@ -55,6 +56,10 @@ fn an_alertmanager_that_sends_to_pagerduty_opens_and_resolves_incidents_here() {
     let shown = || ground.say(&["incidents", "--all"]);
     let opened = wait(PATIENCE, || shown().contains("triggered") && shown().contains("StreamsDown"));
     assert!(opened, "{}\n{}", shown(), said());
+    let rings = || calls(&ground).iter().any(|call| call.state == "ringing");
+    assert!(wait(PATIENCE, rings), "the alert rings a telephone: {}", ground.say(&["show", "1"]));
+    let four = phone(&ground, "/_stage/pick_up", &serde_json::json!({ "to": BEN, "digits": "4" }));
+    assert!(send(&ground, &four[0], None).1.contains("Acknowledged incident 1."));
     assert_eq!(post(addr, &alert(r#","endsAt":"2020-01-01T00:00:00Z""#)), Some(200));
     assert!(wait(PATIENCE, || shown().contains("resolved")), "{}\n{}", shown(), said());
     let story = ground.say(&["show", "1"]);

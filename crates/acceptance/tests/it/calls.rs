@@ -13,20 +13,20 @@ use super::binary::{Ground, log_of};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const ADA: &str = "+4520000001";
-const BEN: &str = "+4520000002";
+pub(super) const BEN: &str = "+4520000002";
 
-fn calls(ground: &Ground) -> Vec<Call> {
+pub(super) fn calls(ground: &Ground) -> Vec<Call> {
     ground.world.phone.player().calls().iter().filter(|call| call.to == BEN).cloned().collect()
 }
 
 /// Does something with the telephone; what it would call back is returned, not sent.
-fn phone(ground: &Ground, path: &str, body: &serde_json::Value) -> Vec<Callback> {
+pub(super) fn phone(ground: &Ground, path: &str, body: &serde_json::Value) -> Vec<Callback> {
     let request = Request::new("POST", path, vec![], body.to_string().into_bytes());
     ground.world.phone.player().handle(&request, 0).callbacks
 }
 
 /// Sends a callback; the status and the document that answers.
-fn send(ground: &Ground, callback: &Callback, signature: Option<&str>) -> (u16, String) {
+pub(super) fn send(ground: &Ground, callback: &Callback, signature: Option<&str>) -> (u16, String) {
     let path = callback.url.split_once("//").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
     let header = |(name, value): &(String, String)| {
         let value = signature.filter(|_| name == "x-twilio-signature").unwrap_or(value);

@@ -16,7 +16,8 @@ pub(crate) fn text(message: &Message) -> String {
         (Purpose::AllClear, many) => format!("All clear: {} incidents are over: {}", many.len(), names(many)),
         (Purpose::Note, [one]) => format!("[#{}] {}: {}.", one.number, one.title, one.remark),
         (Purpose::Page | Purpose::State | Purpose::Mirror | Purpose::HangUp, [one]) => {
-            let detail = sentence(&shorten(&one.detail, 200));
+            // A monitoring tool says one thing only: once is enough.
+            let detail = if one.detail == one.title { String::new() } else { sentence(&shorten(&one.detail, 200)) };
             format!("ALERT [#{}] {} on {}. {detail}Reply 4: acknowledge, 6: resolve.", one.number, one.title, one.service)
         }
         (Purpose::Page | Purpose::State | Purpose::Note | Purpose::Mirror | Purpose::HangUp, many) => {

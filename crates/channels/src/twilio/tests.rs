@@ -33,6 +33,13 @@ fn a_page_says_what_is_wrong_and_what_to_press() {
 }
 
 #[test]
+fn what_a_monitoring_tool_says_is_said_once() {
+    let said = Brief { detail: "Disk full".into(), title: "Disk full".into(), ..brief(7) };
+    let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![said], mirror: None, possible_repeat: false });
+    assert_eq!(text, "ALERT [#7] Disk full on SYNQ Live Stream Check. Reply 4: acknowledge, 6: resolve.");
+}
+
+#[test]
 fn a_bundle_names_the_count_and_the_first_few() {
     let text =
         payload::text(&Message { purpose: Purpose::Page, incidents: (1..=40).map(brief).collect(), mirror: None, possible_repeat: true });
