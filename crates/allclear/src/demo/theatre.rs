@@ -79,6 +79,8 @@ struct Page {
     ringing: Option<Ringing>,
     /// What the last call said last, once it was picked up.
     heard: Option<String>,
+    /// Whether the last call stopped ringing because it was not needed any more.
+    hung_up: bool,
     texts: Vec<Text>,
     slack: Vec<Message>,
     mails: Vec<Mail>,
@@ -174,11 +176,9 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
         says: call["says"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
     });
     let last = newest(&calls["calls"]).map(|(_, call)| call).next();
-    let heard = last.and_then(|call| match call["state"].as_str()? {
-        "completed" => call["says"].as_array()?.last()?.as_str().map(str::to_owned),
-        "canceled" => Some("It stopped ringing: the call is not needed any more.".to_owned()),
-        _ => None,
-    });
+    let ended = |state: &str| last.filter(|call| call["state"] == state);
+    let heard = ended("completed").and_then(|call| call["says"].as_array()?.last()?.as_str()).map(str::to_owned);
+    let hung_up = ended("canceled").is_some();
     let mut texts: Vec<(u64, Text)> = Vec::new();
     for (field, is_own) in [("texts", false), ("answers", false), ("replies", true)] {
         texts.extend(newest(&phone[field]).map(|(place, text)| {
@@ -216,6 +216,7 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
         capacity: live["capacity"].as_u64().unwrap_or(0),
         ringing,
         heard,
+        hung_up,
         texts: texts.into_iter().take(MOST_SHOWN).map(|(_, text)| text).collect(),
         slack: said.into_iter().map(message).collect(),
         mails: newest(&mails["mails"]).map(mail).collect(),
