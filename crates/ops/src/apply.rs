@@ -300,6 +300,8 @@ pub(crate) fn hang_up_one(tx: &mut Tx<'_>, ids: &Ids, call: &Stored) -> Result<(
         attempts: 0,
         ..page.clone()
     };
+    // Whoever takes all that a call tells of ends it once.
+    outbox::cancel_lane(tx, &delivery.lane(), Unwanted::Superseded.words())?;
     outbox::insert_delivery(tx, &delivery, channel.account.class(delivery.by))
 }
 
