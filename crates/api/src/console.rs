@@ -151,6 +151,9 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
     if found.deliveries.is_empty() {
         put(text, format_args!("  nobody: no contact method, no room"));
     }
+    if found.has_earlier_messages() {
+        put(text, format_args!("  … earlier messages are not shown"));
+    }
     for sent in &found.deliveries {
         let who = match &sent.delivery.recipient {
             allclear_domain::delivery::Recipient::Person { person } => names.person(person),
@@ -175,7 +178,7 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
     let counts = delivery::summary(&found.deliveries);
     let counts: Vec<String> = counts.iter().map(|((provider, status), n)| format!("{n} {provider} {status}")).collect();
     if !counts.is_empty() {
-        put(text, format_args!("  in all: {}", counts.join(", ")));
+        put(text, format_args!("  {}: {}", if found.has_earlier_messages() { "of these" } else { "in all" }, counts.join(", ")));
     }
 }
 

@@ -7,7 +7,7 @@
 //! 3. Incidents: numbers, rows, alerts, timelines, timers.
 //! 4. Deliveries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use allclear_domain::catalog::Account;
 use allclear_domain::delivery::{self, About, Delivery, Means, Purpose, Recipient, Status, Unwanted};
@@ -230,13 +230,8 @@ pub(crate) fn unreachable_level(tx: &mut Tx<'_>, incident: &Incident, level: usi
 /// woken by good news.
 fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), StoreError> {
     let (now, catalog) = (tx.now(), tx.catalog());
-    let mut told = BTreeSet::new();
-    for sent in outbox::deliveries_of(tx, &incident.id)? {
+    for sent in outbox::seen_pages_of(tx, &incident.id)? {
         let page = &sent.delivery;
-        let seen = page.purpose == Purpose::Page && sent.status.may_have_been_seen();
-        if !seen || !told.insert((page.recipient.clone(), page.channel.clone(), page.address.clone())) {
-            continue;
-        }
         let Some(channel) = catalog.channel(&page.channel) else { continue };
         let clear = Delivery {
             id: DeliveryId(ids.uuid7(now)),
@@ -256,10 +251,14 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
     Ok(())
 }
 
+/// No call rings longer.
+const RINGS_FOR: Span = Span::from_mins(2);
+
 /// Calls that ring for an incident that somebody has, or that is over, stop ringing.
 fn hang_up(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError> {
     if !matches!(change.next.state, State::Triggered(_)) {
-        for call in outbox::deliveries_of(tx, &change.next.id)? {
+        let since = tx.now().minus(RINGS_FOR);
+        for call in outbox::calls_since(tx, &change.next.id, since)? {
             let has_it_in_hand = |agent: &Agent| {
                 matches!((agent, &call.delivery.recipient),
                 (Agent::Person { person, via: Via::Call }, Recipient::Person { person: called }) if person == called)
@@ -274,8 +273,6 @@ fn hang_up(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError
 
 /// A call that may ring now stops, unless another incident that it tells of still wants an answer. Needs the incident's lock.
 pub(crate) fn hang_up_one(tx: &mut Tx<'_>, ids: &Ids, call: &Stored) -> Result<(), StoreError> {
-    /// No call rings longer.
-    const RINGS_FOR: Span = Span::from_mins(2);
     let (now, catalog, page) = (tx.now(), tx.catalog(), &call.delivery);
     let may_ring = call.status == Status::Accepted && call.finished_at.is_some_and(|at| at.plus(RINGS_FOR) > now);
     let (Some(carrier), Some(ends), Some(bundle)) = (&call.carrier, &call.provider_id, &call.bundle) else { return Ok(()) };

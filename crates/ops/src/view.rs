@@ -35,12 +35,20 @@ pub struct IncidentView {
     pub log: Vec<LogEntry>,
     /// What changed in its service, from a day before it opened until it ended, oldest first.
     pub changes: Vec<ChangeEvent>,
-    /// Who was told how.
+    /// Who was told how, oldest first: the last thousand.
     pub deliveries: Vec<Stored>,
     /// The run that opened it, if its row is still kept.
     pub run: Option<Run>,
     /// The components that it presses on.
     pub components: Vec<ComponentId>,
+}
+
+impl IncidentView {
+    /// Whether there are messages before those that are shown.
+    #[must_use]
+    pub fn has_earlier_messages(&self) -> bool {
+        self.deliveries.first().is_some_and(|first| first.seq > 1)
+    }
 }
 
 /// Entries of a timeline that are read at once: the last ones.

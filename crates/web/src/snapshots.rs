@@ -22,12 +22,13 @@ use allclear_ops::incident::{self, Act};
 use allclear_ops::judge::{self, Batch, Entry, Sampler};
 use allclear_ops::public::{self, Hand};
 use allclear_ops::session::{self, Claim};
+use allclear_ops::delivery::{self, Capacity};
 use allclear_ops::{Actor, config, view, wish};
 use allclear_store::evidence::Evidence;
 use allclear_store::{Backend, Options, Store};
 use axum::body::Body;
 use futures::executor::block_on;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -111,8 +112,13 @@ impl Scene {
 
     /// One test with all that hangs on it; it passed an hour ago.
     fn calm() -> Self {
+        Self::calm_with("")
+    }
+
+    /// The same with more files.
+    fn calm_with(more: &str) -> Self {
         let scene = Self::new();
-        let documents = allclear_config::load_str("world.yaml", WORLD, &|_, _| false).into_documents();
+        let documents = allclear_config::load_str("world.yaml", &format!("{WORLD}{more}"), &|_, _| false).into_documents();
         assert!(!documents.is_empty(), "the world can be read");
         block_on(config::apply(&scene.store, &scene.rng, &Actor::files(), "world", documents)).expect("the world is there");
         scene.judge("good", "https://live.example/a.m3u8");
@@ -122,7 +128,12 @@ impl Scene {
 
     /// The same test has failed four minutes ago.
     fn failing() -> Self {
-        let scene = Self::calm();
+        Self::failing_with("")
+    }
+
+    /// The same with more files.
+    fn failing_with(more: &str) -> Self {
+        let scene = Self::calm_with(more);
         scene.judge("bad", "");
         scene.clock.advance_to(NIGHT_US + 64 * MINUTE_US);
         scene
@@ -223,11 +234,21 @@ impl Scene {
         assert_eq!(block_on(judged).expect("it is judged").counted, 1);
     }
 
-    /// What the page at this address shows.
-    fn at(&self, path: &str) -> String {
+    fn get(&self, path: &str) -> Response<Body> {
         let request = Request::get(path).header("cookie", format!("allclear={}", self.cookie)).body(Body::empty()).expect("a request");
         let response = block_on(router(self.web.clone()).oneshot(request)).expect("an answer");
         assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response
+    }
+
+    fn html_at(&self, path: &str) -> String {
+        let bytes = block_on(axum::body::to_bytes(self.get(path).into_body(), 1 << 20)).expect("a body");
+        String::from_utf8(bytes.into()).expect("text")
+    }
+
+    /// What the page at this address shows.
+    fn at(&self, path: &str) -> String {
+        let response = self.get(path);
         response.extensions().get::<Shown>().expect("a view").0.clone()
     }
 }
@@ -355,6 +376,52 @@ fn whoever_comes_in_sees_what_to_fill_in() {
     shows!("enter_as_the_first_owner", scene, &format!("/enter/{link}"));
     let nobody = Scene { cookie: String::new(), ..Scene::empty() };
     shows!("sign_in", nobody, "/sign-in");
+}
+
+/// Somebody who is told by mail.
+const MAILS: &str = r#"
+---
+kind: channel
+name: Mail
+smtp: { host: mail.synq.example, from: "AllClear <allclear@synq.example>" }
+---
+kind: person
+name: Cleo
+contact_methods: [{ name: mail, channel: Mail, address: cleo@synq.example }]
+"#;
+
+#[test]
+fn the_page_behind_a_mails_link_shows_who_has_what_the_mail_is_about() {
+    let scene = Scene::failing_with(MAILS);
+    let act = |act| block_on(incident::act(&scene.store, &scene.rng, &scene.ada(), &scene.incident(), act)).expect("it is done");
+    let cleo = scene.store.catalog().id_of(Kind::Person, "Cleo").expect("Cleo").into();
+    act(Act::ByHand(ByHand::Reassign { people: vec![cleo] }));
+    let capacity = Capacity { idle: 9, ..Capacity::default() };
+    let sent = block_on(delivery::claim(&scene.store, &scene.rng, capacity)).expect("messages").outgoing;
+    let link = sent.into_iter().find_map(|message| message.link).expect("a mail");
+    let behind = format!("/answer/{link}");
+    shows!("answer_to_what_needs_somebody", scene, &behind);
+    act(Act::Acknowledge);
+    shows!("answer_to_what_somebody_has", scene, &behind);
+    act(Act::Resolve);
+    shows!("answer_to_what_is_over", scene, &behind);
+}
+
+#[test]
+fn what_is_too_much_for_a_list_is_chosen_by_its_name() {
+    let people: String = (0..500).map(|n| format!("---\n{{ kind: person, name: Person {n} }}\n")).collect();
+    let services = (0..500).map(|n| format!("---\n{{ kind: service, name: Service {n}, escalation_policy: On call }}\n"));
+    let scene = Scene::failing_with(&format!("\n{people}{}", services.collect::<String>()));
+    let page = scene.store.catalog().id_of(Kind::Page, "SYNQ").expect("the page").to_owned();
+    for (path, field, count) in [
+        ("/incidents".to_owned(), "service", 501),
+        (format!("/incidents/{}", scene.incident()), "person", 502),
+        (format!("/pages/{page}/new-rule"), "service", 501),
+    ] {
+        let shown = scene.html_at(&path);
+        let written = format!("<input name=\"{field}\" required");
+        assert!(shown.contains(&written) && shown.contains(&format!("one of {count}, by its name")), "{path}: {shown}");
+    }
 }
 
 #[test]

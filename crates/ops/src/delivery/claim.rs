@@ -301,13 +301,7 @@ fn goes_with(bundle: &Bundle, delivery: &Delivery) -> bool {
 /// A page is looked at against the incident as it is now; an all-clear is wanted only where the page was seen.
 fn unwanted(tx: &mut Tx<'_>, delivery: &Delivery, incident: &Incident) -> Result<Option<Unwanted>, StoreError> {
     if delivery.purpose == Purpose::AllClear {
-        let sent = outbox::deliveries_of(tx, &incident.id)?;
-        let seen = sent.iter().any(|other| {
-            other.delivery.purpose == Purpose::Page
-                && other.delivery.destination() == delivery.destination()
-                && other.status.may_have_been_seen()
-        });
-        return Ok((!seen).then_some(Unwanted::Superseded));
+        return Ok((!outbox::page_was_seen(tx, delivery)?).then_some(Unwanted::Superseded));
     }
     Ok(match delivery::wanted(delivery, incident) {
         Wanted::Yes => None,
@@ -374,9 +368,8 @@ fn root_of(tx: &mut Tx<'_>, delivery: &Delivery, carrier: &Carrier, incident: Op
     if delivery.ends.is_some() {
         return Ok(delivery.ends.clone());
     }
-    let Some(incident) = incident.filter(|_| delivery.purpose != Purpose::Page) else { return Ok(None) };
-    let lane = delivery.lane();
-    let sent = outbox::deliveries_of(tx, &incident.id)?;
-    let is_root = |s: &Stored| s.delivery.lane() == lane && s.provider_id.is_some() && s.carrier.as_ref() == Some(&carrier.channel);
-    Ok(sent.into_iter().find(is_root).and_then(|s| s.provider_id))
+    if incident.is_none() || delivery.purpose == Purpose::Page {
+        return Ok(None);
+    }
+    outbox::first_reference(tx, delivery, &carrier.channel)
 }

@@ -203,7 +203,7 @@ fn after_loss(tx: &mut Tx<'_>, stored: &Stored, incident: &Incident) -> Result<(
         State::Triggered(_) | State::Acknowledged(_) | State::Resolved(_) => return Ok(()),
     };
     outbox::hurry(tx, &incident.id, &lost.recipient.key())?;
-    let of_level = outbox::deliveries_of(tx, &incident.id)?;
+    let of_level = outbox::pages_of(tx, &incident.id)?;
     let is_for_them = |d: &Stored| matches!(&d.delivery.recipient, Recipient::Person { person } if here.assigned.contains(person));
     let meant = |d: &&Stored| d.delivery.position == lost.position && d.status != Status::Cancelled && is_for_them(d);
     let all_lost = of_level.iter().filter(meant).all(|d| d.delivery.id == lost.id || d.status.is_lost());

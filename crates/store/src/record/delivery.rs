@@ -43,6 +43,17 @@ pub struct Stored {
     pub finished_at: Option<Timestamp>,
 }
 
+/// The statement that finds whole deliveries, as [`from_row`] reads them.
+macro_rules! deliveries {
+    ($which:literal) => {
+        concat!(
+            "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, \
+             created_at, finished_at, carrier_id FROM delivery ",
+            $which
+        )
+    };
+}
+
 fn from_row(row: &Row) -> Result<Stored, StoreError> {
     let mut delivery: Delivery = row.json(0)?;
     delivery.due_at = row.time(5)?;
@@ -420,24 +431,81 @@ pub fn forget(tx: &mut Tx<'_>, about: &About, before: Timestamp) -> Result<(), S
 /// Errors of the store.
 pub fn find_delivery(tx: &mut Tx<'_>, id: &DeliveryId) -> Result<Option<Stored>, StoreError> {
     let row = tx.query_opt(
-        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at, carrier_id FROM delivery WHERE id = $1",
+        deliveries!("WHERE id = $1"),
         params![id.as_str()],
     )?;
     row.as_ref().map(from_row).transpose()
 }
 
-/// The deliveries of an incident, oldest first.
+/// The last thousand deliveries of an incident, oldest first.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn deliveries_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Stored>, StoreError> {
-    let rows = tx.query(
-        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at, carrier_id FROM delivery WHERE incident_id = $1 ORDER BY seq LIMIT 1000",
-        params![incident.as_str()],
+    let rows = tx.query(deliveries!("WHERE incident_id = $1 ORDER BY seq DESC LIMIT 1000"), params![incident.as_str()])?;
+    rows.iter().rev().map(from_row).collect()
+}
+
+/// The last thousand pages about an incident, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn pages_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Stored>, StoreError> {
+    let last = deliveries!("WHERE incident_id = $1 AND purpose = 'page' ORDER BY seq DESC LIMIT 1000");
+    tx.query(last, params![incident.as_str()])?.iter().rev().map(from_row).collect()
+}
+
+/// The first page about an incident at each place where one may have been seen, oldest first. Bounded by whom a catalog can
+/// name, not by how often they were told.
+///
+/// # Errors
+/// Errors of the store.
+pub fn seen_pages_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Stored>, StoreError> {
+    let first = deliveries!(
+        "WHERE incident_id = $1 AND seq IN ( \
+           SELECT min(seq) FROM delivery WHERE incident_id = $1 AND purpose = 'page' \
+             AND status IN ('claimed', 'accepted', 'delivered', 'unknown') GROUP BY recipient, channel_id, address) \
+         ORDER BY seq LIMIT 100000"
+    );
+    tx.query(first, params![incident.as_str()])?.iter().map(from_row).collect()
+}
+
+/// Whether a page about the same may have been seen where this delivery goes.
+///
+/// # Errors
+/// Errors of the store.
+pub fn page_was_seen(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<bool, StoreError> {
+    let row = tx.query_opt(
+        "SELECT 1 FROM delivery WHERE incident_id = $1 AND purpose = 'page' AND recipient = $2 AND channel_id = $3 AND address = $4 \
+         AND status IN ('claimed', 'accepted', 'delivered', 'unknown') LIMIT 1",
+        params![delivery.about.key(), delivery.recipient.key(), delivery.channel.as_str(), &delivery.address],
     )?;
-    rows.iter().map(from_row).collect()
+    Ok(row.is_some())
+}
+
+/// The calls about an incident that were taken on since an instant, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn calls_since(tx: &mut Tx<'_>, incident: &IncidentId, since: Timestamp) -> Result<Vec<Stored>, StoreError> {
+    let calls = deliveries!(
+        "WHERE incident_id = $1 AND provider = 'voice' AND purpose = 'page' AND status = 'accepted' AND finished_at >= $2 \
+         ORDER BY seq LIMIT 1000"
+    );
+    tx.query(calls, params![incident.as_str(), since])?.iter().map(from_row).collect()
+}
+
+/// The provider's reference of the first message that a carrier took to a delivery's lane; nothing where there is none.
+///
+/// # Errors
+/// Errors of the store.
+pub fn first_reference(tx: &mut Tx<'_>, delivery: &Delivery, carrier: &ChannelId) -> Result<Option<String>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT provider_id FROM delivery WHERE incident_id = $1 AND lane = $2 AND carrier_id = $3 AND provider_id IS NOT NULL \
+         ORDER BY seq LIMIT 1",
+        params![delivery.about.key(), delivery.lane(), carrier.as_str()],
+    )?;
+    row.map(|row| Ok(row.text(0)?.to_owned())).transpose()
 }
 
 /// The deliveries that one attempt carries.
@@ -446,8 +514,7 @@ pub fn deliveries_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Store
 /// Errors of the store.
 pub fn deliveries_of_bundle(tx: &mut Tx<'_>, bundle: &str) -> Result<Vec<Stored>, StoreError> {
     let rows = tx.query(
-        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at, carrier_id FROM delivery WHERE bundle_id = $1 ORDER BY seq LIMIT 1000",
+        deliveries!("WHERE bundle_id = $1 ORDER BY seq LIMIT 1000"),
         params![bundle],
     )?;
     rows.iter().map(from_row).collect()
@@ -460,8 +527,7 @@ pub fn deliveries_of_bundle(tx: &mut Tx<'_>, bundle: &str) -> Result<Vec<Stored>
 pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
     let now = tx.now();
     let rows = tx.query(
-        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at, carrier_id FROM delivery WHERE status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2",
+        deliveries!("WHERE status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2"),
         params![now, most],
     )?;
     rows.iter().map(from_row).collect()
@@ -473,9 +539,8 @@ pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
 /// Errors of the store.
 pub fn waiting_since(tx: &mut Tx<'_>, before: Timestamp, most: u32) -> Result<Vec<Stored>, StoreError> {
     let rows = tx.query(
-        "SELECT body, seq, provider, status, why, due_at, attempts, fence, lease_until, possible_repeat, bundle_id, provider_id, created_at, \
-         finished_at, carrier_id FROM delivery WHERE status = 'pending' AND due_at < $1 \
-         ORDER BY due_at, id LIMIT $2",
+        deliveries!("WHERE status = 'pending' AND due_at < $1 \
+         ORDER BY due_at, id LIMIT $2"),
         params![before, most],
     )?;
     rows.iter().map(from_row).collect()

@@ -427,6 +427,30 @@ on_both! {
         assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((0, None)));
     }
 
+    fn an_incidents_last_messages_are_listed_and_a_page_is_found_behind_a_thousand_others(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        wait(db.store.write(lock(), |tx| {
+            delivery::insert_delivery(tx, &a_delivery("first", "Q1", Purpose::Page), "voice")?;
+            delivery::insert_delivery(tx, &a_delivery("again", "Q1", Purpose::Page), "sms")?;
+            (0..1_000).try_for_each(|n| delivery::insert_delivery(tx, &a_delivery(&format!("n{n}"), "Q1", Purpose::Note), "sms"))
+        })).expect("kept");
+        let ids = |found: Vec<delivery::Stored>| found.into_iter().map(|one| one.delivery.id.0).collect::<Vec<_>>();
+        let listed = ids(wait(db.store.read("r", |tx| delivery::deliveries_of(tx, &"Q1".into()))).expect("a list"));
+        assert_eq!((listed.len(), listed[0].as_str(), listed[999].as_str()), (1_000, "n0", "n999"));
+        assert_eq!(ids(wait(db.store.read("r", |tx| delivery::pages_of(tx, &"Q1".into()))).expect("a list")), ["first", "again"]);
+        let seen = || ids(wait(db.store.read("r", |tx| delivery::seen_pages_of(tx, &"Q1".into()))).expect("a list"));
+        let clear = a_delivery("clear", "Q1", Purpose::AllClear);
+        let was_seen = || wait(db.store.read("r", { let clear = clear.clone(); move |tx| delivery::page_was_seen(tx, &clear) })).expect("read");
+        for word in ["pending", "claimed", "accepted", "delivered", "undelivered", "failed", "cancelled", "unknown", "parked"] {
+            let status = Status::from_word(word).expect("a status");
+            let set = "UPDATE delivery SET status = $1 WHERE purpose = 'page'";
+            wait(db.store.write(write(), move |tx| tx.execute(set, &[crate::value::Value::from(word)]))).expect("set");
+            let expected: &[&str] = if status.may_have_been_seen() { &["first"] } else { &[] };
+            assert_eq!((seen(), was_seen()), (expected.iter().map(|id| (*id).to_owned()).collect(), status.may_have_been_seen()), "{word}");
+        }
+    }
+
     fn what_two_incidents_of_one_moment_say_of_a_component_is_said_one_after_the_other(db) {
         let lock = |id: &str| Write::new("test", Lane::Act).lock(Lock::Incident(id.into()));
         let mirrored = |id: &str, incident: &str| Delivery {

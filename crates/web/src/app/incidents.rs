@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use allclear_domain::apitest::difference::Difference;
+use allclear_domain::catalog::Kind;
 use allclear_domain::delivery::{Purpose, Status};
 use allclear_domain::incident::{Agent, Incident, LogKind, Paging, Priority, Refused, ResolveReason, State as Standing, Urgency};
 use allclear_domain::status::published::PublishedPage;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 use super::evidence::Evidence;
 use super::guard::{Viewer, failed};
+use super::named::Named;
 use super::tests::differences;
 use super::{Clock, Moment, Shell, open_incidents};
 use crate::page::Filled;
@@ -93,7 +95,7 @@ fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
 struct List {
     shell: Shell,
     sections: Vec<Section>,
-    services: Vec<String>,
+    services: Named,
     is_first_page: bool,
 }
 
@@ -151,9 +153,7 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
         Err(error) => return failed(&error),
     };
     let catalog = web.store.catalog();
-    let mut services: Vec<String> =
-        catalog.of_kind(allclear_domain::catalog::Kind::Service).map(|resource| resource.document.name()).collect();
-    services.sort();
+    let services = Named::of(&catalog, Kind::Service, "", |_| true);
     let view = List { shell: Shell::new("Incidents", "incidents", &who, open), sections, services, is_first_page };
     page::app(StatusCode::OK, &view)
 }
@@ -177,9 +177,11 @@ struct Page {
     entries: Vec<Entry>,
     /// Whether earlier entries are not shown.
     has_earlier: bool,
+    /// Whether somebody was told before the first that is listed.
+    told_earlier: bool,
     told: Vec<Told>,
     changes: Vec<(String, String)>,
-    people: Vec<String>,
+    people: Named,
     /// Why somebody was told, or why nobody was.
     paging: Vec<String>,
 }
@@ -270,9 +272,6 @@ impl Page {
     ) -> Self {
         let (names, clock, incident) = (Names::of(&web.store), Clock::of(&web.store, who), &found.incident);
         let catalog = web.store.catalog();
-        let mut people: Vec<String> =
-            catalog.of_kind(allclear_domain::catalog::Kind::Person).map(|resource| resource.document.name()).collect();
-        people.sort();
         let merged_into = match &incident.state {
             Standing::Resolved(ended) => match &ended.why {
                 ResolveReason::Merged { number, .. } => Some(*number),
@@ -304,9 +303,10 @@ impl Page {
             differences: kept.differences,
             entries: found.log.iter().rev().map(entry).collect(),
             has_earlier: found.log.first().is_some_and(|first| first.seq > 1),
+            told_earlier: found.has_earlier_messages(),
             told: found.deliveries.iter().map(|stored| Told::new(stored, &names, &clock)).collect(),
             changes: found.changes.iter().map(|change| (clock.time(change.at), change.summary.clone())).collect(),
-            people,
+            people: Named::of(&catalog, Kind::Person, "", |_| true),
             paging: paging(found, &names),
         }
     }

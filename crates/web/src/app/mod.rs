@@ -8,6 +8,7 @@ pub(crate) mod evidence;
 pub(crate) mod guard;
 pub(crate) mod incidents;
 pub(crate) mod live;
+pub(crate) mod named;
 pub(crate) mod overview;
 pub(crate) mod pages;
 pub(crate) mod rules;

@@ -100,6 +100,8 @@ struct Room {
     /// Whether there may be older ones.
     is_cut: bool,
     rules: Vec<RuleRow>,
+    /// How many more there are than are listed.
+    more_rules: usize,
     can_configure: bool,
     problem: Option<String>,
     draft: Draft,
@@ -265,6 +267,7 @@ async fn room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: 
     let Some(document) = catalog.page(&page_id) else { return failed(&OpsError::NotFound { what: "page", id: id.to_owned() }) };
     let components: Vec<Component> = found.components.iter().map(|looked| Component::new(looked, &catalog)).collect();
     let (open_ones, past): (Vec<_>, Vec<_>) = found.incidents.iter().partition(|one| one.shown.stage != Stage::Resolved);
+    let (rules, all_rules) = rules::of_page(&catalog, &page_id);
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let view = Room {
         shell: Shell::new(document.name.clone(), "pages", who, open),
@@ -276,7 +279,8 @@ async fn room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str, sent: 
         is_cut: open_ones.len() + past.len() >= public::MOST_INCIDENTS as usize,
         open: open_ones.into_iter().map(|one| Public::new(one, &clock)).collect(),
         past: past.into_iter().map(|one| Public::new(one, &clock)).collect(),
-        rules: rules::of_page(&catalog, &page_id),
+        more_rules: all_rules - rules.len(),
+        rules,
         can_configure: actor.may(Permission::ConfigWrite),
         live: problem.is_none() && sent.act.is_empty(),
         problem,

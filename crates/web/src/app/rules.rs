@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::Shell;
 use super::guard::{Viewer, failed};
+use super::named::Named;
 use super::pages::{Choice, statuses};
 use crate::page::Filled;
 use crate::{Web, page};
@@ -29,8 +30,11 @@ pub(crate) struct RuleRow {
     pub(crate) source: Option<String>,
 }
 
-/// The rules for the components of a page, by service and component.
-pub(crate) fn of_page(catalog: &Catalog, page: &PageId) -> Vec<RuleRow> {
+/// Rules that a page lists at most.
+pub(crate) const MOST_LISTED: usize = 500;
+
+/// The rules for the components of a page, by service and component: the first [`MOST_LISTED`]; and how many there are.
+pub(crate) fn of_page(catalog: &Catalog, page: &PageId) -> (Vec<RuleRow>, usize) {
     let mut rows: Vec<RuleRow> = Vec::new();
     for resource in catalog.of_kind(Kind::Rule) {
         let Document::Rule(rule) = &resource.document else { continue };
@@ -44,7 +48,9 @@ pub(crate) fn of_page(catalog: &Catalog, page: &PageId) -> Vec<RuleRow> {
         });
     }
     rows.sort_by(|a, b| (&a.service, &a.component).cmp(&(&b.service, &b.component)));
-    rows
+    let count = rows.len();
+    rows.truncate(MOST_LISTED);
+    (rows, count)
 }
 
 fn service_name(catalog: &Catalog, id: &ServiceId) -> String {
@@ -70,8 +76,8 @@ struct RulePage {
     page_name: String,
     /// Nothing for a rule that is not there yet.
     rule: Option<Known>,
-    services: Vec<Named>,
-    components: Vec<Named>,
+    services: Named,
+    components: Named,
     high: Vec<Choice>,
     low: Vec<Choice>,
     /// What stands in the fields.
@@ -96,15 +102,7 @@ struct Known {
     source: Option<String>,
 }
 
-/// Something that can be chosen by its name.
-#[derive(Debug)]
-struct Named {
-    id: String,
-    name: String,
-    chosen: bool,
-}
-
-/// What the form of a rule sends.
+/// What the form of a rule sends: service and component by name, for a new one.
 #[derive(Debug, Clone, Deserialize, Default)]
 pub(crate) struct RuleSent {
     #[serde(default)]
@@ -136,8 +134,8 @@ impl RuleSent {
         let words = |pick: fn(&IncidentTemplate) -> &String| rule.incident.as_ref().map_or_else(String::new, |one| pick(one).clone());
         Self {
             act: String::new(),
-            service: rule.service.0.clone(),
-            component: rule.component.0.clone(),
+            service: String::new(),
+            component: String::new(),
             high: rule.high.word().to_owned(),
             low: rule.low.word().to_owned(),
             delay: if rule.delay == Span::ZERO { String::new() } else { rule.delay.to_string() },
@@ -148,20 +146,32 @@ impl RuleSent {
         }
     }
 
-    fn rule(&self) -> Result<Rule, OpsError> {
+    /// The rule of a service for a component.
+    fn rule(&self, service: ServiceId, component: ComponentId) -> Result<Rule, OpsError> {
         let delay = match self.delay.trim() {
             "" => Span::ZERO,
             text => text.parse().map_err(|_| OpsError::Invalid(format!("{text:?} is no time: write 30s, 5m or 1h")))?,
         };
         Ok(Rule {
-            service: ServiceId::from(self.service.as_str()),
-            component: ComponentId::from(self.component.as_str()),
+            service,
+            component,
             high: status_of(&self.high)?,
             low: status_of(&self.low)?,
             delay,
             incident: self.incident()?,
             extra: serde_json::Map::new(),
         })
+    }
+
+    /// A new rule for a component of a page.
+    fn new_rule(&self, catalog: &Catalog, page: &PageId) -> Result<Rule, OpsError> {
+        let known = |kind, name: &str| catalog.id_of(kind, name).ok_or_else(|| OpsError::Invalid(format!("no {} is called {name:?}", kind.word())));
+        let service = ServiceId::from(known(Kind::Service, self.service.trim())?);
+        let component = ComponentId::from(known(Kind::Component, self.component.trim())?);
+        if catalog.component(&component).is_none_or(|found| found.page != *page) {
+            return Err(OpsError::Invalid(format!("the component {:?} stands on another page", self.component.trim())));
+        }
+        self.rule(service, component)
     }
 
     fn incident(&self) -> Result<Option<IncidentTemplate>, OpsError> {
@@ -198,7 +208,7 @@ pub(crate) async fn show_new(State(web): State<Web>, Viewer(who): Viewer, Path(i
 
 /// `POST /pages/{id}/new-rule`
 pub(crate) async fn add(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>, Filled(sent): Filled<RuleSent>) -> Response {
-    let done = match sent.rule() {
+    let done = match sent.new_rule(&web.store.catalog(), &PageId::from(id.as_str())) {
         Ok(rule) => {
             let make = move |_: Option<&Document>, catalog: &Catalog| {
                 let known = |document: &Document| matches!(document, Document::Rule(one) if one.service == rule.service && one.component == rule.component);
@@ -232,6 +242,8 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
 
 struct Found {
     page: PageId,
+    service: ServiceId,
+    component: ComponentId,
     known: Known,
     sent: RuleSent,
 }
@@ -246,14 +258,15 @@ fn find(catalog: &Catalog, id: &str) -> Option<Found> {
         sentence: sentence(rule),
         source: resource.source.clone(),
     };
-    Some(Found { page: component.page.clone(), known, sent: RuleSent::of(rule) })
+    let (service, sent) = (rule.service.clone(), RuleSent::of(rule));
+    Some(Found { page: component.page.clone(), service, component: rule.component.clone(), known, sent })
 }
 
 /// `POST /rules/{id}`: another rule in its place, or none.
 pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>, Filled(sent): Filled<RuleSent>) -> Response {
     let Some(found) = find(&web.store.catalog(), &id) else { return failed(&OpsError::NotFound { what: "rule", id }) };
     let (store, rng, actor) = (&web.store, &*web.rng, who.actor());
-    let done = match (sent.act.as_str(), sent.rule()) {
+    let done = match (sent.act.as_str(), sent.rule(found.service, found.component)) {
         ("remove", _) => resource::remove(store, rng, &actor, Kind::Rule, &id).await,
         (_, Err(error)) => Err(error),
         (_, Ok(rule)) => {
@@ -288,21 +301,10 @@ async fn form(web: &Web, who: &SignedIn, page: &PageId, rule: Option<Known>, sen
         Ok(open) => open,
         Err(error) => return failed(&error),
     };
-    let mut services: Vec<Named> = Vec::new();
-    let mut components: Vec<Named> = Vec::new();
-    if rule.is_none() {
-        for resource in catalog.of_kind(Kind::Service) {
-            services.push(Named { id: resource.id.clone(), name: resource.document.name(), chosen: resource.id == sent.service });
-        }
-        for resource in catalog.of_kind(Kind::Component) {
-            let Document::Component(component) = &resource.document else { continue };
-            if component.page == *page {
-                components.push(Named { id: resource.id.clone(), name: component.name.clone(), chosen: resource.id == sent.component });
-            }
-        }
-        services.sort_by(|a, b| a.name.cmp(&b.name));
-        components.sort_by(|a, b| a.name.cmp(&b.name));
-    }
+    let is_new = rule.is_none();
+    let services = Named::of(&catalog, Kind::Service, &sent.service, |_| is_new);
+    let of_page = |document: &Document| matches!(document, Document::Component(one) if one.page == *page);
+    let components = Named::of(&catalog, Kind::Component, &sent.component, |document| is_new && of_page(document));
     let chosen = |word: &str| statuses(ComponentStatus::from_word(word).or(Some(ComponentStatus::DegradedPerformance)));
     let title = rule.as_ref().map_or_else(|| "New rule".to_owned(), |rule| format!("Rule: {} → {}", rule.service, rule.component));
     let view = RulePage {
