@@ -182,9 +182,22 @@ impl Process {
     /// # Errors
     /// A program that cannot be started.
     pub fn spawn(start: &Start<'_>) -> anyhow::Result<Self> {
+        Self::spawn_by(Command::new(path()?), start)
+    }
+
+    /// The same with one processor: it finds no other.
+    ///
+    /// # Errors
+    /// A program that cannot be started.
+    pub fn spawn_on(processor: &str, start: &Start<'_>) -> anyhow::Result<Self> {
+        let mut command = Command::new("taskset");
+        command.args(["-c", processor]).arg(path()?);
+        Self::spawn_by(command, start)
+    }
+
+    fn spawn_by(mut command: Command, start: &Start<'_>) -> anyhow::Result<Self> {
         let log = start.data.with_extension("log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
-        let mut command = Command::new(path()?);
         command.arg("up").arg("--config").arg(start.config).arg("--data").arg(start.data).args(["--listen", &start.listen.to_string()]);
         command.envs(start.secrets.iter().cloned());
         command.env("RUST_BACKTRACE", "0").stdout(Stdio::null()).stderr(file);

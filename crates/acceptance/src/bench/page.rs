@@ -24,11 +24,10 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     std::fs::write(config.join("world.yaml"), world())?;
     let listen = free_addr()?;
     let start = Start { config: &config, data: &data, listen, crash_at: None, database: None, secrets: fixed_secrets() };
-    let mut process = Process::spawn(&start)?;
+    let mut process = Process::spawn_on("0", &start)?;
     if !process.wait_until_ready(Duration::from_secs(20)) {
         bail!("AllClear does not start");
     }
-    pin(&process.id().to_string(), "0")?;
     let url = format!("http://{listen}/status/synq");
     let bytes = Command::new("curl").args(["-s", "-H", "accept-encoding: gzip", &url]).output().context("curl is needed")?.stdout;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
@@ -55,13 +54,6 @@ fn world() -> String {
     let component = |n: usize| format!("---\nkind: component\nname: Part {n}\npage: SYNQ\ngroup: Group {}\n", n / 5);
     let components: String = (0..COMPONENTS).map(component).collect();
     format!("kind: page\nname: SYNQ\n{components}")
-}
-
-/// Keeps a process and all its threads on one processor.
-fn pin(pid: &str, processor: &str) -> anyhow::Result<()> {
-    let status =
-        Command::new("taskset").args(["-a", "-c", "-p", processor, pid]).stdout(Stdio::null()).status().context("taskset is needed")?;
-    if status.success() { Ok(()) } else { bail!("a process cannot be kept on one processor") }
 }
 
 /// Asks as fast as it can from the other processor; the answers a second.

@@ -208,7 +208,7 @@ impl Spawn for AtOnce {
 fn judge_run(actors: &Actors, test: &str, run: &str, after_s: i64, passed: bool) -> Result<String, OpsError> {
     let at = Timestamp(OPENED_US + after_s * 1_000_000);
     let test_id = actors.known.tests[test].clone();
-    let failure = Failure { step: "Create".into(), message: "json playback_url not_empty: found \"\"".into() };
+    let failure = Failure { step: "Create".into(), message: "playback_url is empty, expected not empty".into() };
     let report = RunReport {
         run_id: run.into(),
         test_id,

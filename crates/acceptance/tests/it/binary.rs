@@ -117,7 +117,7 @@ fn the_loop_closes_and_every_word_of_it_can_be_read_back() {
     for part in [
         "Degraded performance, set by rules",
         "Operational → Degraded performance",
-        "json playback_url not_empty: found \"\"",
+        "playback_url is empty, expected not empty",
         "Ada",
         "level 1 is paged",
         "FAIL  Create a live stream",
@@ -302,7 +302,7 @@ fn run_says_what_failed_writes_its_reports_and_answers_by_its_exit_code() {
     let failed = ground.command(&["run", file]);
     assert_eq!(failed.status.code(), Some(1));
     let shown = String::from_utf8_lossy(&failed.stdout).into_owned();
-    assert!(shown.contains("FAIL json playback_url not_empty: found \"\"") && shown.contains("0 passed, 2 failed"), "{shown}");
+    assert!(shown.contains("FAIL playback_url is empty, expected not empty") && shown.contains("0 passed, 2 failed"), "{shown}");
     assert_eq!(ground.world.live.player().stream_count(), 0, "a failed run cleans up too");
     for (words, part) in [
         (vec!["run", file, "--env", "staging"], "has no environment \"staging\""),

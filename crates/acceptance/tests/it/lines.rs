@@ -145,7 +145,7 @@ fn a_test_is_written_corrected_by_its_carets_tried_out_kept_and_its_runs_are_loo
         browser.open(run.as_str().unwrap_or_default()).expect("the run");
         says(&mut browser, "Step by step");
         browser.evaluate("document.querySelectorAll('main details').forEach(one => one.open = true)").expect("opened");
-        says(&mut browser, "status equal_number 200: found 200");
+        says(&mut browser, "status is 200, expected 200");
         browser.open(&format!("{}/tests", scene.app)).expect("the tests");
         says(&mut browser, "It is up");
     }

@@ -42,7 +42,7 @@ fn a_mail_is_answered_by_the_button_behind_its_link_and_its_thread_hears_the_all
     let page = mails(&ground)[0].clone();
     assert!(page.encrypted && page.to == "ada@synq.example" && page.from == "allclear@synq.example", "{page:?}");
     assert!(page.subject.starts_with("ALERT [#1] "), "{}", page.subject);
-    assert!(page.text.contains("json playback_url not_empty: found \"\"") && page.html.contains("Acknowledge or resolve"), "{page:?}");
+    assert!(page.text.contains("playback_url is empty, expected not empty") && page.html.contains("Acknowledge or resolve"), "{page:?}");
 
     let path = link(&ground);
     let (status, seen) = get(ground.addr, &path).expect("an answer");

@@ -150,7 +150,7 @@ mod tests {
             number: 7,
             key: "test:t:production".into(),
             title: title.into(),
-            detail: "json playback_url not_empty: found \"\"".into(),
+            detail: "playback_url is empty, expected not empty".into(),
             service: "SYNQ Live Stream Check".into(),
             urgency: Urgency::High,
             status: "triggered".into(),

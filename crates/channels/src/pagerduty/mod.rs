@@ -88,7 +88,7 @@ mod tests {
             number: 7,
             key: key.into(),
             title: "Live Streaming API fails in production".into(),
-            detail: "json playback_url not_empty: found \"\"".into(),
+            detail: "playback_url is empty, expected not empty".into(),
             service: "Streams".into(),
             urgency: Urgency::High,
             status: status.into(),

@@ -14,7 +14,7 @@ fn message(purpose: Purpose, status: &str) -> Message {
         number: 7,
         key: "test:t:production".into(),
         title: "Live <b> fails".into(),
-        detail: "json playback_url not_empty: found \"\"".into(),
+        detail: "playback_url is empty, expected not empty".into(),
         service: "Streams".into(),
         urgency: Urgency::High,
         status: status.into(),

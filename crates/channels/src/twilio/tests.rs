@@ -13,7 +13,7 @@ fn brief(number: i64) -> Brief {
         number,
         key: "test:t:production".into(),
         title: "Live Streaming API fails in production".into(),
-        detail: "json playback_url not_empty: found \"\"".into(),
+        detail: "playback_url is empty, expected not empty".into(),
         service: "SYNQ Live Stream Check".into(),
         urgency: Urgency::High,
         status: "triggered".into(),
@@ -27,7 +27,7 @@ fn a_page_says_what_is_wrong_and_what_to_press() {
     let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![brief(7)], mirror: None, possible_repeat: false });
     assert_eq!(
         text,
-        "ALERT [#7] Live Streaming API fails in production on SYNQ Live Stream Check. json playback_url not_empty: found \"\". \
+        "ALERT [#7] Live Streaming API fails in production on SYNQ Live Stream Check. playback_url is empty, expected not empty. \
          Reply 4: acknowledge, 6: resolve."
     );
 }

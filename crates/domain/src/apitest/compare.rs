@@ -82,6 +82,40 @@ impl Comparison {
         !matches!(self, Self::Empty | Self::NotEmpty | Self::IsNull | Self::IsANumber)
     }
 
+    /// What is expected, in words; `target` is the value that it is compared with.
+    #[must_use]
+    pub fn expects(self, target: &str) -> String {
+        match self {
+            Self::Empty => "empty".to_owned(),
+            Self::NotEmpty => "not empty".to_owned(),
+            Self::Equal | Self::EqualNumber => target.to_owned(),
+            Self::NotEqual => format!("anything but {target}"),
+            Self::Contains => format!("something that contains {target}"),
+            Self::DoesNotContain => format!("something that does not contain {target}"),
+            Self::HasKey => format!("something with the key {target}"),
+            Self::HasValue => format!("something with the value {target}"),
+            Self::IsNull => "null".to_owned(),
+            Self::IsANumber => "a number".to_owned(),
+            Self::IsLessThan => format!("less than {target}"),
+            Self::IsLessThanOrEqual => format!("at most {target}"),
+            Self::IsGreaterThan => format!("more than {target}"),
+            Self::IsGreaterThanOrEqual => format!("at least {target}"),
+        }
+    }
+
+    /// A target as it is told: a number without quotes, also where a file has some.
+    #[must_use]
+    pub fn target(self, value: &Value) -> String {
+        let as_number = matches!(
+            self,
+            Self::EqualNumber | Self::IsLessThan | Self::IsLessThanOrEqual | Self::IsGreaterThan | Self::IsGreaterThanOrEqual
+        );
+        match value {
+            Value::String(text) if as_number => text.clone(),
+            value => value.to_string(),
+        }
+    }
+
     /// Whether `actual` stands in this relation to `target`. A missing value satisfies nothing: every comparison
     /// asks first that the value is there.
     #[must_use]

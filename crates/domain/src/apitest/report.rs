@@ -216,17 +216,34 @@ pub struct AssertionReport {
 }
 
 impl AssertionReport {
-    /// In words: `json playback_url not_empty: found ""`.
+    /// In words: `playback_url is empty, expected not empty`.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let property = self.property.as_ref().map_or(String::new(), |p| format!(" {p}"));
-        let expected = if self.comparison.needs_value() { format!(" {}", shorten(&self.expected.to_string())) } else { String::new() };
-        let actual = match (&self.error, &self.actual) {
-            (Some(error), _) => error.clone(),
-            (None, Some(actual)) => format!("found {}", shorten(&actual.to_string())),
-            (None, None) => "it is not there".to_owned(),
+        let unit = match self.source {
+            Source::Time => " ms",
+            Source::Size => " bytes",
+            Source::Status | Source::Header | Source::Text | Source::Json => "",
         };
-        format!("{}{property} {}{expected}: {actual}", self.source.word(), self.comparison.word())
+        let expected = self.comparison.expects(&format!("{}{unit}", shorten(&self.comparison.target(&self.expected))));
+        let actual = match (&self.error, &self.actual) {
+            (Some(error), _) => format!(": {error}"),
+            (None, Some(Value::String(text))) if text.is_empty() => " is empty".to_owned(),
+            (None, Some(actual)) => format!(" is {}{unit}", shorten(&actual.to_string())),
+            (None, None) => " is not there".to_owned(),
+        };
+        format!("{}{actual}, expected {expected}", self.subject())
+    }
+
+    /// What was looked at, in words.
+    fn subject(&self) -> String {
+        match (self.source, &self.property) {
+            (Source::Status, _) => "status".to_owned(),
+            (Source::Header, name) => format!("header {}", name.as_deref().unwrap_or_default()),
+            (Source::Time, _) => "response time".to_owned(),
+            (Source::Size, _) => "size of the body".to_owned(),
+            (Source::Json, Some(path)) => path.clone(),
+            (Source::Text, _) | (Source::Json, None) => "body".to_owned(),
+        }
     }
 }
 
@@ -237,4 +254,74 @@ fn shorten(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().take(LONGEST).chain("…".chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compare::Comparison;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_assertion_says_what_is_and_what_was_expected_as_people_say_it() {
+        for (source, property, comparison, expected, actual, sentence) in [
+            (
+                Source::Json,
+                Some("playback_url"),
+                Comparison::NotEmpty,
+                json!(null),
+                Some(json!("")),
+                "playback_url is empty, expected not empty",
+            ),
+            (Source::Json, Some("data[0].id"), Comparison::Equal, json!("s1"), Some(json!("s2")), "data[0].id is \"s2\", expected \"s1\""),
+            (Source::Json, Some("id"), Comparison::IsANumber, json!(null), None, "id is not there, expected a number"),
+            (Source::Status, None, Comparison::EqualNumber, json!("200"), Some(json!(503)), "status is 503, expected 200"),
+            (
+                Source::Time,
+                None,
+                Comparison::IsLessThan,
+                json!(500),
+                Some(json!(1200)),
+                "response time is 1200 ms, expected less than 500 ms",
+            ),
+            (
+                Source::Size,
+                None,
+                Comparison::IsGreaterThanOrEqual,
+                json!(9),
+                Some(json!(0)),
+                "size of the body is 0 bytes, expected at least 9 bytes",
+            ),
+            (
+                Source::Header,
+                Some("ETag"),
+                Comparison::NotEqual,
+                json!("a"),
+                Some(json!("a")),
+                "header ETag is \"a\", expected anything but \"a\"",
+            ),
+            (
+                Source::Text,
+                None,
+                Comparison::Contains,
+                json!("ok"),
+                Some(json!("no")),
+                "body is \"no\", expected something that contains \"ok\"",
+            ),
+        ] {
+            let property = property.map(str::to_owned);
+            let report = AssertionReport { source, property, comparison, expected, actual, passed: false, error: None };
+            assert_eq!(report.sentence(), sentence);
+        }
+        let broken = AssertionReport {
+            source: Source::Json,
+            property: None,
+            comparison: Comparison::HasKey,
+            expected: json!("id"),
+            actual: None,
+            passed: false,
+            error: Some("no JSON".into()),
+        };
+        assert_eq!(broken.sentence(), "body: no JSON, expected something with the key \"id\"");
+    }
 }

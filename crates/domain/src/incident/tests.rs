@@ -42,7 +42,7 @@ fn opened(urgency: Urgency, repeat: u32, context: &Context) -> Change {
         key: None,
         version: 0,
     };
-    open(draft, "status equal_number 200: found 503".into(), Agent::System, context, minute(0))
+    open(draft, "status is 503, expected 200".into(), Agent::System, context, minute(0))
 }
 
 fn pages(change: &Change) -> Vec<(String, NotifyReason)> {

@@ -430,10 +430,7 @@ pub fn forget(tx: &mut Tx<'_>, about: &About, before: Timestamp) -> Result<(), S
 /// # Errors
 /// Errors of the store.
 pub fn find_delivery(tx: &mut Tx<'_>, id: &DeliveryId) -> Result<Option<Stored>, StoreError> {
-    let row = tx.query_opt(
-        deliveries!("WHERE id = $1"),
-        params![id.as_str()],
-    )?;
+    let row = tx.query_opt(deliveries!("WHERE id = $1"), params![id.as_str()])?;
     row.as_ref().map(from_row).transpose()
 }
 
@@ -513,10 +510,7 @@ pub fn first_reference(tx: &mut Tx<'_>, delivery: &Delivery, carrier: &ChannelId
 /// # Errors
 /// Errors of the store.
 pub fn deliveries_of_bundle(tx: &mut Tx<'_>, bundle: &str) -> Result<Vec<Stored>, StoreError> {
-    let rows = tx.query(
-        deliveries!("WHERE bundle_id = $1 ORDER BY seq LIMIT 1000"),
-        params![bundle],
-    )?;
+    let rows = tx.query(deliveries!("WHERE bundle_id = $1 ORDER BY seq LIMIT 1000"), params![bundle])?;
     rows.iter().map(from_row).collect()
 }
 
@@ -526,10 +520,7 @@ pub fn deliveries_of_bundle(tx: &mut Tx<'_>, bundle: &str) -> Result<Vec<Stored>
 /// Errors of the store.
 pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
     let now = tx.now();
-    let rows = tx.query(
-        deliveries!("WHERE status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2"),
-        params![now, most],
-    )?;
+    let rows = tx.query(deliveries!("WHERE status = 'claimed' AND lease_until <= $1 ORDER BY seq LIMIT $2"), params![now, most])?;
     rows.iter().map(from_row).collect()
 }
 
@@ -539,8 +530,10 @@ pub fn expired(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Stored>, StoreError> {
 /// Errors of the store.
 pub fn waiting_since(tx: &mut Tx<'_>, before: Timestamp, most: u32) -> Result<Vec<Stored>, StoreError> {
     let rows = tx.query(
-        deliveries!("WHERE status = 'pending' AND due_at < $1 \
-         ORDER BY due_at, id LIMIT $2"),
+        deliveries!(
+            "WHERE status = 'pending' AND due_at < $1 \
+         ORDER BY due_at, id LIMIT $2"
+        ),
         params![before, most],
     )?;
     rows.iter().map(from_row).collect()

@@ -165,7 +165,8 @@ impl RuleSent {
 
     /// A new rule for a component of a page.
     fn new_rule(&self, catalog: &Catalog, page: &PageId) -> Result<Rule, OpsError> {
-        let known = |kind, name: &str| catalog.id_of(kind, name).ok_or_else(|| OpsError::Invalid(format!("no {} is called {name:?}", kind.word())));
+        let known =
+            |kind, name: &str| catalog.id_of(kind, name).ok_or_else(|| OpsError::Invalid(format!("no {} is called {name:?}", kind.word())));
         let service = ServiceId::from(known(Kind::Service, self.service.trim())?);
         let component = ComponentId::from(known(Kind::Component, self.component.trim())?);
         if catalog.component(&component).is_none_or(|found| found.page != *page) {
