@@ -74,6 +74,12 @@ pub fn zone(name: &str) -> Result<TimeZone, BadSchedule> {
     TimeZone::get(name).map_err(|_| BadSchedule::Zone(name.to_owned()))
 }
 
+/// The same, or UTC for a name that the data does not know.
+#[must_use]
+pub fn zone_or_utc(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+}
+
 /// A civil date and time.
 ///
 /// # Errors

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use allclear_domain::catalog::Catalog;
 use allclear_domain::delivery::About;
 use allclear_domain::incident::{Effect, Incident, LogKind, State};
+use allclear_domain::oncall::zone_or_utc;
 use allclear_domain::status::published::{Affected, PublishedComponent, PublishedIncident, PublishedPage, PublishedUpdate, Stage};
 use allclear_domain::status::published::{MOST_INCIDENTS, MOST_OUTAGES};
-use allclear_domain::status::uptime::{DAYS, outages};
+use allclear_domain::status::uptime::{DAYS, condensed, outages};
 use allclear_domain::status::{ComponentStatus, Derived, IncidentTemplate, Indicator, Owner, Rule, derive, rollup};
 use allclear_domain::{ComponentId, IncidentId, PageId, RuleId, Span};
 use allclear_store::record::component::{self, ComponentChange, ComponentState};
@@ -260,17 +261,23 @@ fn say(tx: &Tx<'_>, ids: &Ids, mut incident: StatusIncident, stage: Stage, body:
     incident
 }
 
+/// Changes that are read of a component: thirty outages on each day that a page shows.
+const MOST_CHANGES: u32 = 5_400;
+
 /// Projects a page and publishes it. Needs the page's lock.
 pub(crate) fn publish(tx: &mut Tx<'_>, id: &PageId) -> Result<(), StoreError> {
     let catalog = tx.catalog();
     let Some(found) = catalog.page(id) else { return page::unpublish(tx, id) };
+    let zone = zone_or_utc(&found.time_zone);
     let mut components = Vec::new();
     // A day more than is shown: the first may have begun before midnight.
     let since = tx.now().minus(Span::from_mins((i64::try_from(DAYS).unwrap_or(90) + 1) * 24 * 60));
     for (resource, component) in catalog.components_of(id) {
         let component_id = ComponentId(resource.id.clone());
         let state = component::component_state(tx, &component_id)?;
-        let changes = component::outage_changes(tx, &component_id, since, u32::try_from(MOST_OUTAGES).unwrap_or(200))?;
+        let changes = component::outage_changes(tx, &component_id, since, MOST_CHANGES)?;
+        let is_cut = changes.len() >= MOST_CHANGES as usize;
+        let known = outages(&changes, state.status, is_cut);
         components.push(PublishedComponent {
             id: component_id,
             name: component.name.clone(),
@@ -280,7 +287,8 @@ pub(crate) fn publish(tx: &mut Tx<'_>, id: &PageId) -> Result<(), StoreError> {
             status: state.status,
             created_at: resource.created_at,
             updated_at: state.changed_at.max(resource.created_at),
-            outages: outages(&changes),
+            known_since: changes.first().filter(|_| is_cut).map(|(at, ..)| *at),
+            outages: condensed(known, since, &zone, MOST_OUTAGES),
         });
     }
     let most = u32::try_from(MOST_INCIDENTS).unwrap_or(50);

@@ -16,7 +16,8 @@ use allclear_domain::apitest::report::{AssertionReport, Exchange, Failure, RunRe
 use allclear_domain::catalog::Kind;
 use allclear_domain::delivery::Role;
 use allclear_domain::incident::ByHand;
-use allclear_domain::status::ComponentStatus;
+use allclear_domain::status::published::MOST_OUTAGES;
+use allclear_domain::status::{ComponentStatus, uptime};
 use allclear_domain::{ComponentId, IncidentId, RunId, TestId, Timestamp};
 use allclear_ops::delivery::{self, Capacity};
 use allclear_ops::incident::{self, Act};
@@ -422,6 +423,23 @@ fn what_is_too_much_for_a_list_is_chosen_by_its_name() {
         let written = format!("<input name=\"{field}\" required");
         assert!(shown.contains(&written) && shown.contains(&format!("one of {count}, by its name")), "{path}: {shown}");
     }
+}
+
+#[test]
+fn a_component_that_was_out_more_often_than_a_page_tells_was_out_as_long() {
+    let scene = Scene::calm();
+    let set = |status| block_on(public::set_component(&scene.store, &scene.rng, &scene.ada(), &scene.component(), Hand::Set(status)));
+    for _ in 0..300 {
+        set(ComponentStatus::MajorOutage).expect("it is set");
+        scene.clock.advance_to(scene.store.now().0 + MINUTE_US / 2);
+        set(ComponentStatus::Operational).expect("it is set");
+        scene.clock.advance_to(scene.store.now().0 + MINUTE_US / 2);
+    }
+    let shown = block_on(view::published_pages(&scene.store)).expect("pages");
+    let outages = &shown.first().and_then(|(_, page)| page.components.first()).expect("a component").outages;
+    assert!(outages.len() <= MOST_OUTAGES, "{}", outages.len());
+    let days = uptime::days(outages, Timestamp(0), &jiff::tz::TimeZone::UTC, scene.store.now(), 2);
+    assert_eq!(days.iter().map(|day| day.major_s).sum::<i64>(), 300 * 30);
 }
 
 #[test]

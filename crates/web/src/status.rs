@@ -61,7 +61,7 @@ struct Whole<'a> {
 
 impl<'a> Whole<'a> {
     fn new(page: &'a PublishedPage, now: Timestamp, base: &'a str, away_since: Option<Timestamp>) -> Self {
-        let zone = oncall::zone(&page.time_zone).unwrap_or(TimeZone::UTC);
+        let zone = oncall::zone_or_utc(&page.time_zone);
         let look = Look { data_as_of: away_since.map(|since| at(since, &zone)), ..Look::new(page, base) };
         Self { page, look, zone, now, base }
     }
@@ -305,7 +305,7 @@ fn groups(page: &PublishedPage, zone: &TimeZone, now: Timestamp) -> Vec<Group> {
 
 impl Together {
     fn new(members: &[&PublishedComponent], zone: &TimeZone, now: Timestamp) -> Self {
-        let days: Vec<Vec<Day>> = members.iter().map(|one| uptime::days(&one.outages, one.created_at, zone, now, DAYS)).collect();
+        let days: Vec<Vec<Day>> = members.iter().map(|one| uptime::days(&one.outages, one.known_since(), zone, now, DAYS)).collect();
         let bar = |n: usize| {
             let of_day: Vec<&Day> = days.iter().filter_map(|of_one| of_one.get(n)).filter(|day| day.is_known).collect();
             let date = days.first().and_then(|of_one| of_one.get(n)).map_or_else(String::new, |day| pretty_date(&day.date));
@@ -320,7 +320,8 @@ impl Together {
             Bar::coloured(n, (there > 0).then(|| mean.max(i64::from(out > 0))), text)
         };
         let mean = |days: usize| {
-            let shares: Vec<i64> = members.iter().filter_map(|one| uptime::uptime(&one.outages, one.created_at, zone, now, days)).collect();
+            let shares: Vec<i64> =
+                members.iter().filter_map(|one| uptime::uptime(&one.outages, one.known_since(), zone, now, days)).collect();
             shares.iter().sum::<i64>().checked_div(i64::try_from(shares.len()).unwrap_or(0))
         };
         Self { bars: (0..DAYS).map(bar).collect(), uptime: Uptime::new(mean) }
@@ -329,7 +330,7 @@ impl Together {
 
 impl Component {
     fn new(page: &PublishedPage, component: &PublishedComponent, zone: &TimeZone, now: Timestamp) -> Self {
-        let days = uptime::days(&component.outages, component.created_at, zone, now, DAYS);
+        let days = uptime::days(&component.outages, component.known_since(), zone, now, DAYS);
         let date = |at: Timestamp| at.to_jiff().to_zoned(zone.clone()).date().to_string();
         let said_on = |day: &Day| {
             let was_open = |incident: &&PublishedIncident| {
@@ -346,7 +347,7 @@ impl Component {
             status: component.status.word(),
             label: component.status.label(),
             bars: days.iter().enumerate().map(|(n, day)| Bar::new(n, day)).collect(),
-            uptime: Uptime::new(|days| uptime::uptime(&component.outages, component.created_at, zone, now, days)),
+            uptime: Uptime::new(|days| uptime::uptime(&component.outages, component.known_since(), zone, now, days)),
             out: days.iter().rev().filter(|day| day.is_known && day.major_s + day.partial_s > 0).map(out).collect(),
         }
     }
@@ -497,7 +498,7 @@ fn in_a_word(page: &PublishedPage) -> (&'static str, &'static str) {
 /// What the page shows, with one day of each component's ninety.
 #[cfg(test)]
 pub(crate) fn shown(page: &PublishedPage, now: Timestamp) -> impl std::fmt::Debug {
-    let zone = oncall::zone(&page.time_zone).unwrap_or(TimeZone::UTC);
+    let zone = oncall::zone_or_utc(&page.time_zone);
     let mut view = Overview::new(page, &Look::new(page, ""), &zone, now);
     for component in view.groups.iter_mut().flat_map(|group| &mut group.components) {
         component.bars.drain(..DAYS - 1);
@@ -512,7 +513,7 @@ pub(crate) fn shown(page: &PublishedPage, now: Timestamp) -> impl std::fmt::Debu
 /// The history, and the page of the newest incident.
 #[cfg(test)]
 pub(crate) fn shown_past(page: &PublishedPage) -> impl std::fmt::Debug {
-    let (zone, look) = (oncall::zone(&page.time_zone).unwrap_or(TimeZone::UTC), Look::new(page, ""));
+    let (zone, look) = (oncall::zone_or_utc(&page.time_zone), Look::new(page, ""));
     let newest = page.incidents.first().map(|incident| Permalink::new(page, &look, &zone, incident));
     (History::new(page, &look, &zone), newest)
 }
@@ -534,6 +535,7 @@ mod tests {
             position: 0,
             status: ComponentStatus::Operational,
             created_at: made,
+            known_since: None,
             updated_at: made,
             outages,
         }

@@ -37,7 +37,8 @@ pub struct PublishedPage {
 /// How many incidents the public API lists; StatusPage's bound.
 pub const MOST_INCIDENTS: usize = 50;
 
-/// How many outages of a component a page knows.
+/// How many outages of a component a page knows: two for each day that it shows, and what lasts. Where there were more, those of
+/// a day stand together.
 pub const MOST_OUTAGES: usize = 200;
 
 /// A component as customers see it.
@@ -57,11 +58,22 @@ pub struct PublishedComponent {
     pub status: ComponentStatus,
     /// Since when it exists.
     pub created_at: Timestamp,
+    /// Since when its outages are known, where that is not as long as it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_since: Option<Timestamp>,
     /// When its status changed last.
     pub updated_at: Timestamp,
     /// Its outages within the time that a page shows, oldest first; at most [`MOST_OUTAGES`].
     #[serde(default)]
     pub outages: Vec<Outage>,
+}
+
+impl PublishedComponent {
+    /// Since when it is known how it fared.
+    #[must_use]
+    pub fn known_since(&self) -> Timestamp {
+        self.known_since.map_or(self.created_at, |since| since.max(self.created_at))
+    }
 }
 
 /// How a public incident stands.

@@ -45,16 +45,19 @@ impl Day {
 }
 
 /// The outages that changes of a component's status tell of, oldest first: each change is its instant with the status before
-/// and after. Only partial and major outages are told.
+/// and after; `status` is how it stands now. Only partial and major outages are told. What was before the first change is
+/// concluded from it; not so where there were `more` changes before it: nothing is known of that time.
 #[must_use]
-pub fn outages(changes: &[(Timestamp, ComponentStatus, ComponentStatus)]) -> Vec<Outage> {
+pub fn outages(changes: &[(Timestamp, ComponentStatus, ComponentStatus)], status: ComponentStatus, more: bool) -> Vec<Outage> {
     let counts = |status: ComponentStatus| matches!(status, ComponentStatus::PartialOutage | ComponentStatus::MajorOutage);
     let mut found: Vec<Outage> = Vec::new();
+    if changes.is_empty() && counts(status) {
+        found.push(Outage { status, from: Timestamp(0), until: None });
+    }
     for (n, (at, before, after)) in changes.iter().enumerate() {
         match found.last_mut().filter(|last| last.until.is_none()) {
             Some(last) => last.until = Some(*at),
-            // It was out before what is kept of its history.
-            None if n == 0 && counts(*before) => found.push(Outage { status: *before, from: Timestamp(0), until: Some(*at) }),
+            None if n == 0 && !more && counts(*before) => found.push(Outage { status: *before, from: Timestamp(0), until: Some(*at) }),
             None => {}
         }
         if counts(*after) {
@@ -62,6 +65,44 @@ pub fn outages(changes: &[(Timestamp, ComponentStatus, ComponentStatus)]) -> Vec
         }
     }
     found
+}
+
+/// The same outages in fewer, where there are more than `most`: those of a day become one of each status that is as long as they
+/// were together. Neither [`days`] nor [`uptime`] tell the difference, but for what was before `since`.
+#[must_use]
+pub fn condensed(outages: Vec<Outage>, since: Timestamp, zone: &TimeZone, most: usize) -> Vec<Outage> {
+    if outages.len() <= most {
+        return outages;
+    }
+    let mut found: Vec<Outage> = Vec::new();
+    let (over, lasting): (Vec<Outage>, Vec<Outage>) = outages.into_iter().partition(|outage| outage.until.is_some());
+    // The last of each status, with the end of its day.
+    let mut last: [Option<(usize, Timestamp)>; 2] = [None, None];
+    for Outage { status, from, until } in over {
+        let Some(until) = until else { continue };
+        let mut from = from.max(since);
+        let of_status = &mut last[usize::from(status == ComponentStatus::MajorOutage)];
+        while from < until {
+            let same_day = of_status.filter(|(_, day_ends)| from < *day_ends);
+            let day_ends = same_day.map_or_else(|| end_of_day(from, zone), |(_, day_ends)| day_ends);
+            let lasts = until.min(day_ends).since(from);
+            match same_day.and_then(|(n, _)| found.get_mut(n)) {
+                Some(one) => one.until = one.until.map(|ends| ends.plus(lasts)),
+                None => {
+                    *of_status = Some((found.len(), day_ends));
+                    found.push(Outage { status, from, until: Some(from.plus(lasts)) });
+                }
+            }
+            from = until.min(day_ends);
+        }
+    }
+    found.extend(lasting);
+    found
+}
+
+fn end_of_day(at: Timestamp, zone: &TimeZone) -> Timestamp {
+    let date = at.to_jiff().to_zoned(zone.clone()).date();
+    start_of(date.tomorrow().unwrap_or(date), zone).max(Timestamp(at.0 + 1))
 }
 
 /// The last `count` days up to today, oldest first.
@@ -170,9 +211,23 @@ mod tests {
             (at("2026-03-28T12:00:00Z"), S::DegradedPerformance, S::Operational),
             (at("2026-03-28T13:00:00Z"), S::Operational, S::PartialOutage),
         ];
-        let found = outages(&changes);
+        let found = outages(&changes, S::PartialOutage, false);
         let told: Vec<_> = found.iter().map(|outage| (outage.status, outage.until.is_some())).collect();
         assert_eq!(told, [(S::PartialOutage, true), (S::MajorOutage, true), (S::PartialOutage, false)]);
+    }
+
+    #[test]
+    fn nothing_is_concluded_from_a_history_that_is_cut() {
+        let ends = [(at("2026-03-28T10:00:00Z"), S::MajorOutage, S::Operational)];
+        assert_eq!(outages(&ends, S::Operational, true), []);
+        let begins = [(at("2026-03-28T10:00:00Z"), S::Operational, S::MajorOutage)];
+        assert_eq!(outages(&begins, S::MajorOutage, true).len(), 1);
+    }
+
+    #[test]
+    fn what_has_been_out_since_before_its_history_is_out() {
+        let out = outages(&[], S::MajorOutage, false);
+        assert_eq!(uptime(&out, Timestamp(0), &zone(), at("2026-03-30T12:00:00Z"), DAYS), Some(0));
     }
 
     #[test]
@@ -231,6 +286,32 @@ mod tests {
             }
             let share = uptime(&found, Timestamp(0), &zone(), now, DAYS).expect("a share");
             prop_assert!((0..=10_000).contains(&share));
+        }
+
+        #[test]
+        fn condensed_outages_make_the_same_days_and_the_same_uptime_of_every_width(
+            spans in prop::collection::vec((0_i64..2_000, 1_i64..900, any::<bool>()), 0..60), made_days_ago in 0_i64..130,
+        ) {
+            let now = at("2026-03-30T12:00:00Z");
+            let mut from = now.0 - 120 * 24 * HOUR_US;
+            let mut all = Vec::new();
+            for (gap, minutes, major) in spans {
+                let begins = from + gap * 60_000_000;
+                from = begins + minutes * 60_000_000;
+                let status = if major { S::MajorOutage } else { S::PartialOutage };
+                if begins < now.0 {
+                    all.push(Outage { status, from: Timestamp(begins), until: (from < now.0).then_some(Timestamp(from)) });
+                }
+            }
+            // Nothing is out before it is there.
+            let since = Timestamp(now.0 - made_days_ago * 24 * HOUR_US - HOUR_US);
+            all.retain(|outage| outage.from >= since);
+            let few = condensed(all.clone(), Timestamp(now.0 - 91 * 24 * HOUR_US), &zone(), 0);
+            prop_assert!(few.len() <= 2 * 92 + 1);
+            prop_assert_eq!(days(&few, since, &zone(), now, DAYS), days(&all, since, &zone(), now, DAYS));
+            for count in [DAYS, 60, 30] {
+                prop_assert_eq!(uptime(&few, since, &zone(), now, count), uptime(&all, since, &zone(), now, count));
+            }
         }
     }
 }
