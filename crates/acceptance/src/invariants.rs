@@ -194,7 +194,7 @@ fn resolved_only_by_its_own(tx: &mut Tx<'_>, found: &Incident, wrong: &mut Viola
         let Some(failed) = run::find_run(tx, last)?.filter(|_| at_once) else { continue };
         let when = |one: &run::Run| one.slot.unwrap_or(one.started_at);
         let later = |one: &run::Run| one.location == failed.location && when(one) > when(&failed) && one.judged == "counted";
-        if !run::latest_runs(tx, test, environment, MOST)?
+        if !run::latest_runs(tx, test, std::slice::from_ref(environment), MOST)?
             .iter()
             .any(|one| later(one) && one.started_at <= ended.at && one.verdict != failed.verdict)
         {
@@ -258,7 +258,7 @@ fn slots_accounted_for(tx: &mut Tx<'_>, wrong: &mut Violations) -> Result<(), St
         let exceptions = slot::exceptions_of(tx, &id, MOST)?;
         for schedule in &test.schedules {
             let slots = Slots::new(&id, &schedule.environment, &location, schedule.every);
-            let runs = run::latest_runs(tx, &id, &schedule.environment, MOST)?;
+            let runs = run::latest_runs(tx, &id, std::slice::from_ref(&schedule.environment), MOST)?;
             let here = |environment: &str, at: &allclear_domain::LocationName| environment == schedule.environment && *at == location;
             let mut seen: BTreeSet<Timestamp> = runs.iter().filter(|r| here(&r.environment, &r.location)).filter_map(|r| r.slot).collect();
             let missed: Vec<_> = exceptions.iter().filter(|e| here(&e.environment, &e.location)).collect();

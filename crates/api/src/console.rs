@@ -142,7 +142,15 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
         while let Some(change) = changes.next_if(|change| change.at <= entry.draft.at) {
             put(text, format_args!("  {}  change: {}", change.at, change.summary));
         }
-        put(text, format_args!("  {}  {}  [{}]", entry.draft.at, names.sentence(&entry.draft.kind), names.agent(&entry.draft.agent)));
+        put(
+            text,
+            format_args!(
+                "  {}  {}  [{}]",
+                entry.draft.at,
+                names.sentence(&entry.draft.kind, &|at| at.to_string()),
+                names.agent(&entry.draft.agent)
+            ),
+        );
     }
     for change in changes {
         put(text, format_args!("  {}  change: {}", change.at, change.summary));

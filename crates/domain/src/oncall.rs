@@ -144,6 +144,14 @@ impl Schedule {
         Ok(turns)
     }
 
+    /// Who would be on call at `at` if nobody stood in.
+    ///
+    /// # Errors
+    /// [`BadSchedule`] where the schedule itself cannot be computed.
+    pub fn person_of_layer(&self, at: Timestamp) -> Result<Option<PersonId>, BadSchedule> {
+        Ok(self.turn_of_layer(&zone(&self.time_zone)?, at)?.map(|turn| turn.person))
+    }
+
     fn turn_of_layer(&self, zone: &TimeZone, at: Timestamp) -> Result<Option<Turn>, BadSchedule> {
         if self.people.is_empty() {
             return Err(BadSchedule::Nobody);

@@ -219,6 +219,14 @@ fn judge_within(
     if !pending.is_empty() {
         apply(tx, ids, pending)?;
     }
+    for ((test, environment), seen) in &touched {
+        let Some((failed, _)) = &seen.failed else { continue };
+        if let Some(why) = why_nobody_is_told(tx, test, environment, seen)?
+            && let Some(run) = runs.iter_mut().find(|run| run.id == *failed)
+        {
+            run.judged = format!("counted; nobody is told: {why}");
+        }
+    }
     run::insert_runs(tx, &runs)?;
     for (id, place) in &own_places {
         run::attach_evidence(tx, id, place)?;
@@ -368,6 +376,35 @@ fn intents_of(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -
         }
     }
     Ok(intents)
+}
+
+/// Why a failing run opened no incident and keeps none open; nothing where there is one.
+fn why_nobody_is_told(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -> Result<Option<String>, StoreError> {
+    let (catalog, now) = (tx.catalog(), tx.now());
+    if !alert::open_alerts(tx, &alert_keys(id, environment))?.is_empty() {
+        return Ok(None);
+    }
+    let Some(test) = catalog.test(id) else { return Ok(None) };
+    let Some(notify) = test.environments.get(environment).and_then(|found| found.notify.as_ref()) else {
+        return Ok(Some("the environment names no service".into()));
+    };
+    let limits = thresholds(test, environment, Some(notify));
+    let failing = seen.standings.iter().filter(|located| located.standing.failing || located.standing.blind).count();
+    let most = seen.standings.iter().map(|located| located.standing.failures).max().unwrap_or(0);
+    Ok(if !notify.on {
+        Some("it is switched off for the environment".into())
+    } else if test.is_paused(now) {
+        Some("the test is paused".into())
+    } else if catalog.rests(&notify.service, now) {
+        let name = catalog.service(&notify.service).map_or_else(|| notify.service.0.clone(), |service| service.name.clone());
+        Some(format!("the service {name} is paused, or in a maintenance window"))
+    } else if failing == 0 {
+        Some(format!("{most} of {} failures in a row that it takes", limits.after_failures))
+    } else if failing < usize::try_from(test.quorum).unwrap_or(usize::MAX) {
+        Some(format!("it fails from {failing} of {} locations that it takes", test.quorum))
+    } else {
+        None
+    })
 }
 
 /// The incident is locked now; the alert is read again, because a person may have resolved it in between.

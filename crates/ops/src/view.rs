@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::apitest::report::RunReport;
 use allclear_domain::catalog::Kind;
+use allclear_domain::escalation::{Level, Target};
 use allclear_domain::incident::{Agent, Incident, LogKind, State};
 use allclear_domain::status::ComponentStatus;
 use allclear_domain::status::published::{MOST_INCIDENTS, PublishedIncident, PublishedPage};
-use allclear_domain::{ComponentId, IncidentId, PageId, PersonId, RunId, ServiceId, Span, TestId};
+use allclear_domain::{ComponentId, IncidentId, PageId, PersonId, RunId, ServiceId, Span, TestId, Timestamp};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::alert::{self, Alert};
 use allclear_store::record::change::{self, ChangeEvent};
@@ -335,17 +336,13 @@ pub async fn failing_tests(store: &Store, actor: &Actor) -> Result<BTreeSet<Test
 /// # Errors
 /// [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of the store.
 pub async fn runs_of(store: &Store, actor: &Actor, test: &TestId, most: u32) -> Result<Vec<Run>, OpsError> {
-    const MOST_ENVIRONMENTS: usize = 20;
     actor.require(Permission::ConfigRead)?;
     let catalog = store.catalog();
     let Some(found) = catalog.test(test) else { return Err(OpsError::NotFound { what: "test", id: test.0.clone() }) };
-    let environments: Vec<String> = found.environments.keys().take(MOST_ENVIRONMENTS).cloned().collect();
+    let environments: Vec<String> = found.environments.keys().take(run::MOST_ENVIRONMENTS).cloned().collect();
     let test = test.clone();
     let look = move |tx: &mut Tx<'_>| {
-        let mut runs = Vec::new();
-        for environment in &environments {
-            runs.extend(run::latest_runs(tx, &test, environment, most)?);
-        }
+        let mut runs = run::latest_runs(tx, &test, &environments, most)?;
         runs.sort_by_key(|run| std::cmp::Reverse(run.started_at));
         runs.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         Ok::<_, OpsError>(runs)
@@ -392,6 +389,44 @@ impl Names {
         self.catalog.service(id).map_or_else(|| id.0.clone(), |service| service.name.clone())
     }
 
+    /// Why somebody was on a level, counted from 1, at `at`, as the configuration has it now: by name, or on call.
+    #[must_use]
+    pub fn why_on_level(&self, levels: &[Level], level: usize, person: &PersonId, at: Timestamp) -> Option<String> {
+        let targets = &levels.get(level.checked_sub(1)?)?.targets;
+        targets.iter().find_map(|target| match target {
+            Target::Person(named) => (named == person).then(|| "the policy names them".to_owned()),
+            Target::Schedule(id) => {
+                let schedule = self.catalog.schedule(id)?;
+                let turn = schedule.on_call(at).ok().flatten().filter(|turn| turn.person == *person)?;
+                let stands_in = schedule.person_of_layer(at).ok().flatten().is_some_and(|usual| usual != turn.person);
+                let how = if stands_in { "by an override of" } else { "on call on" };
+                Some(format!("{how} “{}”", schedule.name))
+            }
+        })
+    }
+
+    /// Why nobody of any level could be told at `at`, as the configuration has it now: a sentence for each target.
+    #[must_use]
+    pub fn why_nobody(&self, levels: &[Level], at: Timestamp) -> Vec<String> {
+        if levels.is_empty() {
+            return vec!["The service's escalation policy has no level, or is gone.".to_owned()];
+        }
+        // Somebody who is found has come since.
+        let is_gone = |person: &PersonId| self.catalog.person(person).is_none();
+        let of_target = |target: &Target| match target {
+            Target::Person(person) => is_gone(person).then(|| "somebody who is gone".to_owned()),
+            Target::Schedule(id) => match self.catalog.schedule(id).map(|schedule| (schedule, schedule.on_call(at).ok().flatten())) {
+                None => Some("a schedule that is gone".to_owned()),
+                Some((schedule, None)) => Some(format!("nobody was on call on “{}”", schedule.name)),
+                Some((schedule, Some(turn))) => is_gone(&turn.person).then(|| format!("who is on call on “{}” is gone", schedule.name)),
+            },
+        };
+        let of_level = |(n, level): (usize, &Level)| -> Vec<String> {
+            level.targets.iter().filter_map(of_target).map(|why| format!("Level {}: {why}.", n + 1)).collect()
+        };
+        levels.iter().enumerate().flat_map(of_level).collect()
+    }
+
     /// A component's name.
     #[must_use]
     pub fn component(&self, id: &ComponentId) -> String {
@@ -404,9 +439,9 @@ impl Names {
         agent_name(agent, &|id| self.person(id))
     }
 
-    /// What happened, as a sentence.
+    /// What happened, as a sentence; `time` tells an instant.
     #[must_use]
-    pub fn sentence(&self, kind: &LogKind) -> String {
+    pub fn sentence(&self, kind: &LogKind, time: &dyn Fn(Timestamp) -> String) -> String {
         let people = |people: &[PersonId]| people.iter().map(|p| self.person(p)).collect::<Vec<_>>().join(", ");
         match kind {
             LogKind::Triggered { why } => format!("opened: {why}"),
@@ -418,7 +453,7 @@ impl Names {
             LogKind::Noted { text } => format!("note: {text}"),
             LogKind::Reassigned { people: who } => format!("given to {}", people(who)),
             LogKind::Escalated => "escalated".to_owned(),
-            LogKind::Snoozed { until } => format!("put off until {until}"),
+            LogKind::Snoozed { until } => format!("put off until {}", time(*until)),
             LogKind::UrgencyChanged { to } => format!("the urgency is {} now", to.word()),
             LogKind::PriorityChanged { to } => {
                 to.map_or("it has no priority any more".to_owned(), |to| format!("the priority is {} now", to.word()))
@@ -428,7 +463,7 @@ impl Names {
             LogKind::Resolved { why } => format!("resolved: {}", why.words()),
             LogKind::Notified { person, method, address, outcome } => {
                 let who = person.as_ref().map_or_else(|| "the room".to_owned(), |person| self.person(person));
-                format!("{who} by {method} ({address}): {}", came_of_it(outcome))
+                format!("{who} by {} ({address}): {}", means(method), came_of_it(outcome))
             }
             LogKind::ComponentChanged { component, from, to } => format!("component {component}: {} → {}", label(from), label(to)),
             LogKind::ComponentProposed { component, to } => {
@@ -436,6 +471,21 @@ impl Names {
                 format!("component {component} would turn {to}, but a person set it: press \"back to automatic\" to let it follow")
             }
         }
+    }
+}
+
+/// What carries a message, as people say it.
+#[must_use]
+pub fn means(class: &str) -> &str {
+    match class {
+        "sms" => "text message",
+        "voice" => "call",
+        "email" => "mail",
+        "slack" => "Slack",
+        "webhook" => "webhook",
+        "pagerduty" => "PagerDuty",
+        "statuspage" => "StatusPage",
+        other => other,
     }
 }
 

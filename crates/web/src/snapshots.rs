@@ -113,13 +113,13 @@ impl Scene {
 
     /// One test with all that hangs on it; it passed an hour ago.
     fn calm() -> Self {
-        Self::calm_with("")
+        Self::calm_in(WORLD)
     }
 
-    /// The same with more files.
-    fn calm_with(more: &str) -> Self {
+    /// The same in a world of its own.
+    fn calm_in(world: &str) -> Self {
         let scene = Self::new();
-        let documents = allclear_config::load_str("world.yaml", &format!("{WORLD}{more}"), &|_, _| false).into_documents();
+        let documents = allclear_config::load_str("world.yaml", world, &|_, _| false).into_documents();
         assert!(!documents.is_empty(), "the world can be read");
         block_on(config::apply(&scene.store, &scene.rng, &Actor::files(), "world", documents)).expect("the world is there");
         scene.judge("good", "https://live.example/a.m3u8");
@@ -129,12 +129,12 @@ impl Scene {
 
     /// The same test has failed four minutes ago.
     fn failing() -> Self {
-        Self::failing_with("")
+        Self::failing_in(WORLD)
     }
 
-    /// The same with more files.
-    fn failing_with(more: &str) -> Self {
-        let scene = Self::calm_with(more);
+    /// The same in a world of its own.
+    fn failing_in(world: &str) -> Self {
+        let scene = Self::calm_in(world);
         scene.judge("bad", "");
         scene.clock.advance_to(NIGHT_US + 64 * MINUTE_US);
         scene
@@ -393,7 +393,7 @@ contact_methods: [{ name: mail, channel: Mail, address: cleo@synq.example }]
 
 #[test]
 fn the_page_behind_a_mails_link_shows_who_has_what_the_mail_is_about() {
-    let scene = Scene::failing_with(MAILS);
+    let scene = Scene::failing_in(&format!("{WORLD}{MAILS}"));
     let act = |act| block_on(incident::act(&scene.store, &scene.rng, &scene.ada(), &scene.incident(), act)).expect("it is done");
     let cleo = scene.store.catalog().id_of(Kind::Person, "Cleo").expect("Cleo").into();
     act(Act::ByHand(ByHand::Reassign { people: vec![cleo] }));
@@ -408,11 +408,74 @@ fn the_page_behind_a_mails_link_shows_who_has_what_the_mail_is_about() {
     shows!("answer_to_what_is_over", scene, &behind);
 }
 
+/// Where the text stands in the world, something else stands.
+fn world_with(text: &str, other: &str) -> String {
+    assert!(WORLD.contains(text), "{text}");
+    WORLD.replace(text, other)
+}
+
+const NOTIFY: &str = "notify: { service: Live Stream Check }";
+
+const ON_CALL: &str = "name: On call\nlevels: [{ targets: [Ada], escalate_after: 5m }]";
+
+const TWO_ROTAS: &str = r#"name: On call
+levels: [{ targets: [Ada, { schedule: Days }, { schedule: Later }], escalate_after: 5m }]
+---
+kind: schedule
+name: Days
+time_zone: Etc/UTC
+people: [Ada, Ben]
+start: 2026-01-05T09:00
+turn: 1d
+overrides: [{ person: Ada, from: 2026-11-25T05:00, to: 2026-11-25T06:00 }]
+---
+{ kind: schedule, name: Later, time_zone: Etc/UTC, people: [Ben], start: 2026-12-01T09:00, turn: 1d }"#;
+
+#[test]
+fn a_failure_that_pages_nobody_says_why() {
+    for (text, other, why) in [
+        (NOTIFY, "notify: { service: Live Stream Check, after_failures: 3 }", "1 of 3 failures in a row that it takes"),
+        (NOTIFY, "notify: { service: Live Stream Check, on: false }", "it is switched off for the environment"),
+        (NOTIFY, "variables: {}", "the environment names no service"),
+        (
+            "escalation_policy: On call\n",
+            "escalation_policy: On call\npaused_until: 2026-12-24T00:00:00Z\n",
+            "the service Live Stream Check is paused",
+        ),
+        ("name: Live Streaming\n", "name: Live Streaming\nquorum: 2\n", "it fails from 1 of 2 locations that it takes"),
+    ] {
+        let scene = Scene::failing_in(&world_with(text, other));
+        let shown = scene.at("/runs/bad");
+        assert!(shown.contains(&format!("judged: \"it counts; nobody is told: {why}")), "{why}: {shown}");
+    }
+}
+
+#[test]
+fn an_incident_says_for_each_level_why_it_paged_whom_or_nobody() {
+    let nobody = TWO_ROTAS.replace("[Ada, { schedule: Days }, { schedule: Later }]", "[{ schedule: Later }]");
+    let scene = Scene::failing_in(&world_with(ON_CALL, &nobody));
+    shows!("incident_that_paged_nobody", scene, &format!("/incidents/{}", scene.incident()));
+    let scene = Scene::failing_in(&world_with(ON_CALL, TWO_ROTAS));
+    let shown = scene.at(&format!("/incidents/{}", scene.incident()));
+    for why in [
+        "Ada on level 1, first level of the escalation policy: the policy names them",
+        "Ben on level 1, first level of the escalation policy: on call on “Days”",
+    ] {
+        assert!(shown.contains(why), "{why}: {shown}");
+    }
+}
+
+#[test]
+fn whoever_is_on_call_hands_over_to_whoever_is_next_overrides_included() {
+    let scene = Scene::calm_in(&world_with(ON_CALL, TWO_ROTAS));
+    shows!("overview_with_rotas", scene, "/");
+}
+
 #[test]
 fn what_is_too_much_for_a_list_is_chosen_by_its_name() {
     let people: String = (0..500).map(|n| format!("---\n{{ kind: person, name: Person {n} }}\n")).collect();
     let services = (0..500).map(|n| format!("---\n{{ kind: service, name: Service {n}, escalation_policy: On call }}\n"));
-    let scene = Scene::failing_with(&format!("\n{people}{}", services.collect::<String>()));
+    let scene = Scene::failing_in(&format!("{WORLD}\n{people}{}", services.collect::<String>()));
     let page = scene.store.catalog().id_of(Kind::Page, "SYNQ").expect("the page").to_owned();
     for (path, field, count) in [
         ("/incidents".to_owned(), "service", 501),

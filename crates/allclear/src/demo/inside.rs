@@ -105,7 +105,7 @@ async fn told(store: &Store, actor: &Actor, incident: &Incident) -> Result<Told,
     let line = |entry: &allclear_store::record::incident::LogEntry| Line {
         seq: entry.seq,
         time: time_of_day(entry.draft.at),
-        sentence: names.sentence(&entry.draft.kind),
+        sentence: names.sentence(&entry.draft.kind, &time_of_day),
         agent: names.agent(&entry.draft.agent),
     };
     let lines = found.log.iter().rev().take(LINES).map(line).collect();

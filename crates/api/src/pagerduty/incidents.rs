@@ -528,7 +528,7 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
         }
     };
     let url = app.channels.public_url();
-    let summary = names.sentence(&entry.draft.kind);
+    let summary = names.sentence(&entry.draft.kind, &|at| at.to_rfc3339_seconds());
     let mut body = json!({
         "id": entry.id, "type": format!("{kind}_log_entry"), "summary": summary,
         "self": format!("{url}/pagerduty/log_entries/{}?incident_id={}", entry.id, incident.id), "html_url": null,

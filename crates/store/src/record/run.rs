@@ -1,5 +1,7 @@
 //! Runs: a summary row each; the evidence lies in day files (see `evidence`).
 
+use std::sync::LazyLock;
+
 use allclear_domain::apitest::report::{RunReport, Teardown};
 use allclear_domain::{LocationName, RunId, Span, TestId, Timestamp};
 
@@ -158,24 +160,39 @@ pub fn find_run(tx: &mut Tx<'_>, id: &RunId) -> Result<Option<Run>, StoreError> 
 /// Errors of the store.
 pub fn last_counted(tx: &mut Tx<'_>, test: &TestId, environment: &str, location: &LocationName) -> Result<Option<Timestamp>, StoreError> {
     let row = tx.query_opt(
-        "SELECT COALESCE(slot, started_at) FROM run WHERE test_id = $1 AND environment = $2 AND location = $3 AND judged = 'counted' \
+        "SELECT COALESCE(slot, started_at) FROM run WHERE test_id = $1 AND environment = $2 AND location = $3 AND judged LIKE 'counted%' \
          ORDER BY started_at DESC LIMIT 1",
         params![test.as_str(), environment, location.as_str()],
     )?;
     row.map(|row| row.time(0)).transpose()
 }
 
-/// The latest runs of a test in an environment, newest first.
+/// Environments of a test whose runs are looked for at once.
+pub const MOST_ENVIRONMENTS: usize = 20;
+
+/// The index has the runs of each environment in their order, so each is looked up by itself; in one statement.
+static LATEST: LazyLock<String> = LazyLock::new(|| {
+    let of_one = |n: usize| {
+        format!(
+            "SELECT * FROM (SELECT id, test_id, environment, location, slot, attempt, started_at, finished_at, verdict, why, judged, \
+             teardown, catalog_rev, evidence_day, evidence_at, evidence_len FROM run WHERE test_id = $1 AND environment = ${} \
+             ORDER BY started_at DESC LIMIT $2) AS e{n}",
+            n + 3
+        )
+    };
+    (0..MOST_ENVIRONMENTS).map(of_one).collect::<Vec<_>>().join(" UNION ALL ")
+});
+
+/// The latest runs of a test in each of its environments, of the first [`MOST_ENVIRONMENTS`], newest first within one.
 ///
 /// # Errors
 /// Errors of the store.
-pub fn latest_runs(tx: &mut Tx<'_>, test: &TestId, environment: &str, most: u32) -> Result<Vec<Run>, StoreError> {
-    let rows = tx.query(
-        "SELECT id, test_id, environment, location, slot, attempt, started_at, finished_at, verdict, why, judged, teardown, catalog_rev, \
-         evidence_day, evidence_at, evidence_len FROM run WHERE test_id = $1 AND environment = $2 ORDER BY started_at DESC LIMIT $3",
-        params![test.as_str(), environment, most],
-    )?;
-    rows.iter().map(from_row).collect()
+pub fn latest_runs(tx: &mut Tx<'_>, test: &TestId, environments: &[String], most: u32) -> Result<Vec<Run>, StoreError> {
+    let mut values = vec![Value::from(test.as_str()), Value::from(most)];
+    // No environment has no name.
+    let nothing = std::iter::repeat_with(|| Value::from(""));
+    values.extend(environments.iter().map(|name| Value::from(name)).chain(nothing).take(MOST_ENVIRONMENTS));
+    tx.query(&LATEST, &values)?.iter().map(from_row).collect()
 }
 
 /// The last run within a week before another one, of the same test, environment and location, that passed and whose evidence

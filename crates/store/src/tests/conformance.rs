@@ -676,7 +676,7 @@ on_both! {
         };
         let rows: Vec<run::Run> = (0..120).map(one).collect();
         wait(db.store.write(write(), move |tx| run::insert_runs(tx, &rows))).expect("kept");
-        let latest = wait(db.store.read("r", |tx| run::latest_runs(tx, &"t".into(), "e", 2))).expect("read");
+        let latest = wait(db.store.read("r", |tx| run::latest_runs(tx, &"t".into(), &["e".to_owned()], 2))).expect("read");
         assert_eq!(latest, [one(119), one(118)]);
         let good = wait(db.store.read("r", move |tx| run::good_before(tx, &one(5)))).expect("read");
         assert_eq!(good, None, "nothing was kept of those before");

@@ -1,7 +1,5 @@
 //! Incidents: the list, one with everything that belongs to it, and what a responder does to it.
 
-use std::collections::BTreeMap;
-
 use allclear_domain::apitest::difference::Difference;
 use allclear_domain::catalog::Kind;
 use allclear_domain::delivery::{Purpose, Status};
@@ -180,7 +178,9 @@ struct Page {
     /// Whether somebody was told before the first that is listed.
     told_earlier: bool,
     told: Vec<Told>,
-    changes: Vec<(String, String)>,
+    changes: Vec<Changed>,
+    /// Whether there were more.
+    changes_cut: bool,
     people: Named,
     /// Why somebody was told, or why nobody was.
     paging: Vec<String>,
@@ -285,7 +285,7 @@ impl Page {
             at: clock.moment(entry.draft.at),
             time: clock.time(entry.draft.at),
             agent: names.agent(&entry.draft.agent),
-            sentence: names.sentence(&entry.draft.kind),
+            sentence: names.sentence(&entry.draft.kind, &|at| clock.time(at)),
             is_note: matches!(entry.draft.kind, LogKind::Noted { .. }),
         };
         Self {
@@ -305,29 +305,51 @@ impl Page {
             has_earlier: found.log.first().is_some_and(|first| first.seq > 1),
             told_earlier: found.has_earlier_messages(),
             told: found.deliveries.iter().map(|stored| Told::new(stored, &names, &clock)).collect(),
-            changes: found.changes.iter().map(|change| (clock.time(change.at), change.summary.clone())).collect(),
+            changes_cut: found.changes.len() >= view::MOST_CHANGES as usize,
+            changes: found
+                .changes
+                .iter()
+                .map(|change| Changed { at: clock.moment(change.at), time: clock.time(change.at), summary: change.summary.clone() })
+                .collect(),
             people: Named::of(&catalog, Kind::Person, "", |_| true),
             paging: paging(found, &names),
         }
     }
 }
 
+/// A change in the service.
+#[derive(Debug)]
+struct Changed {
+    at: Moment,
+    time: String,
+    summary: String,
+}
+
 /// "Why was I paged?", or "why was nobody?".
 fn paging(found: &IncidentView, names: &Names) -> Vec<String> {
-    let mut reasons: BTreeMap<String, ()> = BTreeMap::new();
-    let mut told = Vec::new();
+    let mut told: Vec<String> = Vec::new();
     for entry in &found.log {
-        let sentence = match &entry.draft.kind {
-            LogKind::Assigned { people: who, level, why } => format!("{} on level {level}: {}", people(names, who), why.words()),
-            LogKind::NobodyToNotify => {
-                "Nobody was paged: no level of the escalation policy had anybody on call who can be reached.".to_owned()
+        let sentences = match &entry.draft.kind {
+            LogKind::Assigned { people, level, why } => {
+                let because = |person: &PersonId| match names.why_on_level(&found.incident.levels, *level, person, entry.draft.at) {
+                    Some(reason) => format!("{} on level {level}, {}: {reason}", names.person(person), why.words()),
+                    None => format!("{} on level {level}: {}", names.person(person), why.words()),
+                };
+                people.iter().map(because).collect()
             }
-            LogKind::Exhausted => "Every level was paged and nobody acknowledged.".to_owned(),
-            LogKind::Reassigned { people: who } => format!("{}: it was given to them", people(names, who)),
+            LogKind::NobodyToNotify => {
+                let mut sentences = vec!["Nobody was paged: no level of the escalation policy had anybody who can be reached.".to_owned()];
+                sentences.extend(names.why_nobody(&found.incident.levels, entry.draft.at));
+                sentences
+            }
+            LogKind::Exhausted => vec!["Every level was paged and nobody acknowledged.".to_owned()],
+            LogKind::Reassigned { people: who } => vec![format!("{}: it was given to them", people(names, who))],
             _ => continue,
         };
-        if reasons.insert(sentence.clone(), ()).is_none() {
-            told.push(sentence);
+        for sentence in sentences {
+            if !told.contains(&sentence) {
+                told.push(sentence);
+            }
         }
     }
     told
@@ -363,7 +385,7 @@ impl Told {
         };
         Self {
             to,
-            by: stored.provider.clone(),
+            by: view::means(&stored.provider).to_owned(),
             what,
             status,
             class,

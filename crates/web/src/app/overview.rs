@@ -3,6 +3,8 @@
 
 use allclear_domain::catalog::{Catalog, Kind};
 use allclear_domain::escalation::Target;
+use allclear_domain::oncall::Schedule;
+use allclear_domain::{PersonId, Span, Timestamp};
 use allclear_ops::OpsError;
 use allclear_ops::view::{self, Names};
 use askama::Template;
@@ -51,9 +53,15 @@ struct Overview {
 #[derive(Debug)]
 struct OnCall {
     policy: String,
+    /// One for each of its targets.
+    turns: Vec<OnTurn>,
+}
+
+/// Who is on call, and who takes over when.
+#[derive(Debug)]
+struct OnTurn {
     who: String,
-    until: Option<Moment>,
-    next: Option<String>,
+    hands_over: Option<(String, Moment)>,
 }
 
 #[derive(Debug)]
@@ -119,30 +127,34 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
     })
 }
 
-fn on_call(catalog: &Catalog, now: allclear_domain::Timestamp, clock: &Clock) -> Vec<OnCall> {
-    let name = |person: &allclear_domain::PersonId| catalog.person(person).map_or_else(|| person.0.clone(), |found| found.name.clone());
+fn on_call(catalog: &Catalog, now: Timestamp, clock: &Clock) -> Vec<OnCall> {
+    let name = |person: &PersonId| catalog.person(person).map_or_else(|| person.0.clone(), |found| found.name.clone());
     let mut found = Vec::new();
     let mut policies: Vec<_> = catalog.of_kind(Kind::EscalationPolicy).filter_map(|resource| resource.document.as_policy()).collect();
     policies.sort_by(|a, b| a.name.cmp(&b.name));
     for policy in policies.into_iter().take(MOST_LISTED) {
         let Some(first) = policy.levels.first() else { continue };
-        let (mut who, mut until, mut next) = (Vec::new(), None, None);
-        for target in &first.targets {
-            match target {
-                Target::Person(person) => who.push(name(person)),
-                Target::Schedule(id) => {
-                    let Some(schedule) = catalog.schedule(id) else { continue };
-                    let Ok(Some(turn)) = schedule.on_call(now) else { continue };
-                    who.push(name(&turn.person));
-                    next = schedule.on_call(turn.to).ok().flatten().map(|after| name(&after.person));
-                    until = Some(clock.moment(turn.to));
-                }
-            }
-        }
-        let who = if who.is_empty() { "nobody".to_owned() } else { who.join(", ") };
-        found.push(OnCall { policy: policy.name.clone(), who, until, next });
+        let turn = |target: &Target| match target {
+            Target::Person(person) => Some(OnTurn { who: name(person), hands_over: None }),
+            Target::Schedule(id) => catalog.schedule(id).map(|schedule| OnTurn::of(schedule, now, &name, clock)),
+        };
+        found.push(OnCall { policy: policy.name.clone(), turns: first.targets.iter().filter_map(turn).collect() });
     }
     found
+}
+
+impl OnTurn {
+    fn of(schedule: &Schedule, now: Timestamp, name: &dyn Fn(&PersonId) -> String, clock: &Clock) -> Self {
+        /// How far a schedule is looked into for whoever is the first.
+        const AHEAD: Span = Span::from_mins(100 * 24 * 60);
+        let here = schedule.on_call(now).ok().flatten();
+        let until = here.as_ref().map_or(now.plus(AHEAD), |turn| turn.to.plus(Span::from_secs(1)));
+        // With the overrides that begin before the turn ends.
+        let turns = schedule.turns(now, until).unwrap_or_default();
+        let next = turns.iter().find(|turn| turn.from > now).map(|turn| (name(&turn.person), clock.moment(turn.from)));
+        let who = here.map_or_else(|| format!("nobody on {}", schedule.name), |turn| name(&turn.person));
+        Self { who, hands_over: next }
+    }
 }
 
 /// What is still missing until the loop closes; nothing once it does.

@@ -151,6 +151,8 @@ struct TestPage {
     schedules: String,
     notifies: Vec<(String, String)>,
     runs: Vec<RunRow>,
+    /// Whether there were more.
+    runs_cut: bool,
     charts: Vec<Chart>,
     id: String,
     environments: Vec<String>,
@@ -159,6 +161,8 @@ struct TestPage {
     source: Option<String>,
     can_configure: bool,
     missed: Vec<Missed>,
+    /// Whether there may be more.
+    missed_cut: bool,
 }
 
 /// How long the runs in one environment took.
@@ -264,6 +268,7 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         is_ours: source.is_none(),
         source,
         can_configure: who.actor().may(Permission::ConfigWrite),
+        missed_cut: missed.len() >= MISSED_SHOWN as usize,
         missed: missed
             .iter()
             .map(|one| Missed {
@@ -273,9 +278,19 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
                 reason: one.reason.clone(),
             })
             .collect(),
+        runs_cut: runs.len() > shown.len(),
         runs: shown.iter().map(|run| RunRow::new(run, &clock)).collect(),
     };
     page::app(StatusCode::OK, &view)
+}
+
+/// What a run meant for the test's standing.
+fn judged_in_words(judged: &str) -> String {
+    match judged {
+        "counted" => "it counts".to_owned(),
+        "retried" => "it does not count: it was tried again at once".to_owned(),
+        other => other.replace("counted; ", "it counts; ").replace("history only: ", "it does not count: "),
+    }
 }
 
 fn took_us(run: &Run) -> i64 {
@@ -355,7 +370,7 @@ pub(crate) async fn run(State(web): State<Web>, Viewer(who): Viewer, Path(id): P
         why: run.why.clone(),
         started: clock.moment(run.started_at),
         took: format!("{} ms", run.finished_at.since(run.started_at).as_millis()),
-        judged: run.judged.clone(),
+        judged: judged_in_words(&run.judged),
         incident: found.incident.as_ref().map(|one| (one.id.0.clone(), format!("#{} {}", one.number, one.title))),
         evidence: found.report.as_ref().map(Evidence::of),
         differences,
