@@ -332,7 +332,13 @@ fn nothing_there(path: &str) -> Response {
         true => ("application/json; charset=utf-8", "{\"error\":\"not found\"}"),
         false => ("text/html; charset=utf-8", FOR_PEOPLE),
     };
-    (StatusCode::NOT_FOUND, [(ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (CONTENT_TYPE, kind)], text).into_response()
+    let headers = [
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (CONTENT_TYPE, kind),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (StatusCode::NOT_FOUND, headers, text).into_response()
 }
 
 /// The answer to a reader of `path` below a page's own address.

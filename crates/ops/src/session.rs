@@ -208,14 +208,20 @@ pub async fn password_of(store: &Store, email: &str) -> Result<Option<Password>,
     store.read("look for password", move |tx| Ok::<_, OpsError>(session::find_password(tx, &person)?)).await
 }
 
-/// Signs somebody in whose password was right, or whose link says so; the session's value.
+/// Signs somebody in whose password was right, or whose link says so; the session's value. The session that the browser had until
+/// then ends, whosever it was.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn sign_in(store: &Store, rng: &dyn Rng, person: PersonId) -> Result<String, OpsError> {
-    let fresh = value(rng);
+pub async fn sign_in(store: &Store, rng: &dyn Rng, person: PersonId, presented: Option<&str>) -> Result<String, OpsError> {
+    let (fresh, presented) = (value(rng), presented.map(hash));
     let kept = hash(&fresh);
-    let work = move |tx: &mut Tx<'_>| begin(tx, &kept, person.clone());
+    let work = move |tx: &mut Tx<'_>| {
+        if let Some(old) = &presented {
+            session::remove_session(tx, old)?;
+        }
+        begin(tx, &kept, person.clone())
+    };
     store.write(Write::new("sign in", Lane::Events), work).await?;
     Ok(fresh)
 }

@@ -25,7 +25,7 @@ use allclear_ops::route::{Access, Route};
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
 
@@ -196,5 +196,6 @@ pub fn router(web: Web) -> Router {
         };
         router = router.route(route.path, answers);
     }
-    router.fallback(page::nothing_there).layer(from_fn_with_state(web.clone(), page::pack)).with_state(web)
+    let router = router.layer(from_fn(guard::from_here)).fallback(page::nothing_there);
+    router.layer(from_fn_with_state(web.clone(), page::pack)).with_state(web)
 }

@@ -15,7 +15,7 @@ use allclear_store::evidence::Evidence;
 use allclear_store::{Backend, Options, Store};
 use allclear_web::Web;
 use axum::body::Body;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use tower::ServiceExt;
 
 pub(crate) struct Api {
@@ -103,15 +103,21 @@ fn is_page(route: &Route) -> bool {
 
 /// A person with a role, signed in.
 async fn call_as(api: &Api, method: &str, path: &str, role: Role) -> StatusCode {
+    call_from(api, method, path, role, "http://allclear.test").await.status()
+}
+
+/// The same, from a page of another origin.
+async fn call_from(api: &Api, method: &str, path: &str, role: Role, origin: &str) -> Response<Body> {
     let text = format!("kind: person\nname: Some {}\nrole: {}\n", role.word(), role.word());
     let documents = allclear_config::load_str("people.yaml", &text, &|_, _| false).into_documents();
     allclear_ops::config::apply(&api.store, &OsRng, &Actor::local(), role.word(), documents).await.expect("applied");
     let name = format!("Some {}", role.word());
     let person = api.store.catalog().id_of(allclear_domain::catalog::Kind::Person, &name).map(Into::into).expect("the person");
-    let value = allclear_ops::session::sign_in(&api.store, &OsRng, person).await.expect("signed in");
-    let request = Request::builder().method(method).uri(path).header("host", "allclear.test").header("origin", "http://allclear.test");
-    let request = request.header("cookie", format!("allclear={value}")).body(Body::from("{}")).expect("a request");
-    api.router.clone().oneshot(request).await.expect("infallible").status()
+    let value = allclear_ops::session::sign_in(&api.store, &OsRng, person, None).await.expect("signed in");
+    let request = Request::builder().method(method).uri(path).header("host", "allclear.test").header("origin", origin);
+    let request = request.header("cookie", format!("allclear={value}")).header("content-type", "application/x-www-form-urlencoded");
+    let request = request.body(Body::from("act=x&password=long-enough-by-far&email=a")).expect("a request");
+    api.router.clone().oneshot(request).await.expect("infallible")
 }
 
 async fn token_with(api: &Api, scopes: &[Permission]) -> String {
@@ -158,6 +164,58 @@ async fn every_route_refuses_whoever_lacks_its_permission_and_nobody_else() {
         let local = call(&api.local, route.method, &path, None).await;
         assert!(!refusals.contains(&local), "{} {path} on the local socket: {local}", route.method);
     }
+}
+
+#[tokio::test]
+async fn no_page_takes_a_change_from_another_origin_or_from_a_token_and_no_door_for_programs_takes_a_session() {
+    let api = api();
+    let token = format!("Bearer {}", token_with(&api, &Permission::ALL).await);
+    for route in routes() {
+        let path = path_of(route.path);
+        let Access::Needs(_) = route.access else { continue };
+        if is_page(&route) {
+            let by_token = call(&api.router, route.method, &path, Some(&token)).await;
+            assert_eq!(by_token, StatusCode::UNAUTHORIZED, "{} {path} by a token", route.method);
+        } else {
+            let by_session = call_as(&api, route.method, &path, Role::Owner).await;
+            assert_eq!(by_session, StatusCode::UNAUTHORIZED, "{} {path} by a session", route.method);
+        }
+    }
+    for route in allclear_web::ROUTES.iter().filter(|route| route.method != "GET") {
+        for origin in ["http://evil.test", "null", "http://allclear.test.evil.test"] {
+            let answer = call_from(&api, route.method, &path_of(route.path), Role::Owner, origin).await.status();
+            assert_eq!(answer, StatusCode::FORBIDDEN, "{} {} from {origin}", route.method, route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_html_runs_nothing_foreign_and_is_framed_by_nobody() {
+    let api = api();
+    let mut paths: Vec<String> = routes().iter().filter(|route| route.method == "GET").map(|route| path_of(route.path)).collect();
+    paths.extend(["/status/nothing", "/status/nothing/history", "/nothing", "/incidents/Q0/nothing"].map(str::to_owned));
+    let mut pages = 0;
+    for path in paths {
+        for role in [None, Some(Role::Owner)] {
+            let answer = match role {
+                Some(role) => call_from(&api, "GET", &path, role, "http://allclear.test").await,
+                None => {
+                    let request = Request::get(&path).header("accept", "text/html").header("host", "allclear.test");
+                    api.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await.expect("infallible")
+                }
+            };
+            let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+            if !header("content-type").starts_with("text/html") {
+                continue;
+            }
+            pages += 1;
+            let policy = header("content-security-policy");
+            let is_strict =
+                policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'") && policy.contains("base-uri 'none'");
+            assert!(is_strict && !policy.contains("unsafe") && header("x-content-type-options") == "nosniff", "{path}: {policy}");
+        }
+    }
+    assert!(pages >= 30, "{pages}");
 }
 
 #[tokio::test]

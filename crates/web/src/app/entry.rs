@@ -16,7 +16,7 @@ use axum::{Extension, Form};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use super::guard::{cookie, failed, is_own, session_in};
+use super::guard::{cookie, failed, session_in};
 use crate::Web;
 use crate::page::{self, Frame};
 
@@ -80,9 +80,6 @@ pub(crate) async fn sign_in(
     form: Result<Form<Credentials>, FormRejection>,
 ) -> Response {
     let Ok(Form(sent)) = form else { return Redirect::to("/sign-in").into_response() };
-    if !is_own(&headers) {
-        return page::notice(StatusCode::FORBIDDEN, "This did not come from AllClear", "Sign in on AllClear's own page.");
-    }
     let place = client.map(|Extension(Client(place))| place);
     let again = |status: StatusCode, problem: &str| {
         let email = if sent.email.len() > LONGEST_EMAIL { String::new() } else { sent.email.clone() };
@@ -113,7 +110,7 @@ pub(crate) async fn sign_in(
     }
     drop(permit);
     match known.filter(|_| right) {
-        Some(known) => match session::sign_in(&web.store, &*web.rng, known.person).await {
+        Some(known) => match session::sign_in(&web.store, &*web.rng, known.person, session_in(&headers).as_deref()).await {
             Ok(value) => (cookie(&web, &value), Redirect::to(&own_path(&sent.to))).into_response(),
             Err(error) => failed(&error),
         },
@@ -122,9 +119,6 @@ pub(crate) async fn sign_in(
 }
 
 pub(crate) async fn sign_out(State(web): State<Web>, headers: HeaderMap) -> Response {
-    if !is_own(&headers) {
-        return page::notice(StatusCode::FORBIDDEN, "This did not come from AllClear", "Sign out on one of AllClear's own pages.");
-    }
     if let Some(value) = session_in(&headers)
         && let Err(error) = session::sign_out(&web.store, &value).await
     {
@@ -179,13 +173,14 @@ pub(crate) async fn enter_page(
 
 /// Leads somebody whose link signs in to where they want to be, with a session unless they have one.
 async fn come_in(web: &Web, headers: &HeaderMap, person: PersonId, to: &str) -> Response {
-    if let Some(value) = session_in(headers)
-        && let Ok(Some(who)) = session::who(&web.store, &value).await
+    let presented = session_in(headers);
+    if let Some(value) = &presented
+        && let Ok(Some(who)) = session::who(&web.store, value).await
         && who.person == person
     {
         return Redirect::to(to).into_response();
     }
-    match session::sign_in(&web.store, &*web.rng, person).await {
+    match session::sign_in(&web.store, &*web.rng, person, presented.as_deref()).await {
         Ok(value) => (cookie(web, &value), Redirect::to(to)).into_response(),
         Err(error) => failed(&error),
     }
@@ -204,7 +199,6 @@ pub(crate) struct Entered {
 pub(crate) async fn enter(
     State(web): State<Web>,
     Path(link): Path<String>,
-    headers: HeaderMap,
     form: Result<Form<Entered>, FormRejection>,
 ) -> Response {
     let entry = match session::look_at_link(&web.store, &link).await {
@@ -213,9 +207,6 @@ pub(crate) async fn enter(
         Err(error) => return failed(&error),
     };
     let Ok(Form(sent)) = form else { return Redirect::to(&format!("/enter/{link}")).into_response() };
-    if !is_own(&headers) {
-        return page::notice(StatusCode::FORBIDDEN, "This did not come from AllClear", "Open the link and use the form there.");
-    }
     let again = |problem: String| {
         let view = Enter::new(entry, sent.name.clone(), sent.email.clone(), Some(problem));
         page::private(StatusCode::UNPROCESSABLE_ENTITY, &view)

@@ -44,13 +44,21 @@ pub(crate) fn cookie(web: &Web, value: &str) -> [(http::HeaderName, HeaderValue)
 
 /// Whether a change comes from a page of ours: browsers say where a form stands. What says nothing is no browser, and has
 /// nobody's cookie by accident.
-pub(crate) fn is_own(headers: &HeaderMap) -> bool {
+fn is_own(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     match (text(ORIGIN), text(HOST)) {
         (None, _) => headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none"),
         (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(host)),
         (Some(_), None) => false,
     }
+}
+
+/// What stands before every page: a change comes from one of ours, or is none.
+pub(crate) async fn from_here(request: Request, next: Next) -> Response {
+    if request.method().is_safe() || is_own(request.headers()) {
+        return next.run(request).await;
+    }
+    page::notice(StatusCode::FORBIDDEN, "This did not come from AllClear", "Open the page in AllClear and press the button there.")
 }
 
 /// What stands before a page of the app: who looks, and whether they may.
@@ -65,13 +73,6 @@ pub(crate) async fn guard(State((web, needed)): State<(Web, Permission)>, mut re
         Ok(None) => return to_sign_in(&request),
         Err(error) => return failed(&error),
     };
-    if !request.method().is_safe() && !is_own(request.headers()) {
-        return page::notice(
-            StatusCode::FORBIDDEN,
-            "This did not come from AllClear",
-            "Open the page in AllClear and press the button there.",
-        );
-    }
     if who.actor().require(needed).is_err() {
         let text = format!("You are signed in as {}, whose role does not permit this. An owner can change it.", who.name);
         return page::notice(StatusCode::FORBIDDEN, "You may not do this", &text);

@@ -22,8 +22,7 @@ pub(crate) const MOST_STREAMS: usize = 200;
 /// How often a stream looks for a change: nobody reads faster, and a flood of changes costs a page no more.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Paces between two looks at whether the session is still good, and between two signs of life.
-const LOOK_AT_SESSION: u32 = 5;
+/// Paces between two signs of life, and between two looks at a session of which nothing changed: it may have grown too old.
 const SIGN_OF_LIFE: u32 = 15;
 
 /// A stream ends after so many paces, and the browser opens the next.
@@ -55,16 +54,19 @@ async fn next(mut listening: Listening) -> Option<(Result<Event, Infallible>, Li
     while listening.paces < LONGEST {
         listening.web.runtime.sleep(PACE).await;
         listening.paces += 1;
-        if listening.paces.is_multiple_of(LOOK_AT_SESSION) && !listening.is_still_good().await {
+        let commits = listening.web.store.commits();
+        let has_changed = commits != listening.commits;
+        let is_time = listening.paces.is_multiple_of(SIGN_OF_LIFE);
+        // A session ends by a commit: nobody hears of anything after it.
+        if (has_changed || is_time) && !listening.is_still_good().await {
             return None;
         }
-        let commits = listening.web.store.commits();
-        if commits != listening.commits {
+        if has_changed {
             listening.commits = commits;
             // A browser drops an event that carries nothing.
             return Some((Ok(Event::default().event("changed").data(commits.to_string())), listening));
         }
-        if listening.paces.is_multiple_of(SIGN_OF_LIFE) {
+        if is_time {
             return Some((Ok(Event::default().comment("")), listening));
         }
     }
