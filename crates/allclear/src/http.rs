@@ -12,8 +12,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::crowd::{Crowd, Place};
 use crate::peer::OfPeer;
 use crate::tls::Certificate;
 
@@ -38,13 +39,19 @@ pub(crate) struct Door {
 /// Serves until `stop` is turned, then lets each connection finish its request.
 pub(crate) async fn serve_tcp(door: Door, front: Front, runtime: Runtime, stop: Switch) {
     let Door { listener, certificate, proxies } = door;
-    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let (permits, crowd) = (Arc::new(Semaphore::new(MOST_CONNECTIONS)), Crowd::default());
     loop {
         let accepted = std::pin::pin!(accept(&permits, listener.accept()));
         let stopped = std::pin::pin!(stop.turned());
         match futures::future::select(accepted, stopped).await {
             futures::future::Either::Left((Some((permit, (stream, peer))), _)) => {
-                let front = OfPeer::new(front.clone(), Some(peer), &proxies);
+                let front = OfPeer::new(front.clone(), Some(peer), &proxies, &runtime);
+                let place = crowd.admit(peer.ip());
+                if place.is_none() && !front.is_proxy() {
+                    tracing::debug!(peer = %peer.ip(), "an address holds too many connections");
+                    continue;
+                }
+                let permit = Permit { _permit: permit, _place: place.filter(|_| !front.is_proxy()) };
                 // A small answer must not wait for a full packet.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "a connection without TCP_NODELAY");
@@ -69,7 +76,8 @@ pub(crate) async fn serve_unix(listener: UnixListener, front: Front, runtime: Ru
         let stopped = std::pin::pin!(stop.turned());
         match futures::future::select(accepted, stopped).await {
             futures::future::Either::Left((Some((permit, (stream, _))), _)) => {
-                start(stream, OfPeer::new(front.clone(), None, &nobody), &runtime, &stop, permit)
+                let permit = Permit { _permit: permit, _place: None };
+                start(stream, OfPeer::new(front.clone(), None, &nobody, &runtime), &runtime, &stop, permit)
             }
             futures::future::Either::Left((None, _)) => runtime.sleep(Duration::from_millis(50)).await,
             futures::future::Either::Right(_) => return,
@@ -92,10 +100,14 @@ fn start_tls(stream: TcpStream, certificate: &Certificate, front: OfPeer, runtim
     });
 }
 
-type Permit = tokio::sync::OwnedSemaphorePermit;
+/// What a connection holds until it ends.
+struct Permit {
+    _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
+}
 
 /// A connection with its place; nothing where the system could not give one (it may be out of descriptors).
-async fn accept<T>(permits: &Arc<Semaphore>, accept: impl Future<Output = std::io::Result<T>>) -> Option<(Permit, T)> {
+async fn accept<T>(permits: &Arc<Semaphore>, accept: impl Future<Output = std::io::Result<T>>) -> Option<(OwnedSemaphorePermit, T)> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match accept.await {
         Ok(accepted) => Some((permit, accepted)),

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod cli;
 mod client;
+mod crowd;
 mod demo;
 mod hands;
 mod http;

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use allclear_api::Front;
+use allclear_base::Runtime;
 use allclear_egress::Cidr;
 use allclear_ops::route::Client;
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use tower::Service;
+
+use crate::crowd::InTime;
 
 /// What answers one connection.
 #[derive(Clone)]
@@ -18,21 +21,28 @@ pub(crate) struct OfPeer {
     /// Nothing for a socket in the file system.
     peer: Option<IpAddr>,
     proxies: Arc<[Cidr]>,
+    runtime: Runtime,
 }
 
 impl OfPeer {
-    pub(crate) fn new(front: Front, peer: Option<SocketAddr>, proxies: &Arc<[Cidr]>) -> Self {
-        Self { front, peer: peer.map(|peer| peer.ip().to_canonical()), proxies: Arc::clone(proxies) }
+    pub(crate) fn new(front: Front, peer: Option<SocketAddr>, proxies: &Arc<[Cidr]>, runtime: &Runtime) -> Self {
+        let peer = peer.map(|peer| peer.ip().to_canonical());
+        Self { front, peer, proxies: Arc::clone(proxies), runtime: runtime.clone() }
+    }
+
+    /// Whether the peer speaks for others.
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.peer.is_some_and(|peer| self.proxies.iter().any(|range| range.contains(peer)))
     }
 }
 
 impl Service<Request<Incoming>> for OfPeer {
-    type Response = <Front as Service<Request<Incoming>>>::Response;
-    type Error = <Front as Service<Request<Incoming>>>::Error;
-    type Future = <Front as Service<Request<Incoming>>>::Future;
+    type Response = <Front as Service<Request<InTime<Incoming>>>>::Response;
+    type Error = <Front as Service<Request<InTime<Incoming>>>>::Error;
+    type Future = <Front as Service<Request<InTime<Incoming>>>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Service::<Request<Incoming>>::poll_ready(&mut self.front, cx)
+        Service::<Request<InTime<Incoming>>>::poll_ready(&mut self.front, cx)
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
@@ -40,7 +50,8 @@ impl Service<Request<Incoming>> for OfPeer {
             let client = client(peer, request.headers(), &self.proxies);
             request.extensions_mut().insert(Client(client));
         }
-        self.front.call(request)
+        let runtime = &self.runtime;
+        self.front.call(request.map(|body| InTime::new(body, runtime)))
     }
 }
 

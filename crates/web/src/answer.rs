@@ -86,11 +86,7 @@ pub(crate) struct Pressed {
     act: String,
 }
 
-pub(crate) async fn act(
-    State(web): State<Web>,
-    Path(link): Path<String>,
-    form: Result<Form<Pressed>, FormRejection>,
-) -> Response {
+pub(crate) async fn act(State(web): State<Web>, Path(link): Path<String>, form: Result<Form<Pressed>, FormRejection>) -> Response {
     let found = match delivery::answerable(&web.store, &link).await {
         Ok(Some(found)) => found,
         Ok(None) => return unknown(),

@@ -196,11 +196,7 @@ pub(crate) struct Entered {
 }
 
 /// `POST /enter/{link}`
-pub(crate) async fn enter(
-    State(web): State<Web>,
-    Path(link): Path<String>,
-    form: Result<Form<Entered>, FormRejection>,
-) -> Response {
+pub(crate) async fn enter(State(web): State<Web>, Path(link): Path<String>, form: Result<Form<Entered>, FormRejection>) -> Response {
     let entry = match session::look_at_link(&web.store, &link).await {
         Ok(Some((Entry::SignIn, _)) | None) => return no_such_link(),
         Ok(Some((entry, _))) => entry,
