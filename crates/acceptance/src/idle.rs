@@ -10,10 +10,6 @@ use allclear_web::{Runs, Trial};
 pub struct NoRuns;
 
 impl Runs for NoRuns {
-    fn run_now(&self, _: &TestId, _: &str) -> bool {
-        false
-    }
-
     fn try_out(&self, _: Test, _: String) -> Trial {
         Box::pin(std::future::ready(None))
     }

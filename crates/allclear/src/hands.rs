@@ -11,10 +11,6 @@ use allclear_web::{Runs, Trial};
 pub(crate) struct Hands(pub(crate) ByHand);
 
 impl Runs for Hands {
-    fn run_now(&self, test: &TestId, environment: &str) -> bool {
-        self.0.run_now(test, environment)
-    }
-
     fn try_out(&self, test: Test, environment: String) -> Trial {
         let hands = self.0.clone();
         Box::pin(async move { hands.try_out(test, environment).await })

@@ -7,14 +7,15 @@ use allclear_domain::catalog::{Catalog, Kind};
 use allclear_domain::{LocationName, TestId, Timestamp};
 use allclear_egress::Guard;
 use allclear_ops::OpsError;
-use allclear_probe::{Assignment, From, Item, Scheduler};
+use allclear_probe::{Assignment, From, Item, Mark, REMEMBERED, Scheduler};
+use allclear_store::record::run;
 use allclear_store::record::slot::{self, SlotException, Watermark};
 use allclear_store::{Lane, StoreError, Write};
 
 use crate::Parts;
 
 /// The name of this server as a probe, and of its location.
-pub(crate) const LOCAL: &str = "local";
+pub(crate) const LOCAL: &str = allclear_ops::by_hand::HERE;
 
 /// What may be called from a location.
 pub(crate) fn guard_of(catalog: &Catalog, location: &LocationName) -> Guard {
@@ -55,9 +56,42 @@ pub(crate) async fn start(parts: &Parts, scheduler: &Scheduler) -> Result<(), Op
     scheduler.assign(first, accounted.map_or(From::AtOnce, From::SlotsSince));
     pay_debts(parts);
     look_at_canaries(parts);
+    remember(parts, scheduler);
     let (parts, scheduler) = (parts.clone(), scheduler.clone());
     parts.rest.clone().supervise("assign", Arc::clone(&parts.health), move || follow(parts.clone(), scheduler.clone()));
     Ok(())
+}
+
+/// Lets the scheduler know how the latest runs went before the start. In pieces, and behind the start: nothing waits for it.
+fn remember(parts: &Parts, scheduler: &Scheduler) {
+    const AT_ONCE: usize = 100;
+    let (parts, scheduler) = (parts.clone(), scheduler.clone());
+    parts.rest.clone().spawn(async move {
+        let here = LocationName::from(LOCAL);
+        let planned = assignment(&parts.store.catalog(), &here).items;
+        let tests: Vec<(TestId, String)> = planned.into_iter().map(|item| (item.test_id, item.environment)).collect();
+        for part in tests.chunks(AT_ONCE) {
+            let (asked, place) = (part.to_vec(), here.clone());
+            let look = move |tx: &mut allclear_store::Tx<'_>| {
+                let most = u32::try_from(REMEMBERED).unwrap_or(u32::MAX);
+                let of_one = |(test, environment): &(TestId, String)| run::latest_marks(tx, test, environment, &place, most);
+                asked.iter().map(of_one).collect::<Result<Vec<_>, StoreError>>()
+            };
+            match parts.store.read("how runs went", look).await {
+                Ok(found) => {
+                    for ((test, environment), marks) in part.iter().zip(found) {
+                        let mark = |(passed, began, ended): (bool, Timestamp, Timestamp)| Mark {
+                            passed,
+                            took_ms: u32::try_from(ended.since(began).as_millis()).unwrap_or(u32::MAX),
+                            at: ended,
+                        };
+                        scheduler.remember(test, environment, &here, &marks.into_iter().rev().map(mark).collect::<Vec<_>>());
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "how earlier runs went is not known"),
+            }
+        }
+    });
 }
 
 async fn follow(parts: Parts, scheduler: Scheduler) {

@@ -3,16 +3,47 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use allclear_base::runtime::Switch;
 use allclear_domain::apitest::document::Test;
 use allclear_domain::apitest::report::RunReport;
 use allclear_domain::{LocationName, TestId};
-use allclear_probe::{Job, Mark, Scheduler};
+use allclear_ops::by_hand;
+use allclear_probe::{Begun, Job, Mark, Scheduler};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{Parts, assign};
 
 /// Tests that are tried out at the same time.
 const MOST_TRIED: usize = 4;
+
+/// Begins the runs that somebody asked for.
+pub(crate) fn start(parts: &Parts, scheduler: &Scheduler, stop: &Switch) {
+    let (parts, scheduler, stop) = (parts.clone(), scheduler.clone(), stop.clone());
+    parts.rest.clone().supervise("wishes", Arc::clone(&parts.health), move || begin(parts.clone(), scheduler.clone(), stop.clone()));
+}
+
+async fn begin(parts: Parts, scheduler: Scheduler, stop: Switch) {
+    let (clock, here) = (Arc::clone(&parts.rest.clock), LocationName::from(assign::LOCAL));
+    while !stop.is_turned() {
+        match by_hand::waiting(&parts.store).await {
+            Ok(wishes) => {
+                for wish in wishes {
+                    let begun = scheduler.run_now(&wish.test, &wish.environment, &here);
+                    tracing::info!(test.id = %wish.test, wish.environment, wish.person, ?begun, "a run was asked for");
+                    if begun == Begun::NotYet {
+                        continue;
+                    }
+                    if let Err(error) = by_hand::done(&parts.store, wish).await {
+                        tracing::warn!(%error, "a wish for a run may be carried out twice");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "wishes for runs cannot be read yet"),
+        }
+        // One whose test is still running is looked at again.
+        parts.store.wakes().wishes.wait_until(&*clock, parts.look_anyway_at(clock.now_us())).await;
+    }
+}
 
 /// Runs tests when somebody asks for it. Cheap to clone.
 #[derive(Clone)]
@@ -27,13 +58,7 @@ impl ByHand {
         Self { parts: parts.clone(), scheduler: scheduler.clone(), places: Arc::new(Semaphore::new(MOST_TRIED)) }
     }
 
-    /// Runs a scheduled test now, besides its slots. Whether it was begun.
-    #[must_use]
-    pub fn run_now(&self, test: &TestId, environment: &str) -> bool {
-        self.scheduler.run_now(test, environment, &LocationName::from(assign::LOCAL))
-    }
-
-    /// The latest runs of a test since the start, oldest first.
+    /// The latest runs of a test, oldest first.
     #[must_use]
     pub fn recent(&self, test: &TestId) -> Vec<Mark> {
         self.scheduler.recent(test)

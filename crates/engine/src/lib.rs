@@ -126,6 +126,7 @@ impl Engine {
             let (scheduler, stop) = (scheduler.clone(), stop.clone());
             async move { scheduler.run(&stop).await }
         });
+        by_hand::start(&self.parts, &self.scheduler, &self.no_new_runs);
         Ok(())
     }
 

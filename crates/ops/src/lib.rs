@@ -6,6 +6,7 @@
 mod actor;
 mod apply;
 pub mod audit;
+pub mod by_hand;
 pub mod config;
 pub mod delivery;
 mod draw;

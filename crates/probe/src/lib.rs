@@ -12,4 +12,4 @@ mod variables;
 
 pub use debt::{Debt, DebtJournal};
 pub use run::{Job, Runner};
-pub use schedule::{Assignment, Finished, From, Item, Mark, Missed, Scheduler};
+pub use schedule::{Assignment, Begun, Finished, From, Item, Mark, Missed, REMEMBERED, Scheduler};

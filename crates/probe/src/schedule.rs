@@ -77,6 +77,17 @@ pub struct Assignment {
     pub items: Vec<Item>,
 }
 
+/// What became of a wish for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It was begun.
+    Now,
+    /// Another run of the test is under way: it may begin after it.
+    NotYet,
+    /// The test is not scheduled there, or is paused.
+    Never,
+}
+
 /// When a test that is new or changed runs first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
@@ -124,8 +135,8 @@ pub enum Finished {
 /// A test that runs often is not called stopped before this.
 const SHORTEST_STOP: Span = Span::from_mins(2);
 
-/// The runs of a scheduled test since the start that are remembered.
-const REMEMBERED: usize = 12;
+/// The latest runs of a scheduled test that are remembered.
+pub const REMEMBERED: usize = 12;
 
 /// A run that is remembered, for a list that shows how a test fares without reading a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +163,19 @@ impl Recent {
         let at = usize::from(self.next) % REMEMBERED;
         self.marks[at] = Some(Mark { passed: report.verdict == Verdict::Passed, took_ms, at: report.finished_at });
         self.next = u8::try_from((at + 1) % REMEMBERED).unwrap_or(0);
+    }
+
+    /// Takes in runs from before the first that it knows, oldest first.
+    fn take_in(&mut self, earlier: &[Mark]) {
+        let known: Vec<Mark> = self.marks().collect();
+        let first = known.first().map(|mark| mark.at);
+        let before = earlier.iter().filter(|mark| first.is_none_or(|first| mark.at < first)).copied();
+        let all: Vec<Mark> = before.chain(known).collect();
+        *self = Self::default();
+        for (at, mark) in all[all.len().saturating_sub(REMEMBERED)..].iter().enumerate() {
+            self.marks[at] = Some(*mark);
+            self.next = u8::try_from((at + 1) % REMEMBERED).unwrap_or(0);
+        }
     }
 
     /// Oldest first.
@@ -239,22 +263,32 @@ impl Scheduler {
         self.wake.wake();
     }
 
-    /// Runs a scheduled test now, besides its slots; its result counts like any other. Whether it was begun: one that is not
-    /// scheduled there, is paused, or runs already, is not.
-    pub fn run_now(&self, test: &TestId, environment: &str, location: &LocationName) -> bool {
+    /// Remembers runs of a scheduled test from before the start, oldest first.
+    pub fn remember(&self, test: &TestId, environment: &str, location: &LocationName, earlier: &[Mark]) {
+        let key: Key = Arc::new((test.clone(), environment.to_owned(), location.clone()));
+        if let Some(planned) = self.lock().items.get_mut(&key) {
+            planned.recent.take_in(earlier);
+        }
+    }
+
+    /// Runs a scheduled test now, besides its slots; its result counts like any other.
+    pub fn run_now(&self, test: &TestId, environment: &str, location: &LocationName) -> Begun {
         let (key, now): (Key, _) = (Arc::new((test.clone(), environment.to_owned(), location.clone())), self.now());
         let mut state = self.lock();
         let rev = state.rev;
-        let may_run = |planned: &&mut Planned| !planned.running && planned.item.test.paused_until.is_none_or(|until| until <= now);
-        let Some(planned) = state.items.get_mut(&key).filter(may_run) else { return false };
+        let may_run = |planned: &&mut Planned| planned.item.test.paused_until.is_none_or(|until| until <= now);
+        let Some(planned) = state.items.get_mut(&key).filter(may_run) else { return Begun::Never };
+        if planned.running {
+            return Begun::NotYet;
+        }
         planned.running = true;
         let (scheduler, item) = (self.clone(), Arc::clone(&planned.item));
         state.open.insert((now, Arc::clone(&key)));
         self.runtime.spawn(async move { scheduler.run_slot(&key, &item, now, rev).await });
-        true
+        Begun::Now
     }
 
-    /// The latest runs of a test since the start, over its environments and locations, oldest first.
+    /// The latest runs of a test, over its environments and locations, oldest first.
     #[must_use]
     pub fn recent(&self, test: &TestId) -> Vec<Mark> {
         let first: Key = Arc::new((test.clone(), String::new(), LocationName::from("")));
@@ -507,15 +541,31 @@ mod tests {
         let scheduler = scheduler(start.plus(Span::from_secs(7)));
         scheduler.assign(Assignment { rev: 1, items: vec![item(None)] }, From::SlotsSince(start));
         let run = |environment| scheduler.run_now(&"t".into(), environment, &"local".into());
-        assert!(!run("elsewhere"));
-        assert!(run("e"));
+        assert_eq!(run("elsewhere"), Begun::Never);
+        assert_eq!(run("e"), Begun::Now);
         let next = scheduler.lock().due.peek().map(|Reverse((slot, _, _))| *slot);
         assert_eq!(next, Some(start));
-        assert!(!run("e"), "it runs already");
+        assert_eq!(run("e"), Begun::NotYet, "it runs already");
         scheduler.assign(Assignment { rev: 2, items: vec![Item { rev: 2, ..item(Some(start.plus(MINUTE))) }] }, From::AtOnce);
         scheduler.lock().items.values_mut().for_each(|planned| planned.running = false);
-        assert!(!run("e"), "it is paused");
+        assert_eq!(run("e"), Begun::Never, "it is paused");
         assert!(!scheduler.is_idle());
+    }
+
+    #[test]
+    fn runs_from_before_the_start_are_remembered_before_those_since() {
+        let start = Timestamp(1_774_699_200_000_000);
+        let scheduler = scheduler(start);
+        scheduler.assign(Assignment { rev: 1, items: vec![item(None)] }, From::SlotsSince(start));
+        let mark = |n: i64| Mark { passed: n % 2 == 0, took_ms: 1, at: Timestamp(n) };
+        let remember = |marks: std::ops::Range<i64>| {
+            scheduler.remember(&"t".into(), "e", &"local".into(), &marks.map(mark).collect::<Vec<_>>());
+        };
+        let times = || scheduler.recent(&"t".into()).iter().map(|mark| mark.at.0).collect::<Vec<_>>();
+        remember(20..22);
+        remember(0..22);
+        assert_eq!(times(), (10..22).collect::<Vec<_>>());
+        assert_eq!(scheduler.not_passing().len(), 1);
     }
 
     #[test]

@@ -20,6 +20,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0007_lighter", include_str!("../migrations/0007_lighter.sql")),
     ("0008_claims", include_str!("../migrations/0008_claims.sql")),
     ("0009_once", include_str!("../migrations/0009_once.sql")),
+    ("0010_wishes", include_str!("../migrations/0010_wishes.sql")),
 ];
 
 const TABLE: &str =

@@ -24,6 +24,8 @@ pub enum Signal {
     Pages,
     /// The configuration changed.
     Catalog,
+    /// Somebody asked for a run.
+    Wishes,
 }
 
 /// The statements of one connection as SQLite has them.

@@ -39,16 +39,13 @@ pub type Trial = Pin<Box<dyn Future<Output = Option<RunReport>> + Send>>;
 
 /// What runs tests, as pages see it.
 pub trait Runs: Send + Sync {
-    /// Begins a run of a scheduled test besides its slots. Whether it was begun.
-    fn run_now(&self, test: &TestId, environment: &str) -> bool;
-
     /// Runs a test that is being written; nothing is kept. Nothing where too many are tried out already.
     fn try_out(&self, test: Test, environment: String) -> Trial;
 
     /// The tests whose last run did not pass, somewhere where they are scheduled.
     fn not_passing(&self) -> BTreeSet<TestId>;
 
-    /// The latest runs of a test since the start, oldest first: whether each passed, and how many milliseconds it took.
+    /// The latest runs of a test, oldest first: whether each passed, and how many milliseconds it took.
     fn recent(&self, test: &TestId) -> Vec<(bool, u32, Timestamp)>;
 }
 

@@ -65,10 +65,6 @@ impl Spawn for AtOnce {
 struct Recent;
 
 impl Runs for Recent {
-    fn run_now(&self, _: &TestId, _: &str) -> bool {
-        false
-    }
-
     fn try_out(&self, _: Test, _: String) -> Trial {
         Box::pin(std::future::ready(None))
     }

@@ -136,6 +136,8 @@ pub struct Wakes {
     pub pages: Wake,
     /// The configuration changed.
     pub catalog: Wake,
+    /// Somebody asked for a run.
+    pub wishes: Wake,
 }
 
 impl Wakes {
@@ -145,6 +147,7 @@ impl Wakes {
             Signal::Outbox => self.outbox.wake(),
             Signal::Pages => self.pages.wake(),
             Signal::Catalog => self.catalog.wake(),
+            Signal::Wishes => self.wishes.wake(),
         }
     }
 }

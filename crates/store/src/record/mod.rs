@@ -18,3 +18,4 @@ pub mod slot;
 pub mod standing;
 pub mod timer;
 pub mod token;
+pub mod wish;

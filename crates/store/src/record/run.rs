@@ -195,6 +195,26 @@ pub fn latest_runs(tx: &mut Tx<'_>, test: &TestId, environments: &[String], most
     tx.query(&LATEST, &values)?.iter().map(from_row).collect()
 }
 
+/// How the latest runs of a test went in an environment and from a location, newest first: whether each passed, when it began
+/// and when it ended.
+///
+/// # Errors
+/// Errors of the store.
+pub fn latest_marks(
+    tx: &mut Tx<'_>,
+    test: &TestId,
+    environment: &str,
+    location: &LocationName,
+    most: u32,
+) -> Result<Vec<(bool, Timestamp, Timestamp)>, StoreError> {
+    let rows = tx.query(
+        "SELECT verdict, started_at, finished_at FROM run WHERE test_id = $1 AND environment = $2 AND location = $3 \
+         ORDER BY started_at DESC LIMIT $4",
+        params![test.as_str(), environment, location.as_str(), most],
+    )?;
+    rows.iter().map(|row| Ok((row.text(0)? == "pass", row.time(1)?, row.time(2)?))).collect()
+}
+
 /// The last run within a week before another one, of the same test, environment and location, that passed and whose evidence
 /// was kept. What was good longer ago explains little, and looking for it costs.
 ///

@@ -1,10 +1,10 @@
 //! Writing a test: its YAML in a form, checked with the carets of `allclear check`, tried out, and kept.
 
 use allclear_config::Severity;
-use allclear_domain::TestId;
 use allclear_domain::apitest::document::Test;
 use allclear_domain::catalog::{Catalog, Document, Kind, Resource};
-use allclear_ops::{OpsError, resource};
+use allclear_domain::{LocationName, TestId};
+use allclear_ops::{OpsError, by_hand, resource};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -234,16 +234,21 @@ pub(crate) struct Pressed {
     span: String,
 }
 
-/// `POST /tests/{id}`: runs it now.
-pub(crate) async fn run_now(State(web): State<Web>, Viewer(_): Viewer, Path(id): Path<String>, Filled(sent): Filled<Pressed>) -> Response {
-    if sent.act == "run" && !web.runs.run_now(&TestId::from(id.as_str()), &sent.environment) {
-        return page::notice(
-            StatusCode::CONFLICT,
-            "It was not begun",
-            "It runs already, is paused, or has no schedule in this environment from here. Go back; its page shows the last run.",
-        );
+/// `POST /tests/{id}`: asks for a run now.
+pub(crate) async fn run_now(
+    State(web): State<Web>,
+    Viewer(who): Viewer,
+    Path(id): Path<String>,
+    Filled(sent): Filled<Pressed>,
+) -> Response {
+    if sent.act != "run" {
+        return page::notice(StatusCode::UNPROCESSABLE_ENTITY, "Nothing was begun", "Go back and use one of the page's forms.");
     }
-    Redirect::to(&format!("/tests/{id}")).into_response()
+    let test = TestId::from(id.as_str());
+    match by_hand::ask_for_run(&web.store, &who.actor(), &test, &sent.environment, &LocationName::from(by_hand::HERE)).await {
+        Ok(()) => Redirect::to(&format!("/tests/{id}?asked={}", web.store.now().0)).into_response(),
+        Err(error) => failed(&error),
+    }
 }
 
 /// `POST /tests/{id}/pause`: lets it rest for a while, or go on. A test that files own is paused there.

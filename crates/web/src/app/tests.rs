@@ -6,9 +6,10 @@ use allclear_domain::apitest::difference::{self, Difference};
 use allclear_domain::apitest::document::Test;
 use allclear_domain::apitest::report::Verdict;
 use allclear_domain::catalog::Kind;
-use allclear_domain::{RunId, TestId, Timestamp};
-use allclear_ops::{Permission, view};
+use allclear_domain::{RunId, Span, TestId, Timestamp};
+use allclear_ops::{Permission, by_hand, view};
 use allclear_store::record::run::Run;
+use allclear_store::record::slot::SlotException;
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -29,8 +30,9 @@ const RUNS_SHOWN: usize = 60;
 /// Runs that its percentiles are of.
 const RUNS_COUNTED: u32 = 500;
 
-/// Stretches of slots that did not run, as a test's page shows them.
-const MISSED_SHOWN: u32 = 20;
+/// Stretches of slots that did not run, as a test's page shows them: those that follow each other as one, so more are read.
+const MISSED_SHOWN: usize = 20;
+const MISSED_READ: u32 = 200;
 
 #[derive(Debug)]
 struct Row {
@@ -91,7 +93,8 @@ pub(crate) struct Wanted {
 fn schedules(test: &Test) -> String {
     let one = |schedule: &allclear_domain::apitest::document::Schedule| {
         let places: Vec<&str> = schedule.locations.iter().map(allclear_domain::LocationName::as_str).collect();
-        format!("every {} in {} from {}", schedule.every, schedule.environment, places.join(", "))
+        let from = if places == [by_hand::HERE] { String::new() } else { format!(" from {}", places.join(", ")) };
+        format!("every {} in {}{from}", schedule.every, schedule.environment)
     };
     let all: Vec<String> = test.schedules.iter().map(one).collect();
     if all.is_empty() { "not on a schedule".to_owned() } else { all.join("; ") }
@@ -126,7 +129,7 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
     let clock = Clock::of(&web.store, &who);
     let fill = |row: Row| {
         let runs = web.runs.recent(&TestId::from(row.id.as_str()));
-        let state = if runs.is_empty() && row.class == "good" { ("not run since the start", "quiet") } else { (row.state, row.class) };
+        let state = if runs.is_empty() && row.class == "good" { ("has not run yet", "quiet") } else { (row.state, row.class) };
         Row { last: runs.last().map(|(_, _, at)| clock.moment(*at)), spark: sparks(&runs), state: state.0, class: state.1, ..row }
     };
     let total = rows.len();
@@ -153,6 +156,8 @@ struct TestPage {
     runs: Vec<RunRow>,
     /// Whether there were more.
     runs_cut: bool,
+    /// Whether the run that was asked for has not come to its end; nothing where none was.
+    asked: Option<bool>,
     charts: Vec<Chart>,
     id: String,
     environments: Vec<String>,
@@ -205,6 +210,30 @@ struct Missed {
     reason: String,
 }
 
+impl Missed {
+    fn new(one: &SlotException, clock: &Clock) -> Self {
+        let (environment, reason) = (one.environment.clone(), one.reason.clone());
+        Self { at: clock.moment(one.last), slots: one.slots, environment, reason }
+    }
+}
+
+/// Stretches that follow each other for the same reason are one, up to a day long. The newest comes first.
+fn together(missed: Vec<SlotException>) -> Vec<SlotException> {
+    const LONGEST: Span = Span::from_mins(24 * 60);
+    let mut found: Vec<SlotException> = Vec::new();
+    for one in missed {
+        let same = |last: &&mut SlotException| {
+            (&last.environment, &last.location, &last.reason) == (&one.environment, &one.location, &one.reason)
+                && last.last.since(one.first) <= LONGEST
+        };
+        match found.last_mut().filter(same) {
+            Some(last) => (last.first, last.slots) = (one.first, last.slots + one.slots),
+            None => found.push(one),
+        }
+    }
+    found
+}
+
 #[derive(Debug)]
 struct RunRow {
     id: String,
@@ -226,8 +255,15 @@ struct Bar {
     label: String,
 }
 
+/// What stands in the address of a test's page.
+#[derive(Deserialize)]
+pub(crate) struct After {
+    /// When somebody asked for a run.
+    asked: Option<i64>,
+}
+
 /// `GET /tests/{id}`
-pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>) -> Response {
+pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): Path<String>, Query(after): Query<After>) -> Response {
     let id = TestId::from(id.as_str());
     let (runs, open) = match (view::runs_of(&web.store, &who.actor(), &id, RUNS_COUNTED).await, open_incidents(&web, &who).await) {
         (Ok(runs), Ok(open)) => (runs, open),
@@ -247,10 +283,11 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
     for run in &runs {
         by_environment.entry(&run.environment).or_default().push(run);
     }
-    let missed = match view::missed_slots(&web.store, &who.actor(), &id, MISSED_SHOWN).await {
+    let missed = match view::missed_slots(&web.store, &who.actor(), &id, MISSED_READ).await {
         Ok(missed) => missed,
         Err(error) => return failed(&error),
     };
+    let (are_more, missed) = (missed.len() >= MISSED_READ as usize, together(missed));
     let source = catalog.get(Kind::Test, id.as_str()).and_then(|resource| resource.source.clone());
     let mut environments: Vec<String> = test.schedules.iter().map(|schedule| schedule.environment.clone()).collect();
     environments.sort();
@@ -268,16 +305,9 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         is_ours: source.is_none(),
         source,
         can_configure: who.actor().may(Permission::ConfigWrite),
-        missed_cut: missed.len() >= MISSED_SHOWN as usize,
-        missed: missed
-            .iter()
-            .map(|one| Missed {
-                at: clock.moment(one.first),
-                slots: one.slots,
-                environment: one.environment.clone(),
-                reason: one.reason.clone(),
-            })
-            .collect(),
+        missed_cut: missed.len() > MISSED_SHOWN || are_more,
+        missed: missed.iter().take(MISSED_SHOWN).map(|one| Missed::new(one, &clock)).collect(),
+        asked: after.asked.map(|asked| runs.iter().all(|run| run.started_at.0 < asked)),
         runs_cut: runs.len() > shown.len(),
         runs: shown.iter().map(|run| RunRow::new(run, &clock)).collect(),
     };
