@@ -275,7 +275,7 @@ pub struct Delivery {
     /// The incident's status when this was written, where a program reads it; people are told how it stands now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stood: Option<String>,
-    /// The provider's reference of the call that this ends.
+    /// The provider's reference of what this ends or changes: a call, or a message to a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<String>,
     /// Not before.
@@ -291,8 +291,8 @@ impl Delivery {
         if let Some(thread) = &self.thread {
             return format!("{}|{}|{thread}", self.channel, self.address);
         }
-        if let Some(call) = &self.ends {
-            return format!("{}|{call}", self.channel);
+        if let Some(sent) = &self.ends {
+            return format!("{}|{sent}", self.channel);
         }
         match (&self.recipient, self.by) {
             // What a component shows is one thing, whatever incident changed it.

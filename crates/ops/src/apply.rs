@@ -7,9 +7,9 @@
 //! 3. Incidents: numbers, rows, alerts, timelines, timers.
 //! 4. Deliveries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use allclear_domain::catalog::Account;
+use allclear_domain::catalog::{Account, Kind};
 use allclear_domain::delivery::{self, About, Delivery, Means, Purpose, Recipient, Status, Unwanted};
 use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State, Via};
 use allclear_domain::{ChannelId, ComponentId, DeliveryId, PersonId, Span};
@@ -136,6 +136,7 @@ fn write_timers(tx: &mut Tx<'_>, incident: &Incident, effects: &[Effect], is_new
 
 fn write_deliveries(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError> {
     let mut paged = Paged::default();
+    let is_new = change.log.iter().any(|entry| matches!(entry.kind, LogKind::Triggered { .. }));
     for effect in &change.effects {
         match effect {
             Effect::CancelPages => {
@@ -157,6 +158,9 @@ fn write_deliveries(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), S
             | Effect::Release
             | Effect::CloseAlerts => {}
         }
+    }
+    if change.effects.iter().any(|effect| matches!(effect, Effect::CancelPages | Effect::AllClear)) && !is_new {
+        show_anew(tx, ids, &change.next)?;
     }
     if paged.people > 0 && paged.deliveries == 0 {
         escalate_at_once(tx, &change.next)?;
@@ -271,8 +275,54 @@ fn hang_up(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError
     Ok(())
 }
 
+/// Messages to people that can be changed show how things stand: their buttons are of no use any more.
+fn show_anew(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), StoreError> {
+    let catalog = tx.catalog();
+    let classes: BTreeSet<&str> = catalog
+        .of_kind(Kind::Channel)
+        .filter_map(|resource| resource.document.as_channel())
+        .filter(|channel| channel.account.can_update())
+        .map(|channel| channel.account.class(Means::Text))
+        .collect();
+    for class in classes {
+        for sent in outbox::last_pages_by(tx, &incident.id, class)? {
+            show_one_anew(tx, ids, &sent)?;
+        }
+    }
+    Ok(())
+}
+
+/// What was sent and is overtaken by now: a call stops ringing, a message that can be changed shows how things stand. Needs the
+/// incident's lock.
+pub(crate) fn overtaken(tx: &mut Tx<'_>, ids: &Ids, sent: &Stored) -> Result<(), StoreError> {
+    hang_up_one(tx, ids, sent)?;
+    show_one_anew(tx, ids, sent)
+}
+
+fn show_one_anew(tx: &mut Tx<'_>, ids: &Ids, sent: &Stored) -> Result<(), StoreError> {
+    let (now, catalog, page) = (tx.now(), tx.catalog(), &sent.delivery);
+    let (Some(carrier), Some(message)) = (&sent.carrier, &sent.provider_id) else { return Ok(()) };
+    let Some(channel) = catalog.channel(carrier).filter(|channel| channel.account.can_update()) else { return Ok(()) };
+    if page.purpose != Purpose::Page || !matches!(page.recipient, Recipient::Person { .. }) {
+        return Ok(());
+    }
+    let delivery = Delivery {
+        id: DeliveryId(ids.uuid7(now)),
+        channel: carrier.clone(),
+        purpose: Purpose::State,
+        why: None,
+        position: None,
+        ends: Some(message.clone()),
+        due_at: now,
+        attempts: 0,
+        ..page.clone()
+    };
+    outbox::cancel_lane(tx, &delivery.lane(), Unwanted::Superseded.words())?;
+    outbox::insert_delivery(tx, &delivery, channel.account.class(delivery.by))
+}
+
 /// A call that may ring now stops, unless another incident that it tells of still wants an answer. Needs the incident's lock.
-pub(crate) fn hang_up_one(tx: &mut Tx<'_>, ids: &Ids, call: &Stored) -> Result<(), StoreError> {
+fn hang_up_one(tx: &mut Tx<'_>, ids: &Ids, call: &Stored) -> Result<(), StoreError> {
     let (now, catalog, page) = (tx.now(), tx.catalog(), &call.delivery);
     let may_ring = call.status == Status::Accepted && call.finished_at.is_some_and(|at| at.plus(RINGS_FOR) > now);
     let (Some(carrier), Some(ends), Some(bundle)) = (&call.carrier, &call.provider_id, &call.bundle) else { return Ok(()) };

@@ -74,7 +74,9 @@ impl Workspace {
     }
 
     fn channel(&mut self, name: &str) -> String {
-        let next = format!("C{:08}", self.channels.len() + 1);
+        // What is sent to a member stands in a conversation of its own.
+        let kind = if name.starts_with('U') { 'D' } else { 'C' };
+        let next = format!("{kind}{:08}", self.channels.len() + 1);
         self.channels.entry(name.to_owned()).or_insert(next).clone()
     }
 

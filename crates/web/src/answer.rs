@@ -58,6 +58,7 @@ impl Page {
         let (can_acknowledge, can_resolve) = (has(&["triggered"]), has(&["triggered", "acknowledged"]));
         let heading = match (can_acknowledge, can_resolve) {
             (true, _) => "This needs somebody".to_owned(),
+            (false, true) if found.is_theirs => "You have this".to_owned(),
             (false, true) => "Somebody has this".to_owned(),
             (false, false) => "All clear".to_owned(),
         };

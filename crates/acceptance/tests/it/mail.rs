@@ -53,7 +53,7 @@ fn a_mail_is_answered_by_the_button_behind_its_link_and_its_thread_hears_the_all
     assert_eq!(press(&ground, &path, "act=acknowledge"), 303);
     assert_eq!(press(&ground, &path, "act=acknowledge"), 303, "a second press is harmless");
     let (_, seen) = get(ground.addr, &path).expect("an answer");
-    assert!(seen.contains("Somebody has this") && !seen.contains(">Acknowledge<"), "{seen}");
+    assert!(seen.contains("You have this") && !seen.contains(">Acknowledge<"), "{seen}");
     assert!(ground.say(&["show", "1"]).contains("acknowledged  [Ada by mail]"), "{}", ground.say(&["show", "1"]));
 
     ground.world.live.player().turn(Switch::Healthy);

@@ -28,6 +28,7 @@ mod routes;
 mod sdk;
 mod second;
 mod secrets;
+mod slack;
 mod timeline;
 mod verbs;
 mod webhooks;

@@ -174,7 +174,7 @@ fn a_test_is_written_checked_tried_kept_run_and_paused() {
     let before = ada.get(&path).body.matches("state fail").count();
     assert!(wait(PATIENCE, || ada.post(&path, &form(&[("act", "run"), ("environment", "default")])).status == 303));
     assert!(wait(PATIENCE, || ada.get(&path).body.matches("state fail").count() > before), "one more run is there");
-    assert_eq!(ada.post(&path, &form(&[("act", "run"), ("environment", "nowhere")])).status, 409);
+    assert_eq!(ada.post(&path, &form(&[("act", "run"), ("environment", "nowhere")])).status, 422);
     let edited = text.replace("Written here", "Written anew");
     assert_eq!(ada.post(&format!("{path}/edit"), &form(&[("act", "keep"), ("text", &edited)])).status, 303);
     assert!(ada.get(&path).body.contains("<h1>Written anew</h1>"));
@@ -185,6 +185,21 @@ fn a_test_is_written_checked_tried_kept_run_and_paused() {
     let of_files = link_to("/tests/", &ada.get("/tests?q=Live+Streaming").body);
     let refused = ada.post(&format!("{of_files}/pause"), &form(&[("act", "pause"), ("span", "1h")]));
     assert!(refused.status == 422 && refused.body.contains("owned by the files"), "{}", refused.body);
+}
+
+#[test]
+fn the_list_of_tests_knows_after_a_restart_how_they_fared() {
+    let ground = Ground::with_one_test();
+    let text = WRITTEN.replace("BASE", "http://127.0.0.1:9");
+    let first = up(&ground);
+    let mut ada = owner(&ground, &first);
+    let path = ada.post("/new-test", &form(&[("act", "keep"), ("text", &text)])).location().to_owned();
+    assert!(wait(PATIENCE, || ada.get(&path).body.contains("state fail")), "it runs at once: {}", ada.get(&path).body);
+    drop(first);
+    let mut process = ground.start();
+    assert!(process.wait_until_ready(PATIENCE));
+    let knows = || ada.get("/tests?q=Written").body.contains("the last run did not pass");
+    assert!(wait(PATIENCE, knows), "an hourly test is known to have failed");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use allclear_domain::status::ComponentStatus;
 use allclear_domain::{ChannelId, DeliveryId, Span, Timestamp};
 use allclear_store::record::component;
 use allclear_store::record::delivery::{self as outbox, Destination, Linked, Stored};
+use allclear_store::record::incident as incidents;
 use allclear_store::{Lane, Store, StoreError, Tx, Write};
 
 use super::{about, brief};
@@ -341,10 +342,25 @@ fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &s
             briefs.push(as_it_stood(&stored.delivery, brief(tx, incident)?));
         }
     }
+    briefs.extend(others_of_the_message(tx, &first.delivery)?);
     let mirror = mirrored(tx, &first.delivery)?;
     let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
     let message = Message { purpose, incidents: briefs, mirror, possible_repeat };
     Ok(Some(Outgoing { attempt: attempt.to_owned(), carrier, address, by, recipient, message, root, link, deliveries }))
+}
+
+/// A message about several incidents shows each of them, also when one of them changes it.
+fn others_of_the_message(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<Vec<Brief>, StoreError> {
+    let (Purpose::State, Some(message)) = (delivery.purpose, &delivery.ends) else { return Ok(vec![]) };
+    let Some(bundle) = outbox::bundle_of(tx, &delivery.about, message)? else { return Ok(vec![]) };
+    let mut found = Vec::new();
+    for other in outbox::deliveries_of_bundle(tx, &bundle)? {
+        if let Some(id) = other.delivery.about.incident().filter(|_| other.delivery.about != delivery.about) {
+            let incident = incidents::load_incident(tx, id)?;
+            found.push(brief(tx, &incident)?);
+        }
+    }
+    Ok(found)
 }
 
 /// A program hears of every change in its order; what is true now is the next message's to say.

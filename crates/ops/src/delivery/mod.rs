@@ -16,7 +16,7 @@ use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
 
 pub use claim::{Capacity, Carrier, Claimed, LEASE, Outgoing, claim};
 
-use crate::apply::{hang_up_one, unreachable_level};
+use crate::apply::{overtaken, unreachable_level};
 use crate::draw::{Ids, hash};
 use crate::{Draw, OpsError};
 
@@ -146,12 +146,12 @@ fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: 
             if status.is_lost() {
                 after_loss(tx, stored, &incident)?;
             }
-            // Somebody may have taken it while the call was on its way.
+            // Somebody may have taken it while the page was on its way.
             if status == Status::Accepted
                 && !matches!(incident.state, State::Triggered(_))
-                && let Some(call) = outbox::find_delivery(tx, id)?
+                && let Some(sent) = outbox::find_delivery(tx, id)?
             {
-                hang_up_one(tx, ids, &call)?;
+                overtaken(tx, ids, &sent)?;
             }
         }
     }
@@ -342,6 +342,8 @@ pub struct Answerable {
     pub name: String,
     /// What it is about.
     pub incidents: Vec<Brief>,
+    /// Whether it is them who acknowledged whatever is acknowledged.
+    pub is_theirs: bool,
 }
 
 /// What a link can answer; nothing where it is not known, or its person is no longer there.
@@ -354,11 +356,16 @@ pub async fn answerable(store: &Store, link: &str) -> Result<Option<Answerable>,
         let Some(Linked { person, incidents: ids, .. }) = outbox::find_link(tx, &hash)? else { return Ok(None) };
         let Some(name) = tx.catalog().person(&person).map(|found| found.name.clone()) else { return Ok(None) };
         let mut about = Vec::with_capacity(ids.len());
+        let mut is_theirs = true;
         for id in ids {
             let incident = incidents::load_incident(tx, &id)?;
+            if let State::Acknowledged(held) = &incident.state {
+                let last = held.by.last().map(|last| &last.by);
+                is_theirs &= matches!(last, Some(Agent::Person { person: by, .. }) if *by == person);
+            }
             about.push(brief(tx, &incident)?);
         }
-        Ok::<_, OpsError>(Some(Answerable { person, name, incidents: about }))
+        Ok::<_, OpsError>(Some(Answerable { person, name, incidents: about, is_theirs }))
     };
     store.read("answerable", work).await
 }

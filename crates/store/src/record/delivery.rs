@@ -452,6 +452,28 @@ pub fn pages_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Stored>, S
     tx.query(last, params![incident.as_str()])?.iter().rev().map(from_row).collect()
 }
 
+/// The last twenty pages about an incident that providers of a class took, oldest first.
+///
+/// # Errors
+/// Errors of the store.
+pub fn last_pages_by(tx: &mut Tx<'_>, incident: &IncidentId, class: &str) -> Result<Vec<Stored>, StoreError> {
+    let last =
+        deliveries!("WHERE incident_id = $1 AND provider = $2 AND purpose = 'page' AND provider_id IS NOT NULL ORDER BY seq DESC LIMIT 20");
+    tx.query(last, params![incident.as_str(), class])?.iter().rev().map(from_row).collect()
+}
+
+/// The attempt that a provider's reference stands for, among those about an incident.
+///
+/// # Errors
+/// Errors of the store.
+pub fn bundle_of(tx: &mut Tx<'_>, about: &About, reference: &str) -> Result<Option<String>, StoreError> {
+    let row = tx.query_opt(
+        "SELECT bundle_id FROM delivery WHERE incident_id = $1 AND provider_id = $2 AND bundle_id IS NOT NULL ORDER BY seq LIMIT 1",
+        params![about.key(), reference],
+    )?;
+    row.map(|row| Ok(row.text(0)?.to_owned())).transpose()
+}
+
 /// The first page about an incident at each place where one may have been seen, oldest first. Bounded by whom a catalog can
 /// name, not by how often they were told.
 ///
