@@ -386,6 +386,9 @@ impl Status {
     }
 }
 
+/// Why a call did not arrive that somebody else's answer ended.
+pub const STOPPED_RINGING: &str = "it was not needed any more and stopped ringing";
+
 /// Whether a delivery whose turn has come is still wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {

@@ -5,6 +5,7 @@
   const live = [...document.querySelectorAll("[data-live]")];
   if (live.length === 0 || !window.EventSource) return;
 
+  const isField = (node) => node && ["INPUT", "TEXTAREA", "SELECT"].includes(node.nodeName);
   // What somebody has begun to write or to choose.
   const isDraft = (field) => {
     if (field.type === "hidden") return false;
@@ -13,7 +14,7 @@
   };
   const holdsDraft = (node) =>
     node.nodeType === Node.ELEMENT_NODE &&
-    (node.contains(document.activeElement) || [...node.querySelectorAll("input, textarea, select")].some(isDraft));
+    ((isField(document.activeElement) && node.contains(document.activeElement)) || [...node.querySelectorAll("input, textarea, select")].some(isDraft));
   const kept = { isDraft, mustStay: holdsDraft };
 
   let busy = false;
@@ -31,12 +32,19 @@
         return;
       }
       if (response.ok) {
+        const focused = document.activeElement;
         const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
         for (const region of live) {
           const next = fresh.getElementById(region.id);
           if (next) putInPlace(region, next, kept);
         }
         document.title = fresh.title;
+        // Whoever stood on something that is gone goes on from the top.
+        const heading = document.querySelector("main h1");
+        if (focused && !focused.isConnected && heading) {
+          heading.tabIndex = -1;
+          heading.focus({ preventScroll: true });
+        }
       }
     } catch {
       // The server is away; the stream opens again when it is back.

@@ -32,6 +32,13 @@ static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new(text, "js", "text/javascript; charset=utf-8")
 });
 
+static ICON: LazyLock<Asset> = LazyLock::new(|| Asset::new(include_str!("../assets/icon.svg"), "svg", "image/svg+xml"));
+
+/// Where the icon of a window is.
+pub(crate) fn icon_path() -> &'static str {
+    &ICON.path
+}
+
 /// Where the stylesheet is.
 pub(crate) fn style_path() -> &'static str {
     &STYLE.path
@@ -43,7 +50,7 @@ pub(crate) fn script_path() -> &'static str {
 }
 
 pub(crate) async fn asset(Path(name): Path<String>) -> Response {
-    let found = [&*STYLE, &*SCRIPT].into_iter().find(|asset| asset.path.strip_prefix("/assets/") == Some(&name));
+    let found = [&*STYLE, &*SCRIPT, &*ICON].into_iter().find(|asset| asset.path.strip_prefix("/assets/") == Some(&name));
     let Some(asset) = found else { return StatusCode::NOT_FOUND.into_response() };
     let headers = [(CONTENT_TYPE, asset.content_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")];
     (headers, asset.text).into_response()

@@ -225,6 +225,8 @@ struct Update {
 struct RecentDay {
     date: String,
     incidents: Vec<Incident>,
+    /// Whether one that began on this day is open, and stands above.
+    has_open: bool,
 }
 
 /// What answers where a page has nothing.
@@ -451,8 +453,12 @@ fn recent(page: &PublishedPage, zone: &TimeZone, now: Timestamp) -> Vec<RecentDa
         let of_day = |incident: &&PublishedIncident| {
             incident.stage == Stage::Resolved && incident.created_at.to_jiff().to_zoned(zone.clone()).date() == date
         };
+        let is_open = |incident: &PublishedIncident| {
+            incident.stage != Stage::Resolved && incident.created_at.to_jiff().to_zoned(zone.clone()).date() == date
+        };
         let incidents = page.incidents.iter().filter(of_day).map(|incident| Incident::new(page, zone, incident)).collect();
-        RecentDay { date: date.strftime("%-d %b %Y").to_string(), incidents }
+        let has_open = page.incidents.iter().any(is_open);
+        RecentDay { date: date.strftime("%-d %b %Y").to_string(), incidents, has_open }
     };
     (0..RECENT_DAYS).map(day).collect()
 }

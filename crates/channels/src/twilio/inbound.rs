@@ -5,6 +5,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::percent_decode_str;
 use sha1::Sha1;
 
+use allclear_domain::delivery::STOPPED_RINGING;
+
 /// What a reply asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -63,7 +65,7 @@ pub fn receipt(parameters: &[(String, String)]) -> Option<(bool, Option<String>)
             "completed" => Some((false, Some("the call ended and no key was pressed".into()))),
             "busy" => Some((false, Some("the line was busy".into()))),
             "no-answer" => Some((false, Some("nobody picked up".into()))),
-            "canceled" => Some((false, Some("it was not needed any more and stopped ringing".into()))),
+            "canceled" => Some((false, Some(STOPPED_RINGING.into()))),
             "failed" => Some((false, code().or_else(|| Some("the call could not be made".into())))),
             _ => None,
         };

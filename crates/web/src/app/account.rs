@@ -3,7 +3,7 @@
 use allclear_ops::OpsError;
 use allclear_ops::session::{self, LONGEST_PASSWORD, NewPassword, SHORTEST_PASSWORD, SignedIn};
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -26,6 +26,8 @@ struct Account {
     /// Whether there may be older ones.
     is_cut: bool,
     problem: Option<String>,
+    /// Whether a form was carried out just now.
+    done: bool,
 }
 
 /// What the forms send.
@@ -39,11 +41,19 @@ pub(crate) struct Sent {
 }
 
 /// `GET /account`
-pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer) -> Response {
-    room(&web, &who, None).await
+pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Query(after): Query<After>) -> Response {
+    room(&web, &who, None, after.done).await
 }
 
-async fn room(web: &Web, who: &SignedIn, problem: Option<String>) -> Response {
+/// What stands in the address.
+#[derive(Deserialize)]
+pub(crate) struct After {
+    /// Whether a form was carried out just now.
+    #[serde(default)]
+    done: bool,
+}
+
+async fn room(web: &Web, who: &SignedIn, problem: Option<String>, done: bool) -> Response {
     let found = async {
         let sessions = session::sessions(&web.store, who).await?;
         let has_password = session::own_password(&web.store, who).await?.is_some();
@@ -64,6 +74,7 @@ async fn room(web: &Web, who: &SignedIn, problem: Option<String>) -> Response {
         is_cut: sessions.len() >= session::MOST_LISTED,
         sessions: sessions.into_iter().map(|at| clock.moment(at)).collect(),
         problem,
+        done,
     };
     page::app(status, &view)
 }
@@ -73,7 +84,7 @@ pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, headers: He
     let password = match sent.act.as_str() {
         "password" => match new_password(&web, &who, &sent).await {
             Ok(new) => Some(new),
-            Err(Refusal::Problem(problem)) => return room(&web, &who, Some(problem)).await,
+            Err(Refusal::Problem(problem)) => return room(&web, &who, Some(problem), false).await,
             Err(Refusal::Failed(error)) => return failed(&error),
         },
         "end" => None,
@@ -82,7 +93,7 @@ pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, headers: He
     let presented = session_in(&headers).unwrap_or_default();
     match session::begin_anew(&web.store, &*web.rng, &who, &presented, password).await {
         Err(OpsError::UnknownKey) => Redirect::to("/sign-in").into_response(),
-        Ok(value) => (cookie(&web, &value), Redirect::to("/account")).into_response(),
+        Ok(value) => (cookie(&web, &value), Redirect::to("/account?done=true")).into_response(),
         Err(error) => failed(&error),
     }
 }

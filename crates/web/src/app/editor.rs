@@ -24,6 +24,7 @@ name: The service answers
 environments:
   production:
     variables: { base: \"https://api.example.com\" }
+    # notify: { service: NAME }     # without it nobody is told when it fails
 schedules: [{ every: 1m, environment: production }]
 steps:
   - request: \"GET {{base}}/health\"

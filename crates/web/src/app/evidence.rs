@@ -105,7 +105,7 @@ impl Shown {
             line: format!("{} {}", exchange.method, exchange.url),
             answer: exchange.status.map_or("no answer".to_owned(), |status| format!("{status}, {} bytes", exchange.response_size)),
             timings: timings(exchange),
-            total: milliseconds(exchange.timings.total_us()),
+            total: exchange.status.map_or_else(String::new, |_| format!(", {}", milliseconds(exchange.timings.total_us()))),
             request_headers: exchange.request_headers.clone(),
             request_body: cut(&exchange.request_body),
             response_headers: exchange.response_headers.clone(),

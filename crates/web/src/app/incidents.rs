@@ -2,7 +2,7 @@
 
 use allclear_domain::apitest::difference::Difference;
 use allclear_domain::catalog::Kind;
-use allclear_domain::delivery::{Purpose, Status};
+use allclear_domain::delivery::{self, Purpose, Status};
 use allclear_domain::incident::{Agent, Incident, LogKind, Paging, Priority, Refused, ResolveReason, State as Standing, Urgency};
 use allclear_domain::status::published::PublishedPage;
 use allclear_domain::{ComponentId, IncidentId, PersonId, RunId, Span};
@@ -20,7 +20,7 @@ use super::evidence::Evidence;
 use super::guard::{Viewer, failed};
 use super::named::Named;
 use super::tests::differences;
-use super::{Clock, Moment, Shell, open_incidents};
+use super::{Clock, Moment, Shell, in_words, open_incidents};
 use crate::page::Filled;
 use crate::{Web, page};
 
@@ -62,6 +62,17 @@ fn people(names: &Names, people: &[PersonId]) -> String {
     people.iter().map(|person| names.person(person)).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether somebody is the only one who has it.
+fn has_it(incident: &Incident, person: &PersonId) -> bool {
+    match &incident.state {
+        Standing::Triggered(Paging::Level(here)) => here.assigned == [person.clone()],
+        Standing::Acknowledged(held) => {
+            matches!(held.by.last().map(|last| &last.by), Some(Agent::Person { person: by, .. }) if by == person)
+        }
+        Standing::Triggered(Paging::Nobody { .. }) | Standing::Resolved(_) => false,
+    }
+}
+
 /// How it stands, in a sentence.
 fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
     match &incident.state {
@@ -84,7 +95,10 @@ fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
                 held.times_out_at.map_or(String::new(), |at| format!("; unless it ends, people are paged again at {}", clock.time(at)));
             format!("{by}{until}")
         }
-        Standing::Resolved(ended) => format!("{}, {}", ended.why.words(), clock.time(ended.at)),
+        Standing::Resolved(ended) => {
+            let lasted = in_words(ended.at.since(incident.opened_at).as_secs());
+            format!("{}, {}, after {lasted}", ended.why.words(), clock.time(ended.at))
+        }
     }
 }
 
@@ -165,6 +179,10 @@ struct Page {
     refused: Option<String>,
     is_open: bool,
     can_acknowledge: bool,
+    /// Whether whoever looks is the one who has it.
+    is_mine: bool,
+    /// What times of day are told in.
+    zone: String,
     merged_into: Option<i64>,
     why: Vec<String>,
     components: Vec<String>,
@@ -294,6 +312,8 @@ impl Page {
             refused: None,
             is_open: incident.is_open(),
             can_acknowledge: matches!(incident.state, Standing::Triggered(_)),
+            is_mine: has_it(incident, &who.person),
+            zone: clock.zone(),
             merged_into,
             why,
             components: found.components.iter().map(|component| seen_of(component, &names, published)).collect(),
@@ -358,10 +378,10 @@ fn paging(found: &IncidentView, names: &Names) -> Vec<String> {
 impl Told {
     fn new(stored: &Stored, names: &Names, clock: &Clock) -> Self {
         use allclear_domain::delivery::Recipient;
-        let delivery = &stored.delivery;
-        let to = match &delivery.recipient {
+        let sent = &stored.delivery;
+        let to = match &sent.recipient {
             Recipient::Person { person } => names.person(person),
-            Recipient::Room { .. } => delivery.address.clone(),
+            Recipient::Room { .. } => sent.address.clone(),
             Recipient::Mirror { component } => format!("{} elsewhere", names.component(component)),
         };
         let (status, class) = match stored.status {
@@ -369,15 +389,16 @@ impl Told {
             Status::Claimed => ("under way", "quiet"),
             Status::Accepted => ("sent", "good"),
             Status::Delivered => ("arrived", "good"),
+            Status::Undelivered if stored.why.as_deref() == Some(delivery::STOPPED_RINGING) => ("stopped ringing", "quiet"),
             Status::Undelivered => ("did not arrive", "bad"),
             Status::Failed => ("failed", "bad"),
             Status::Cancelled => ("not needed any more", "quiet"),
             Status::Unknown => ("not known", "warn"),
             Status::Parked => ("given up", "bad"),
         };
-        let what = match delivery.purpose {
+        let what = match sent.purpose {
             Purpose::Page => "page",
-            Purpose::State => "state",
+            Purpose::State => "update",
             Purpose::Note => "note",
             Purpose::AllClear => "all-clear",
             Purpose::Mirror => "status",
@@ -389,8 +410,8 @@ impl Told {
             what,
             status,
             class,
-            why: stored.why.clone().unwrap_or_default(),
-            at: clock.moment(stored.finished_at.unwrap_or(delivery.due_at)),
+            why: stored.why.clone().filter(|why| why != delivery::STOPPED_RINGING).unwrap_or_default(),
+            at: clock.moment(stored.finished_at.unwrap_or(sent.due_at)),
         }
     }
 }

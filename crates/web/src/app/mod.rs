@@ -86,6 +86,11 @@ impl Clock {
         Moment { ago, exact: self.exact(at), machine: at.to_rfc3339_millis() }
     }
 
+    /// What times are told in: `UTC`, `Europe/Copenhagen`.
+    pub(crate) fn zone(&self) -> String {
+        self.zone.iana_name().unwrap_or("UTC").to_owned()
+    }
+
     pub(crate) fn exact(&self, at: Timestamp) -> String {
         at.to_jiff().to_zoned(self.zone.clone()).strftime("%-d %b %Y, %H:%M:%S %Z").to_string()
     }

@@ -98,7 +98,9 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
     let ever = !open.is_empty() || !view::list_incidents(&web.store, &actor, None, i64::MAX, 1).await?.is_empty();
     let pages = view::published_pages(&web.store).await?;
     let catalog = web.store.catalog();
+    let quiet_failures = web.runs.not_passing().difference(&failing).count();
     let heading = match in_all {
+        0 if quiet_failures > 0 => "Nobody is paged, but not every test passes".to_owned(),
         0 => "All clear".to_owned(),
         1 => "One open incident".to_owned(),
         n => format!("{n} open incidents"),
@@ -114,7 +116,7 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
         more: usize::try_from(in_all).unwrap_or(0).saturating_sub(MOST_SHOWN),
         tests: catalog.of_kind(Kind::Test).count(),
         failing: standing.failing_tests,
-        quiet_failures: web.runs.not_passing().difference(&failing).count(),
+        quiet_failures,
         on_call: on_call(&catalog, web.store.now(), &clock),
         more_policies: catalog.of_kind(Kind::EscalationPolicy).count().saturating_sub(MOST_LISTED),
         pages: pages.iter().take(MOST_LISTED).map(public).collect(),

@@ -144,6 +144,8 @@ struct Draft {
     body: String,
     stages: Vec<Choice>,
     components: Vec<(String, String, Vec<Choice>)>,
+    /// Components that it concerns and that people set: their ids, their names, and whether the rules get them back in the end.
+    set_by_hand: Vec<(String, String, bool)>,
     preview: Option<Preview>,
 }
 
@@ -220,7 +222,20 @@ impl Sent {
     /// The components that the form sets.
     fn components(&self) -> Vec<(ComponentId, Hand)> {
         let chosen = self.others.iter().filter_map(|(name, word)| Some((name.strip_prefix("component-")?, word)));
-        chosen.filter_map(|(id, word)| Some((ComponentId::from(id), hand_of(word)?))).collect()
+        let mut set: Vec<(ComponentId, Hand)> = chosen.filter_map(|(id, word)| Some((ComponentId::from(id), hand_of(word)?))).collect();
+        if self.stage == Stage::Resolved.word() {
+            let cleared = self.others.keys().filter_map(|name| name.strip_prefix("clear-")).map(ComponentId::from);
+            let cleared: Vec<ComponentId> = cleared.filter(|id| set.iter().all(|(known, _)| known != id)).collect();
+            set.extend(cleared.into_iter().map(|id| (id, Hand::GiveBack)));
+        }
+        set
+    }
+
+    /// The components of a public incident that people set, each with whether the rules get it back when it is resolved.
+    fn set_by_hand(&self, components: &[Component], concerned: &[ComponentId]) -> Vec<(String, String, bool)> {
+        let is_set = |one: &&Component| one.by_hand && concerned.iter().any(|id| id.as_str() == one.id);
+        let cleared = |id: &str| self.act.is_empty() || self.others.contains_key(&format!("clear-{id}"));
+        components.iter().filter(is_set).map(|one| (one.id.clone(), one.name.clone(), cleared(&one.id))).collect()
     }
 
     fn said(&self) -> Said {
@@ -243,6 +258,7 @@ impl Sent {
             body: self.body.clone(),
             stages: stages(stage),
             components: components.iter().map(|one| (one.id.clone(), one.name.clone(), statuses(chosen(&one.id)))).collect(),
+            set_by_hand: vec![],
             preview,
         }
     }
@@ -394,7 +410,7 @@ async fn public_room(web: &Web, who: &allclear_ops::session::SignedIn, id: &str,
         updates: updates(shown, &clock),
         live: problem.is_none() && sent.act.is_empty(),
         problem,
-        draft: sent.draft(&components, shown.stage, &shown.name),
+        draft: Draft { set_by_hand: sent.set_by_hand(&components, &shown.components), ..sent.draft(&components, shown.stage, &shown.name) },
     };
     page::app(status, &view)
 }
