@@ -181,7 +181,7 @@ impl Chromium {
              return [r.x + r.width / 2, r.y + r.height / 2, r.height]; }})()"
         ))?;
         let number = |n: usize| place[n].as_f64().unwrap_or(0.0);
-        if number(2) < 40.0 {
+        if number(2) < 48.0 {
             bail!("{element} is {} high: too small for a thumb", number(2));
         }
         let point = json!([{ "x": number(0), "y": number(1) }]);

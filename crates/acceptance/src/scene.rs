@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A running demo.
 pub struct Scene {
     child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     /// Where the stage is.
     pub stage: String,
     /// The link that signs in as the owner.
@@ -38,7 +38,8 @@ impl Scene {
         let folder = tempfile::tempdir()?;
         let said = folder.path().join("said.txt");
         let child = Command::new(path()?)
-            .args(["demo", "--listen", "127.0.0.1:0"])
+            .args(["demo", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path().join("data"))
             .stdout(std::fs::File::create(&said)?)
             .stderr(Stdio::null())
             // It is killed, and cannot tidy up: what it leaves goes with our folder.
@@ -51,7 +52,7 @@ impl Scene {
         let (_, page) = stage.trim_start_matches("http://").parse().ok().and_then(|addr| get(addr, "/")).context("no stage")?;
         let enter = page.split(['"', '?']).find(|part| part.contains("/enter/")).context("no link on the stage signs in")?;
         let app = enter.split("/enter/").next().unwrap_or_default();
-        Ok(Self { child, _folder: folder, stage: stage.to_owned(), enter: enter.to_owned(), app: app.to_owned() })
+        Ok(Self { child, folder, stage: stage.to_owned(), enter: enter.to_owned(), app: app.to_owned() })
     }
 
     /// Signs the browser in, breaks the API, and waits until everybody has heard of it.
@@ -66,6 +67,15 @@ impl Scene {
         browser.until("document.querySelector('.bubbles li') !== null && document.querySelector('.messages li') !== null")?;
         browser.open(&format!("{}/incidents", self.app))?;
         browser.until("document.querySelector('a[href^=\"/incidents/Q\"]') !== null")
+    }
+
+    /// The address at which somebody chooses a new password.
+    fn new_password(&self) -> anyhow::Result<String> {
+        let said =
+            Command::new(path()?).args(["user", "reset", "ada@synq.example", "--data"]).arg(self.folder.path().join("data")).output()?;
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let link = said.split_whitespace().find_map(|word| word.split_once("/enter/"));
+        Ok(format!("/enter/{}", link.context("no link resets a password")?.1))
     }
 
     /// The first link on a page that begins like this.
@@ -95,7 +105,15 @@ impl Scene {
         ))?;
         let public = self.link(browser, &page, "/public-incidents/")?;
         let shown = public.replace("/public-incidents/", "/status/synq/incidents/");
+        let rule = self.link(browser, &page, "/rules/")?;
+        browser.open(&self.stage)?;
+        let behind = "document.querySelector('a[href*=\"/answer/\"]')";
+        browser.until(&format!("{behind} !== null"))?;
+        let answer = browser.evaluate(&format!("new URL({behind}.href).pathname"))?.as_str().unwrap_or_default().to_owned();
         Ok(vec![
+            ("answer", answer),
+            ("new-password", self.new_password()?),
+            ("rule", rule),
             ("overview", "/".to_owned()),
             ("incidents", "/incidents".to_owned()),
             ("incident", incident),

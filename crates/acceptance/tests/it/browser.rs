@@ -54,9 +54,22 @@ fn an_open_page_shows_what_happens_without_a_reload_and_keeps_what_is_being_type
     let incident = pages.iter().find(|(name, _)| *name == "incident").map(|(_, path)| path.clone()).expect("an incident");
     browser.open(&format!("{}{incident}", scene.app)).expect("the incident");
     browser.evaluate("window.stays = true; document.querySelector('input[name=text]').value = 'half a sen'").expect("typed");
+    // A thumb on its way to one button must not meet another.
+    let places = |browser: &mut Chromium| {
+        let of_one = "(e => { const r = e.getBoundingClientRect(); return [e.value, r.x, r.y, r.width, r.height].join(' '); })";
+        let all = format!("[...document.querySelectorAll('.fixed button')].map({of_one}).join(', ')");
+        let at = |width: u32, browser: &mut Chromium| {
+            browser.look(width, false).expect("a size");
+            browser.evaluate(&all).expect("places").as_str().unwrap_or_default().to_owned()
+        };
+        WIDTHS.map(|width| at(width, browser))
+    };
+    let before = places(&mut browser);
+    assert!(before[0].contains("acknowledge") && before[1].contains("resolve"), "{before:?}");
     let other = "fetch(location.href, { method: 'POST', body: new URLSearchParams({ act: 'acknowledge' }) }).then(r => r.ok)";
     assert_eq!(browser.evaluate(other).expect("acknowledged by another window"), true);
     browser.until("document.querySelector('.lead').innerText.includes('has it')").expect("the page says so");
+    assert_eq!(places(&mut browser), before);
     let typed = "window.stays === true && document.querySelector('input[name=text]').value";
     assert_eq!(browser.evaluate(typed).expect("kept"), "half a sen");
     browser.evaluate("document.querySelector('details.step').open = false").expect("closed");
@@ -64,6 +77,7 @@ fn an_open_page_shows_what_happens_without_a_reload_and_keeps_what_is_being_type
     assert_eq!(browser.evaluate(&end).expect("resolved by another window"), true);
     browser.until("document.querySelector('.lead').innerText.includes('resolved')").expect("the page says so");
     browser.until("[...document.querySelectorAll('button')].every(b => b.value !== 'acknowledge')").expect("its buttons are gone");
+    browser.evaluate("document.querySelector('main button').focus()").expect("focused");
     assert_eq!(browser.evaluate(typed).expect("kept"), "half a sen");
     assert_eq!(browser.evaluate("document.querySelector('details.step').open").expect("a step"), false);
 }
@@ -79,48 +93,85 @@ fn a_browser_hears_of_a_change_and_does_not_wait_to_look_by_itself() {
 }
 
 #[test]
-fn a_keyboard_alone_acknowledges_and_a_thumb_on_a_telephone_resolves() {
+fn a_keyboard_alone_acknowledges_and_resolves_and_so_does_a_thumb_on_a_telephone() {
     let (scene, mut browser) = broken();
-    let pages = scene.pages(&mut browser).expect("every page");
-    let incident = pages.iter().find(|(name, _)| *name == "incident").map(|(_, path)| path.clone()).expect("an incident");
+    let says = |browser: &mut Chromium, words: &str| {
+        let lead = "document.querySelector('.lead')";
+        browser.until(&format!("{lead} !== null && {lead}.innerText.includes('{words}')")).expect(words);
+    };
+    // The test goes on failing: when one incident is resolved by hand, the next opens.
+    let open_the_next = |browser: &mut Chromium| {
+        browser.open(&format!("{}/incidents?status=triggered", scene.app)).expect("the incidents");
+        browser.until("document.querySelector('.row.triggered a[href^=\"/incidents/Q\"]') !== null").expect("an incident");
+        browser.evaluate("location.href = document.querySelector('.row.triggered a[href^=\"/incidents/Q\"]').href").expect("followed");
+        browser.until("document.querySelector('button[value=acknowledge]:enabled') !== null").expect("the incident");
+    };
     browser.look(1280, false).expect("a desk");
-    browser.open(&format!("{}{incident}", scene.app)).expect("the incident");
-    let mut steps = 0;
-    while browser.evaluate("document.activeElement.innerText").expect("a focus") != "Acknowledge" {
-        browser.press("Tab").expect("a key");
-        steps += 1;
-        assert!(steps < 30, "the button is not reached");
+    open_the_next(&mut browser);
+    for (button, words) in [("Acknowledge", "has it"), ("Resolve", "resolved")] {
+        let mut steps = 0;
+        while browser.evaluate("document.activeElement.innerText").expect("a focus") != button {
+            browser.press("Tab").expect("a key");
+            steps += 1;
+            assert!(steps < 30, "{button} is not reached");
+        }
+        browser.press("Enter").expect("a key");
+        says(&mut browser, words);
     }
-    browser.press("Enter").expect("a key");
-    browser
-        .until("document.querySelector('.lead') !== null && document.querySelector('.lead').innerText.includes('has it')")
-        .expect("acknowledged");
     browser.look(390, true).expect("a telephone");
-    browser.open(&format!("{}{incident}", scene.app)).expect("the incident");
-    browser.tap("[...document.querySelectorAll('button')].find(b => b.innerText === 'Resolve')").expect("a tap");
-    browser
-        .until("document.querySelector('.lead') !== null && document.querySelector('.lead').innerText.includes('resolved')")
-        .expect("resolved");
+    open_the_next(&mut browser);
+    for (button, words) in [("Acknowledge", "has it"), ("Resolve", "resolved")] {
+        browser.tap(&format!("[...document.querySelectorAll('button')].find(b => b.innerText === '{button}')")).expect("a tap");
+        says(&mut browser, words);
+    }
 }
 
 #[test]
-fn a_visitor_of_the_stage_breaks_the_api_answers_by_text_and_everything_returns() {
+fn whatever_a_responder_presses_on_a_telephone_is_as_large_as_a_thumb() {
     let (scene, mut browser) = broken();
-    browser.open(&scene.stage).expect("the stage");
-    let press = |browser: &mut Chromium, value: &str| {
-        let click = format!("[...document.querySelectorAll('button')].find(b => b.value === '{value}').click()");
-        browser.evaluate(&click).expect("pressed");
-    };
-    let says = |word: &str| format!("[...document.querySelectorAll('.bubbles li')].some(li => li.innerText.includes('{word}'))");
-    browser.until(&says("ALERT")).expect("a text comes");
-    press(&mut browser, "4");
-    browser
-        .until("[...document.querySelectorAll('.messages li')].some(li => li.innerText.includes('acknowledged by Ada'))")
-        .expect("Slack shows who has it");
-    press(&mut browser, "healthy");
-    browser.until(&says("All clear")).expect("the all-clear comes");
-    browser.open(&format!("{}/status/synq", scene.app)).expect("the status page");
-    browser.until("document.querySelector('h1').innerText === 'All Systems Operational'").expect("customers see it");
+    browser.look(390, false).expect("a telephone");
+    let mut found = Vec::new();
+    for (name, path) in scene.pages(&mut browser).expect("every page") {
+        browser.open(&format!("{}{path}", scene.app)).expect("a page");
+        let pressed = "main button, main .button, main summary, main select, main input, header button";
+        let small = format!(
+            "[...document.querySelectorAll('{pressed}')].filter(e => e.offsetParent !== null && e.type !== 'checkbox' && !e.closest('.tree') \
+             && e.getBoundingClientRect().height < 40).map(e => e.outerHTML.slice(0, 90))"
+        );
+        let small = browser.evaluate(&small).expect("sizes");
+        found.extend(small.as_array().into_iter().flatten().map(|one| format!("{name}: {one}")));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_visitor_of_the_stage_breaks_the_api_answers_by_text_and_everything_returns_at_a_desk_and_on_a_telephone() {
+    let (scene, mut browser) = (Scene::start().expect("a demo"), Chromium::start().expect("a browser"));
+    browser.open(&scene.enter).expect("signed in");
+    browser.until("document.title.startsWith('Overview')").expect("the overview");
+    for (turn, width) in WIDTHS.into_iter().enumerate() {
+        browser.look(width, turn == 1).expect("a size");
+        browser.open(&scene.stage).expect("the stage");
+        let tap = |browser: &mut Chromium, value: &str| {
+            browser.until(&format!("document.querySelector('button[value=\"{value}\"]') !== null")).expect(value);
+            browser.tap(&format!("document.querySelector('button[value=\"{value}\"]')")).expect("a tap");
+        };
+        let number = turn + 1;
+        let says = |word: &str| {
+            format!(
+                "[...document.querySelectorAll('.bubbles li')].some(li => li.innerText.includes('{word}') && li.innerText.includes('[#{number}]'))"
+            )
+        };
+        tap(&mut browser, "wrong_json");
+        browser.until(&says("ALERT")).expect("a text comes");
+        tap(&mut browser, "4");
+        let taken = format!("li.innerText.includes('acknowledged by Ada') && li.innerText.includes('[#{number}]')");
+        browser.until(&format!("[...document.querySelectorAll('.messages li')].some(li => {taken})")).expect("Slack shows who has it");
+        tap(&mut browser, "healthy");
+        browser.until(&says("All clear")).expect("the all-clear comes");
+        browser.open(&format!("{}/status/synq", scene.app)).expect("the status page");
+        browser.until("document.querySelector('h1').innerText === 'All Systems Operational'").expect("customers see it");
+    }
 }
 
 #[test]

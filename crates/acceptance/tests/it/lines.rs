@@ -98,7 +98,9 @@ fn the_overview_shows_the_whole_loop_and_a_responder_declares_notes_and_puts_off
         press(&mut browser, "Snooze, reassign, change the urgency");
         press(&mut browser, "Snooze");
         says(&mut browser, "put off until");
-        press(&mut browser, "Assign to me");
+        says(&mut browser, "It is yours");
+        press(&mut browser, "Snooze, reassign, change the urgency");
+        press(&mut browser, "Reassign");
         says(&mut browser, "given to Ada");
         press(&mut browser, "Escalate now");
         says(&mut browser, "escalated");
