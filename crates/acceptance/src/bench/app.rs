@@ -20,6 +20,9 @@ const INCIDENTS: usize = 500;
 const MOST_BYTES: usize = 200_000;
 const MOST_TIME: Duration = Duration::from_millis(300);
 
+/// The target of how long customers see what is no longer so.
+const MOST_UNSEEN: Duration = Duration::from_millis(100);
+
 pub(super) fn measure(_: Duration) -> anyhow::Result<()> {
     const VIEWS: usize = 10;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -58,8 +61,39 @@ pub(super) fn measure(_: Duration) -> anyhow::Result<()> {
             missed.push(format!("{page}: {} bytes, {:.0} ms", bytes + assets, ms(most)));
         }
     }
+    missed.extend(visible(&reader)?);
     process.terminate()?;
     if missed.is_empty() { Ok(()) } else { bail!("wanted {MOST_BYTES} bytes and {:.0} ms; {}", ms(MOST_TIME), missed.join("; ")) }
+}
+
+/// How long after the answer to a change customers see it, on a page of a hundred components; what was missed.
+fn visible(reader: &Reader) -> anyhow::Result<Option<String>> {
+    const CHANGES: usize = 60;
+    let page = reader.first("/pages", "/pages/")?;
+    let component = reader.first(&page, "/components/")?;
+    let component = component.trim_start_matches("/components/");
+    let badge = || reader.text("/status/synq/badge.svg");
+    let mut times = Vec::with_capacity(CHANGES);
+    for n in 0..CHANGES {
+        let (before, status) = (badge()?, if n % 2 == 0 { "major_outage" } else { "operational" });
+        reader.post(&page, &format!("act=set&component={component}&status={status}"))?;
+        let changed: Instant = now();
+        while badge()? == before {
+            if changed.elapsed() > Duration::from_secs(5) {
+                bail!("a change is not seen");
+            }
+        }
+        times.push(changed.elapsed());
+    }
+    times.sort_unstable();
+    let most = times.last().copied().unwrap_or_default();
+    println!(
+        "a change is visible after p50 {:.1} ms, p99 {:.1} ms, at most {:.1} ms",
+        ms(quantile(&times, 0.5)),
+        ms(quantile(&times, 0.99)),
+        ms(most)
+    );
+    Ok((most > MOST_UNSEEN).then(|| format!("a change was seen after {:.0} ms", ms(most))))
 }
 
 /// Tests that tell services which tie to the components of a page; one person is paged for all.
@@ -149,13 +183,31 @@ impl Reader {
 
     /// Every kind of page, the lists and the first that stands on each.
     fn pages(&self) -> anyhow::Result<Vec<String>> {
-        let first = |on: &str, start: &str| -> anyhow::Result<String> {
-            links(&self.text(on)?, start).into_iter().find(|path| path.len() > start.len()).with_context(|| format!("no {start} on {on}"))
-        };
-        let (incident, test, page) = (first("/incidents", "/incidents/Q")?, first("/tests", "/tests/")?, first("/pages", "/pages/")?);
-        let (run, component) = (first(&test, "/runs/")?, first(&page, "/components/")?);
-        let lists =
-            ["/", "/incidents", "/tests", "/tests?q=victim99", "/pages", "/account", "/new-test", "/status/synq"].map(str::to_owned);
-        Ok(lists.into_iter().chain([incident, test, run, page, component]).collect())
+        let (incident, test) = (self.first("/incidents", "/incidents/Q")?, self.first("/tests", "/tests/")?);
+        let page = self.first("/pages", "/pages/")?;
+        let (run, component, rule) = (self.first(&test, "/runs/")?, self.first(&page, "/components/")?, self.first(&page, "/rules/")?);
+        let below = [format!("{test}/edit"), format!("{page}/new-rule")];
+        let lists = ["/", "/incidents", "/tests", "/tests?q=victim99", "/pages", "/account", "/new-test", "/sign-in"];
+        let public = ["/status/synq", "/status/synq/history"];
+        let lists = lists.into_iter().chain(public).map(str::to_owned);
+        Ok(lists.chain([incident, test, run, page, component, rule]).chain(below).collect())
+    }
+
+    /// The first address on a page that begins like this.
+    fn first(&self, on: &str, start: &str) -> anyhow::Result<String> {
+        links(&self.text(on)?, start).into_iter().find(|path| path.len() > start.len()).with_context(|| format!("no {start} on {on}"))
+    }
+
+    /// Sends a form of ours.
+    fn post(&self, path: &str, form: &str) -> anyhow::Result<()> {
+        let addr = self.addr;
+        let raw = format!(
+            "POST {path} HTTP/1.1\r\nhost: {addr}\r\norigin: http://{addr}\r\nconnection: close\r\ncookie: {}\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            self.cookie,
+            form.len()
+        );
+        let (status, _, body) = exchange(addr, &raw).with_context(|| format!("{path} does not answer"))?;
+        if status == 303 { Ok(()) } else { bail!("{path} answers {status}: {body}") }
     }
 }

@@ -105,6 +105,24 @@ pub(super) fn owner<'a>(ground: &'a Ground, up: &Up) -> Browser<'a> {
 }
 
 #[test]
+fn of_many_who_would_be_the_first_owner_at_the_same_time_one_is() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let (ground, link) = (&ground, up.link.as_str());
+    let claim = |n: usize| {
+        let form = format!("name=Owner+{n}&email=owner{n}%40synq.example&password={PASSWORD}");
+        nobody(ground).post(&format!("/enter/{link}"), &form).status
+    };
+    let answers: Vec<u16> = std::thread::scope(|scope| {
+        let racing: Vec<_> = (0..8).map(|n| scope.spawn(move || claim(n))).collect();
+        racing.into_iter().map(|one| one.join().expect("an answer")).collect()
+    });
+    assert_eq!(answers.iter().filter(|status| **status == 303).count(), 1, "{answers:?}");
+    assert!(answers.iter().all(|status| [303, 404].contains(status)), "{answers:?}");
+    assert_eq!(ground.say(&["export"]).matches("name: Owner ").count(), 1);
+}
+
+#[test]
 fn the_first_link_makes_one_owner_who_is_the_person_of_the_files_and_no_second_one() {
     let ground = Ground::with_one_test();
     let up = up(&ground);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use allclear_acceptance::binary::{Process, Start, forward, free_addr, get, wait};
+use allclear_acceptance::binary::{Process, Start, forward, free_addr, get, request, wait};
 use allclear_acceptance::postgres::{authority, break_connections, encrypted_connections, fresh_database, open_or_shut, server};
 use allclear_stage::live::Switch;
 
@@ -66,6 +66,11 @@ fn while_the_database_is_away_a_page_says_of_when_it_is_and_no_longer_once_it_is
     open_or_shut(&url, false).expect("shut");
     assert!(wait(PATIENCE, says_so), "{}", log_of(&process));
     assert!(shows(&ground, "operational"));
+    let (status, page) = get(ground.addr, "/sign-in?to=%2Fincidents").expect("an answer");
+    assert!(status == 200, "{status} {page}");
+    let raw = format!("GET /incidents HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncookie: allclear=whoever\r\n\r\n", ground.addr);
+    let (status, page) = request(ground.addr, &raw).expect("an answer");
+    assert!(status == 503 && page.contains("<h1>Not now</h1>"), "{status} {page}");
     open_or_shut(&url, true).expect("open");
     assert!(wait(PATIENCE, || !says_so()), "{}", log_of(&process));
     process.terminate().expect("a clean stop");

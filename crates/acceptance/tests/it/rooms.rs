@@ -224,26 +224,58 @@ fn a_new_password_ends_every_other_session() {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a browser's own socket, which is read while it is open")]
-fn an_open_page_hears_of_a_change_and_no_longer_than_its_session_lasts() {
+fn an_open_page_hears_of_a_change_and_no_longer_than_its_session_or_its_role_lasts() {
     let ground = Ground::with_one_test();
     let up = up(&ground);
     let mut ada = owner(&ground, &up);
-    let mut stream = TcpStream::connect(ground.addr).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a patience");
-    let cookie = ada.cookie.clone().unwrap_or_default();
-    write!(stream, "GET /live HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\n\r\n", ground.addr).expect("sent");
-    let mut heard = String::new();
-    let mut some = [0; 1024];
-    while !heard.contains("event: changed") {
-        let count = stream.read(&mut some).expect("something comes");
-        assert!(count > 0, "it ended: {heard}");
-        heard.push_str(&String::from_utf8_lossy(&some[..count]));
-    }
-    assert!(heard.contains("text/event-stream"), "{heard}");
+    let ben = ground.say(&["user", "reset", "ben@synq.example"]);
+    let ben = ben.split("/enter/").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a link").to_owned();
+    let mut other = nobody(&ground);
+    assert_eq!(other.post(&format!("/enter/{ben}"), &format!("password={PASSWORD}")).status, 303);
+    let listen = |cookie: &Option<String>| {
+        let mut stream = TcpStream::connect(ground.addr).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a patience");
+        let cookie = cookie.as_deref().unwrap_or_default();
+        write!(stream, "GET /live HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\n\r\n", ground.addr).expect("sent");
+        let (mut heard, mut some) = (String::new(), [0; 1024]);
+        while !heard.contains("event: changed") {
+            let count = stream.read(&mut some).expect("something comes");
+            assert!(count > 0, "it ended: {heard}");
+            heard.push_str(&String::from_utf8_lossy(&some[..count]));
+        }
+        assert!(heard.contains("text/event-stream"), "{heard}");
+        stream
+    };
+    let has_ended = |mut stream: TcpStream, what: &str| {
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        assert!(ended.is_ok() && String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "{what}: {ended:?}");
+    };
+    let stream = listen(&ada.cookie);
+    let new = [("act", "password"), ("old", &PASSWORD.replace('+', " ")), ("new", "another battery")];
+    assert_eq!(ada.post("/account", &form(&new)).status, 303);
+    has_ended(stream, "a new password");
+    let stream = listen(&ada.cookie);
     assert_eq!(ada.post("/sign-out", "").status, 303);
-    let mut rest = Vec::new();
-    let ended = stream.read_to_end(&mut rest);
-    assert!(ended.is_ok() && String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "{ended:?}");
+    has_ended(stream, "signed out");
+    let stream = listen(&other.cookie);
+    let file = ground.folder.path().join("config/world.yaml");
+    let world = std::fs::read_to_string(&file).expect("the world");
+    std::fs::write(&file, world.replace("email: ben@synq.example\n", "email: ben@synq.example\nrole: observer\n")).expect("written");
+    assert!(ground.say(&["apply", "config"]).contains("1 change"), "a role changes");
+    has_ended(stream, "another role");
+}
+
+#[test]
+fn a_session_ends_where_another_begins_in_the_same_browser() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    let mut old = nobody(&ground);
+    old.cookie.clone_from(&ada.cookie);
+    assert_eq!(old.get("/account").status, 200);
+    assert_eq!(ada.post("/sign-in", &format!("email=ada%40synq.example&password={PASSWORD}")).status, 303);
+    assert_eq!((ada.get("/account").status, old.get("/account").status), (200, 401));
 }
 
 #[test]

@@ -110,10 +110,7 @@ impl Comparison {
             self,
             Self::EqualNumber | Self::IsLessThan | Self::IsLessThanOrEqual | Self::IsGreaterThan | Self::IsGreaterThanOrEqual
         );
-        match value {
-            Value::String(text) if as_number => text.clone(),
-            value => value.to_string(),
-        }
+        value.as_str().filter(|_| as_number).map_or_else(|| value.to_string(), str::to_owned)
     }
 
     /// Whether `actual` stands in this relation to `target`. A missing value satisfies nothing: every comparison

@@ -191,7 +191,7 @@ pub fn latest_runs(tx: &mut Tx<'_>, test: &TestId, environments: &[String], most
     let mut values = vec![Value::from(test.as_str()), Value::from(most)];
     // No environment has no name.
     let nothing = std::iter::repeat_with(|| Value::from(""));
-    values.extend(environments.iter().map(|name| Value::from(name)).chain(nothing).take(MOST_ENVIRONMENTS));
+    values.extend(environments.iter().map(Value::from).chain(nothing).take(MOST_ENVIRONMENTS));
     tx.query(&LATEST, &values)?.iter().map(from_row).collect()
 }
 
