@@ -159,7 +159,10 @@ fn told(act: &Act, answered: &Answered) -> String {
     let numbers = changed.iter().map(|incident| format!("#{}", incident.number)).collect::<Vec<_>>().join(", ");
     match (act, changed) {
         _ if answered.is_repeat => "Nothing changed: this answer was taken before.".to_owned(),
-        (_, []) => "Nothing changed: it was acknowledged or resolved already.".to_owned(),
+        (_, []) => answered.refused.as_ref().map_or_else(
+            || "Nothing changed: nothing that you were told of is open.".to_owned(),
+            |refused| format!("Nothing changed: {refused}."),
+        ),
         (Act::Acknowledge, _) => format!("Acknowledged {numbers}."),
         (Act::Resolve, _) => format!("Resolved {numbers}."),
         (Act::ByHand(_), _) => format!("Changed {numbers}."),

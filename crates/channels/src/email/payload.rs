@@ -78,13 +78,12 @@ fn plain(message: &Message, link: Option<&str>) -> String {
     let mut text = String::new();
     for incident in &message.incidents {
         text.push_str(&format!(
-            "[#{}] {}\nService: {} ({} urgency)\nNow: {}, {}\n{}\n\n",
+            "[#{}] {}\nService: {} ({} urgency)\nNow: {}\n{}\n\n",
             incident.number,
             incident.title,
             incident.service,
             incident.urgency.word(),
-            incident.status,
-            incident.remark,
+            stands(incident),
             detail(incident)
         ));
     }
@@ -92,6 +91,15 @@ fn plain(message: &Message, link: Option<&str>) -> String {
         text.push_str(&format!("{INVITATION}: {link}\n"));
     }
     text
+}
+
+/// How an incident stands; what was done to it says so already.
+fn stands(incident: &Brief) -> String {
+    if incident.remark.starts_with(&incident.status) {
+        incident.remark.clone()
+    } else {
+        format!("{}, {}", incident.status, incident.remark)
+    }
 }
 
 /// A table for each incident: mail programs know little else. Its colours stand in it, because styles are stripped.
@@ -104,7 +112,7 @@ fn html(message: &Message, link: Option<&str>) -> String {
         text.push_str(&format!("<h2 style=\"font-size:18px\">[#{}] {}</h2><table>", incident.number, escaped(&incident.title)));
         text.push_str(&row("Service", &incident.service));
         text.push_str(&row("Urgency", incident.urgency.word()));
-        text.push_str(&row("Now", &format!("{}, {}", incident.status, incident.remark)));
+        text.push_str(&row("Now", &stands(incident)));
         text.push_str(&row("Why", &detail(incident)));
         text.push_str("</table>");
     }

@@ -251,7 +251,10 @@ impl Sent {
             name: if title.is_empty() { self.name.clone() } else { title.to_owned() },
             label: stages(stage).into_iter().find(|one| one.chosen).map_or_else(String::new, |one| one.label.to_owned()),
             html: prose(&self.body),
-            components: components.iter().filter_map(|one| Some(format!("{}: {}", one.name, chosen(&one.id)?.label()))).collect(),
+            components: components
+                .iter()
+                .filter_map(|one| Some(format!("It shows {} as: {}.", one.name, chosen(&one.id)?.label())))
+                .collect(),
         });
         Draft {
             name: self.name.clone(),

@@ -120,7 +120,7 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
         } else if not_passing.contains(&id) {
             ("the last run did not pass", "bad")
         } else {
-            ("no open alert", "good")
+            ("passes", "good")
         };
         let (id, name, bucket) = (resource.id.clone(), test.name.clone(), test.bucket.clone());
         rows.push(Row { id, name, bucket, state, class, schedules: schedules(test), last: None, spark: vec![] });
@@ -156,6 +156,8 @@ struct TestPage {
     runs: Vec<RunRow>,
     /// Whether there were more.
     runs_cut: bool,
+    /// Whether only those are listed that did not pass.
+    only_failed: bool,
     /// Whether the run that was asked for has not come to its end; nothing where none was.
     asked: Option<bool>,
     charts: Vec<Chart>,
@@ -177,6 +179,8 @@ struct Chart {
     bars: Vec<Bar>,
     /// What the times of those that passed come to.
     times: String,
+    /// How long the run of the tallest bar took.
+    tallest: String,
 }
 
 impl Chart {
@@ -197,7 +201,9 @@ impl Chart {
                 times.len()
             ),
         };
-        Self { environment: environment.to_owned(), bars: bars(&runs[..runs.len().min(RUNS_SHOWN)], clock), times: told }
+        let drawn = &runs[..runs.len().min(RUNS_SHOWN)];
+        let tallest = drawn.iter().map(|run| took_us(run)).max().map(milliseconds).unwrap_or_default();
+        Self { environment: environment.to_owned(), bars: bars(drawn, clock), times: told, tallest }
     }
 }
 
@@ -260,6 +266,9 @@ struct Bar {
 pub(crate) struct After {
     /// When somebody asked for a run.
     asked: Option<i64>,
+    /// Whether only runs are listed that did not pass.
+    #[serde(default)]
+    failed: bool,
 }
 
 /// `GET /tests/{id}`
@@ -278,7 +287,8 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         let told = environment.notify.as_ref().filter(|notify| notify.on).map(|notify| service(&notify.service));
         (name.clone(), told.unwrap_or_else(|| "nobody is told".to_owned()))
     });
-    let shown = &runs[..runs.len().min(RUNS_SHOWN)];
+    let wanted: Vec<&Run> = runs.iter().filter(|run| !after.failed || run.verdict != Verdict::Passed.word()).collect();
+    let shown = &wanted[..wanted.len().min(RUNS_SHOWN)];
     let mut by_environment = BTreeMap::<&str, Vec<&Run>>::new();
     for run in &runs {
         by_environment.entry(&run.environment).or_default().push(run);
@@ -308,7 +318,8 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         missed_cut: missed.len() > MISSED_SHOWN || are_more,
         missed: missed.iter().take(MISSED_SHOWN).map(|one| Missed::new(one, &clock)).collect(),
         asked: after.asked.map(|asked| runs.iter().all(|run| run.started_at.0 < asked)),
-        runs_cut: runs.len() > shown.len(),
+        runs_cut: wanted.len() > shown.len() || runs.len() >= RUNS_COUNTED as usize,
+        only_failed: after.failed,
         runs: shown.iter().map(|run| RunRow::new(run, &clock)).collect(),
     };
     page::app(StatusCode::OK, &view)
