@@ -80,7 +80,7 @@ fn remark(incident: &Incident, names: &Names, clock: &Clock) -> String {
             let next = here.escalates_at.map_or(String::new(), |at| format!("; escalates at {}", clock.time(at)));
             let who = people(names, &here.assigned);
             if here.assigned.iter().any(|person| names.can_be_reached(person)) {
-                format!("{who} was paged{next}")
+                format!("{who} {} paged{next}", if here.assigned.len() == 1 { "was" } else { "were" })
             } else {
                 format!("nobody was paged: {who} has no contact method{next}")
             }

@@ -96,7 +96,9 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
     let failing = view::failing_tests(&web.store, &actor).await?;
     let standing = view::standing(&web.store, &actor).await?;
     let ever = !open.is_empty() || !view::list_incidents(&web.store, &actor, None, i64::MAX, 1).await?.is_empty();
-    let pages = view::published_pages(&web.store).await?;
+    let mut pages = view::published_pages(&web.store).await?;
+    // Trouble comes first.
+    pages.sort_by_cached_key(|(_, page)| (std::cmp::Reverse(page.overall().0), page.name.to_lowercase()));
     let catalog = web.store.catalog();
     let quiet_failures = web.runs.not_passing().difference(&failing).count();
     let heading = match in_all {
