@@ -193,7 +193,7 @@ fn resolved_only_by_its_own(tx: &mut Tx<'_>, found: &Incident, wrong: &mut Viola
         let at_once = ended.why == ResolveReason::AlertsCleared && notify.is_some_and(|notify| notify.after_failures <= 1);
         let Some(failed) = run::find_run(tx, last)?.filter(|_| at_once) else { continue };
         let when = |one: &run::Run| one.slot.unwrap_or(one.started_at);
-        let later = |one: &run::Run| one.location == failed.location && when(one) > when(&failed) && one.judged == "counted";
+        let later = |one: &run::Run| one.location == failed.location && when(one) > when(&failed) && one.judged.starts_with("counted");
         if !run::latest_runs(tx, test, std::slice::from_ref(environment), MOST)?
             .iter()
             .any(|one| later(one) && one.started_at <= ended.at && one.verdict != failed.verdict)

@@ -16,12 +16,26 @@ use tower::BoxError;
 /// acknowledgements of others. Trusted proxies speak for many and are not counted.
 const MOST_OF_ONE: usize = 1_024;
 
-/// How long a request's body may take: the largest, 1 MiB, comes in time by a line of half a megabit a second.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long each part of a body may take: whoever has half a megabit a second can send the largest configuration, and whoever sends
+/// a byte a second is given up.
+const PART_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A part of a body.
+const PART: usize = 1 << 20;
+
+/// How often it is said that somebody holds too many connections.
+const SAID_EVERY_US: i64 = 60_000_000;
 
 /// Who holds how many connections.
 #[derive(Clone, Default)]
-pub(crate) struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(crate) struct Crowd(Arc<Mutex<Held>>);
+
+#[derive(Default)]
+struct Held {
+    of: HashMap<IpAddr, usize>,
+    /// Until when nothing more is said of those who hold too many.
+    quiet_until_us: i64,
+}
 
 /// A place in the crowd; given back when dropped.
 pub(crate) struct Place {
@@ -34,7 +48,7 @@ impl Crowd {
     pub(crate) fn admit(&self, addr: IpAddr) -> Option<Place> {
         let of = whose(addr);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(of).or_insert(0);
+        let count = held.of.entry(of).or_insert(0);
         (*count < MOST_OF_ONE).then(|| {
             *count += 1;
             Place { crowd: self.clone(), of }
@@ -42,13 +56,24 @@ impl Crowd {
     }
 }
 
+impl Crowd {
+    /// Somebody holds too many: it is said, though not each time.
+    pub(crate) fn refused(&self, addr: IpAddr, now_us: i64) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now_us >= held.quiet_until_us {
+            held.quiet_until_us = now_us.saturating_add(SAID_EVERY_US);
+            tracing::warn!(peer = %addr, most = MOST_OF_ONE, "an address holds too many connections: is it a proxy that --trusted-proxy should name?");
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut held = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.get_mut(&self.of) {
+        if let Some(count) = held.of.get_mut(&self.of) {
             *count -= 1;
             if *count == 0 {
-                held.remove(&self.of);
+                held.of.remove(&self.of);
             }
         }
     }
@@ -67,17 +92,21 @@ pub(crate) struct InTime<B> {
     body: B,
     /// Nothing for a body that is there already.
     late: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Bytes of the part that came last.
+    came: usize,
+    runtime: Runtime,
 }
 
 impl<B: Body> InTime<B> {
     pub(crate) fn new(body: B, runtime: &Runtime) -> Self {
-        let wait = || {
-            let runtime = runtime.clone();
-            Box::pin(async move { runtime.sleep(BODY_TIMEOUT).await }) as _
-        };
-        let late = (!body.is_end_stream()).then(wait);
-        Self { body, late }
+        let late = (!body.is_end_stream()).then(|| part_of(runtime));
+        Self { body, late, came: 0, runtime: runtime.clone() }
     }
+}
+
+fn part_of(runtime: &Runtime) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let runtime = runtime.clone();
+    Box::pin(async move { runtime.sleep(PART_TIMEOUT).await })
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for InTime<B>
@@ -89,6 +118,13 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            if let Some(Ok(bytes)) = frame.as_ref().map(|frame| frame.as_ref().map(|frame| frame.data_ref().map_or(0, Bytes::len))) {
+                self.came += bytes;
+            }
+            if self.came >= PART {
+                self.came = 0;
+                self.late = Some(part_of(&self.runtime));
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         match self.late.as_mut().map(|late| late.as_mut().poll(cx)) {
@@ -113,6 +149,7 @@ mod tests {
     use allclear_base::clock::VirtualClock;
     use allclear_base::runtime::TokioSpawn;
     use allclear_base::{OsRng, Runtime};
+    use futures::StreamExt;
     use http_body_util::StreamBody;
 
     use super::*;
@@ -132,6 +169,23 @@ mod tests {
     }
 
     #[test]
+    fn a_large_body_comes_by_a_slow_line() {
+        let clock = VirtualClock::at(0);
+        let runtime = Runtime { clock: Arc::new(clock.clone()), rng: Arc::new(OsRng), spawner: Arc::new(TokioSpawn) };
+        let part = || Ok::<_, Infallible>(Frame::data(Bytes::from(vec![0; PART])));
+        let parts = futures::stream::iter((0..8).map(move |_| part())).chain(futures::stream::pending());
+        let mut body = InTime::new(StreamBody::new(parts), &runtime);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for n in 1..=8 {
+            clock.advance_to(n * 15_000_000);
+            assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(Some(Ok(_)))), "{n}");
+        }
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        clock.advance_to(9 * 15_000_000 + 5_000_000);
+        assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
     fn one_address_leaves_room_for_the_others_and_gets_its_own_back() {
         let crowd = Crowd::default();
         let (one, other) = ("203.0.113.7".parse().expect("an address"), "203.0.113.8".parse().expect("an address"));
@@ -140,7 +194,7 @@ mod tests {
         held.pop();
         assert!(crowd.admit(one).is_some());
         held.clear();
-        assert!(crowd.0.lock().expect("unpoisoned").is_empty());
+        assert!(crowd.0.lock().expect("unpoisoned").of.is_empty());
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) async fn serve_tcp(door: Door, front: Front, runtime: Runtime, stop: 
                 let front = OfPeer::new(front.clone(), Some(peer), &proxies, &runtime);
                 let place = crowd.admit(peer.ip());
                 if place.is_none() && !front.is_proxy() {
-                    tracing::debug!(peer = %peer.ip(), "an address holds too many connections");
+                    crowd.refused(peer.ip(), runtime.clock.now_us());
                     continue;
                 }
                 let permit = Permit { _permit: permit, _place: place.filter(|_| !front.is_proxy()) };

@@ -597,6 +597,8 @@ pub struct Message {
     pub purpose: Purpose,
     /// What it tells of; none where a component was set by hand.
     pub incidents: Vec<Brief>,
+    /// How many more it tells of than stand in `incidents`.
+    pub more: usize,
     /// The component's id on the other page and its status here, for a mirror.
     pub mirror: Option<(String, ComponentStatus)>,
     /// Whether an earlier attempt may have arrived.

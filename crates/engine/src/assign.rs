@@ -65,6 +65,7 @@ pub(crate) async fn start(parts: &Parts, scheduler: &Scheduler) -> Result<(), Op
 /// Lets the scheduler know how the latest runs went before the start. In pieces, and behind the start: nothing waits for it.
 fn remember(parts: &Parts, scheduler: &Scheduler) {
     const AT_ONCE: usize = 100;
+    const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
     let (parts, scheduler) = (parts.clone(), scheduler.clone());
     parts.rest.clone().spawn(async move {
         let here = LocationName::from(LOCAL);
@@ -77,8 +78,15 @@ fn remember(parts: &Parts, scheduler: &Scheduler) {
                 let of_one = |(test, environment): &(TestId, String)| run::latest_marks(tx, test, environment, &place, most);
                 asked.iter().map(of_one).collect::<Result<Vec<_>, StoreError>>()
             };
-            match parts.store.read("how runs went", look).await {
-                Ok(found) => {
+            let found = loop {
+                match parts.store.read("how runs went", look.clone()).await {
+                    Ok(found) => break found,
+                    Err(error) => tracing::warn!(%error, "how earlier runs went cannot be read yet"),
+                }
+                parts.rest.sleep(RETRY).await;
+            };
+            {
+                {
                     for ((test, environment), marks) in part.iter().zip(found) {
                         let mark = |(passed, began, ended): (bool, Timestamp, Timestamp)| Mark {
                             passed,
@@ -88,7 +96,6 @@ fn remember(parts: &Parts, scheduler: &Scheduler) {
                         scheduler.remember(test, environment, &here, &marks.into_iter().rev().map(mark).collect::<Vec<_>>());
                     }
                 }
-                Err(error) => tracing::warn!(%error, "how earlier runs went is not known"),
             }
         }
     });

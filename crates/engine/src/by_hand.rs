@@ -29,10 +29,11 @@ async fn begin(parts: Parts, scheduler: Scheduler, stop: Switch) {
             Ok(wishes) => {
                 for wish in wishes {
                     let begun = scheduler.run_now(&wish.test, &wish.environment, &here);
-                    tracing::info!(test.id = %wish.test, wish.environment, wish.person, ?begun, "a run was asked for");
-                    if begun == Begun::NotYet {
+                    // What the configuration permits and the scheduler does not know yet, it will know in a moment.
+                    if begun == Begun::NotYet || (begun == Begun::Never && by_hand::is_possible(&parts.store, &wish)) {
                         continue;
                     }
+                    tracing::info!(test.id = %wish.test, wish.environment, wish.person, ?begun, "a run was asked for");
                     if let Err(error) = by_hand::done(&parts.store, wish).await {
                         tracing::warn!(%error, "a wish for a run may be carried out twice");
                     }

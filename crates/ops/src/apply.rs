@@ -275,7 +275,7 @@ fn hang_up(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreError
     Ok(())
 }
 
-/// Messages to people that can be changed show how things stand: their buttons are of no use any more.
+/// The last messages to people that can be changed show how things stand: their buttons are of no use any more.
 fn show_anew(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), StoreError> {
     let catalog = tx.catalog();
     let classes: BTreeSet<&str> = catalog

@@ -10,20 +10,26 @@ use crate::{Actor, OpsError, Permission};
 /// The name of the location that this server is.
 pub const HERE: &str = "local";
 
-/// Asks for a run of a test in an environment, besides its slots; it begins as soon as no other run of it is under way there.
+/// Asks for a run of a test in an environment; when it was asked for. It runs besides its slots; it begins as soon as no other run of it is under way there.
 /// The location is the one that this server is.
 ///
 /// # Errors
 /// [`OpsError::Invalid`] for a test that cannot run there now, with why; [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of
 /// the store.
-pub async fn ask_for_run(store: &Store, actor: &Actor, test: &TestId, environment: &str, here: &LocationName) -> Result<(), OpsError> {
+pub async fn ask_for_run(
+    store: &Store,
+    actor: &Actor,
+    test: &TestId,
+    environment: &str,
+    here: &LocationName,
+) -> Result<Timestamp, OpsError> {
     actor.require(Permission::IncidentsWrite)?;
     let person = actor.name().to_owned();
     let (test, environment, here) = (test.clone(), environment.to_owned(), here.clone());
     let work = move |tx: &mut Tx<'_>| {
         may_run(&tx.catalog(), &test, &environment, &here, tx.now())?;
         wish::put_wish(tx, &test, &environment, &person)?;
-        Ok(())
+        Ok(tx.now())
     };
     store.write(Write::new("ask for a run", Lane::Events), work).await
 }
@@ -41,6 +47,12 @@ fn may_run(catalog: &Catalog, id: &TestId, environment: &str, here: &LocationNam
         return Err(OpsError::Invalid("the test is paused: let it go on first".into()));
     }
     Ok(())
+}
+
+/// Whether a wish can be carried out, as the configuration is now.
+#[must_use]
+pub fn is_possible(store: &Store, wish: &RunWish) -> bool {
+    may_run(&store.catalog(), &wish.test, &wish.environment, &LocationName::from(HERE), store.now()).is_ok()
 }
 
 /// Wishes that are looked at together.

@@ -213,18 +213,17 @@ fn judge_within(
         judged.unjudged += usize::from(outcome.starts_with("unjudged"));
         runs.push(Run::of(&entry.report, outcome, own_places.remove(&entry.report.run_id)));
     }
-    let pending = decide(tx, ids, &touched)?;
+    let Decided { pending, quiet } = decide(tx, ids, &touched)?;
     judged.opened = pending.iter().filter(|p| p.opened_by.is_some()).count();
     judged.resolved = pending.len() - judged.opened;
     if !pending.is_empty() {
         apply(tx, ids, pending)?;
     }
-    for ((test, environment), seen) in &touched {
-        let Some((failed, _)) = &seen.failed else { continue };
-        if let Some(why) = why_nobody_is_told(tx, test, environment, seen)?
-            && let Some(run) = runs.iter_mut().find(|run| run.id == *failed)
+    for ((test, environment), run) in quiet {
+        if let Some(why) = why_nobody_is_told(tx, &test, &environment, &touched[&(test.clone(), environment.clone())])
+            && let Some(row) = runs.iter_mut().find(|row| row.id == run)
         {
-            run.judged = format!("counted; nobody is told: {why}");
+            row.judged = format!("counted; nobody is told: {why}");
         }
     }
     run::insert_runs(tx, &runs)?;
@@ -338,34 +337,55 @@ struct Intent {
     incident: Option<IncidentId>,
 }
 
-fn decide(tx: &mut Tx<'_>, ids: &Ids, touched: &BTreeMap<(TestId, String), Touched>) -> Result<Vec<Pending>, StoreError> {
-    let mut intents = Vec::new();
+/// What a batch leads to.
+struct Decided {
+    pending: Vec<Pending>,
+    /// The tests whose last run failed and that have no alert, with that run.
+    quiet: Vec<((TestId, String), RunId)>,
+}
+
+fn decide(tx: &mut Tx<'_>, ids: &Ids, touched: &BTreeMap<(TestId, String), Touched>) -> Result<Decided, StoreError> {
+    let (mut intents, mut quiet) = (Vec::new(), BTreeMap::new());
     for ((test, environment), seen) in touched.iter().filter(|(_, seen)| seen.last.is_some()) {
-        intents.extend(intents_of(tx, test, environment, seen)?);
+        let (found, has_alert) = intents_of(tx, test, environment, seen)?;
+        intents.extend(found);
+        let failed = seen.failed.as_ref().map(|(run, _)| run).filter(|run| seen.last.as_ref() == Some(run));
+        if let Some(run) = failed.filter(|_| !has_alert) {
+            quiet.insert((test.clone(), environment.clone()), run.clone());
+        }
     }
     let services = intents.iter().filter(|intent| intent.step == AlertStep::Trigger).map(|intent| Lock::Service(intent.service.clone()));
     let incidents = intents.iter().filter_map(|intent| intent.incident.clone()).map(Lock::Incident);
     tx.lock(services.chain(incidents).collect::<Vec<_>>())?;
     let mut pending = Vec::new();
     for intent in &intents {
-        let seen = &touched[&(intent.test.clone(), intent.environment.clone())];
-        pending.extend(carry_out(tx, ids, intent, seen)?);
+        let of = (intent.test.clone(), intent.environment.clone());
+        if let Some(done) = carry_out(tx, ids, intent, &touched[&of])? {
+            quiet.remove(&of);
+            pending.push(done);
+        }
     }
-    Ok(pending)
+    Ok(Decided { pending, quiet: quiet.into_iter().collect() })
 }
 
-fn intents_of(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -> Result<Vec<Intent>, StoreError> {
+/// The locations that count for a test in an environment: those where it is scheduled there, or all where it is nowhere.
+fn counting<'a>(test: &Test, environment: &str, standings: &'a [Located]) -> impl Iterator<Item = &'a Located> {
+    let scheduled: BTreeSet<LocationName> =
+        test.schedules.iter().filter(|s| s.environment == environment).flat_map(|s| &s.locations).cloned().collect();
+    standings.iter().filter(move |located| scheduled.is_empty() || scheduled.contains(&located.location))
+}
+
+/// What its alerts should do, and whether one is open.
+fn intents_of(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -> Result<(Vec<Intent>, bool), StoreError> {
     let catalog = tx.catalog();
-    let Some(test) = catalog.test(id) else { return Ok(vec![]) };
+    let Some(test) = catalog.test(id) else { return Ok((vec![], false)) };
     let notify = test.environments.get(environment).and_then(|e| e.notify.as_ref());
-    let Some(notify) = notify.filter(|notify| notify.on && !test.is_paused(tx.now())) else { return Ok(vec![]) };
-    let scheduled: BTreeSet<&LocationName> =
-        test.schedules.iter().filter(|s| s.environment == environment).flat_map(|s| &s.locations).collect();
-    let counts = |located: &&Located| scheduled.is_empty() || scheduled.contains(&located.location);
-    let failing = seen.standings.iter().filter(counts).filter(|l| l.standing.failing).count();
-    let blind = seen.standings.iter().filter(counts).filter(|l| l.standing.blind).count();
+    let Some(notify) = notify.filter(|notify| notify.on && !test.is_paused(tx.now())) else { return Ok((vec![], false)) };
+    let failing = counting(test, environment, &seen.standings).filter(|l| l.standing.failing).count();
+    let blind = counting(test, environment, &seen.standings).filter(|l| l.standing.blind).count();
     let keys = alert_keys(id, environment);
     let mut known = alert::open_alerts(tx, &keys)?;
+    let has_alert = !known.is_empty();
     let mut intents = Vec::new();
     for ((kind, count), key) in [(Kind::Fails, failing), (Kind::Blind, blind)].into_iter().zip(&keys) {
         let open = known.iter().position(|alert| alert.dedup_key == *key).map(|at| known.swap_remove(at));
@@ -375,36 +395,34 @@ fn intents_of(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -
             intents.push(Intent { test: id.clone(), environment: environment.to_owned(), service, kind, step, incident });
         }
     }
-    Ok(intents)
+    Ok((intents, has_alert))
 }
 
-/// Why a failing run opened no incident and keeps none open; nothing where there is one.
-fn why_nobody_is_told(tx: &mut Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -> Result<Option<String>, StoreError> {
+/// Why a failing run without an alert opened no incident.
+fn why_nobody_is_told(tx: &Tx<'_>, id: &TestId, environment: &str, seen: &Touched) -> Option<String> {
     let (catalog, now) = (tx.catalog(), tx.now());
-    if !alert::open_alerts(tx, &alert_keys(id, environment))?.is_empty() {
-        return Ok(None);
-    }
-    let Some(test) = catalog.test(id) else { return Ok(None) };
-    let Some(notify) = test.environments.get(environment).and_then(|found| found.notify.as_ref()) else {
-        return Ok(Some("the environment names no service".into()));
+    let test = catalog.test(id)?;
+    let Some(notify) = test.environments.get(environment)?.notify.as_ref() else {
+        return Some("the environment names no service".into());
     };
-    let limits = thresholds(test, environment, Some(notify));
-    let failing = seen.standings.iter().filter(|located| located.standing.failing || located.standing.blind).count();
-    let most = seen.standings.iter().map(|located| located.standing.failures).max().unwrap_or(0);
-    Ok(if !notify.on {
+    let of = |which: fn(&Standing) -> bool| counting(test, environment, &seen.standings).filter(|l| which(&l.standing)).count();
+    let failing = of(|standing| standing.failing).max(of(|standing| standing.blind));
+    let most = counting(test, environment, &seen.standings).map(|located| located.standing.failures).max().unwrap_or(0);
+    let takes = thresholds(test, environment, Some(notify)).after_failures;
+    if !notify.on {
         Some("it is switched off for the environment".into())
     } else if test.is_paused(now) {
         Some("the test is paused".into())
     } else if catalog.rests(&notify.service, now) {
         let name = catalog.service(&notify.service).map_or_else(|| notify.service.0.clone(), |service| service.name.clone());
         Some(format!("the service {name} is paused, or in a maintenance window"))
-    } else if failing == 0 {
-        Some(format!("{most} of {} failures in a row that it takes", limits.after_failures))
-    } else if failing < usize::try_from(test.quorum).unwrap_or(usize::MAX) {
+    } else if failing == 0 && most < takes {
+        Some(format!("{most} of {takes} failures in a row that it takes"))
+    } else if failing > 0 && failing < usize::try_from(test.quorum).unwrap_or(usize::MAX) {
         Some(format!("it fails from {failing} of {} locations that it takes", test.quorum))
     } else {
         None
-    })
+    }
 }
 
 /// The incident is locked now; the alert is read again, because a person may have resolved it in between.

@@ -453,7 +453,7 @@ impl Names {
             LogKind::Noted { text } => format!("note: {text}"),
             LogKind::Reassigned { people: who } => format!("given to {}", people(who)),
             LogKind::Escalated => "escalated".to_owned(),
-            LogKind::Snoozed { until } => format!("put off until {}", time(*until)),
+            LogKind::Snoozed { until } => format!("snoozed until {}", time(*until)),
             LogKind::UrgencyChanged { to } => format!("the urgency is {} now", to.word()),
             LogKind::PriorityChanged { to } => {
                 to.map_or("it has no priority any more".to_owned(), |to| format!("the priority is {} now", to.word()))

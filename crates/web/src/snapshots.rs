@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::task::Poll;
 
 use allclear_base::clock::VirtualClock;
 use allclear_base::runtime::{Health, Task};
@@ -27,7 +28,7 @@ use allclear_ops::session::{self, Claim};
 use allclear_ops::{Actor, config, view, wish};
 use allclear_store::evidence::Evidence;
 use allclear_store::{Backend, Options, Store};
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use futures::executor::block_on;
 use http::{Request, Response, StatusCode};
 use serde_json::json;
@@ -466,6 +467,25 @@ fn an_incident_says_for_each_level_why_it_paged_whom_or_nobody() {
 fn whoever_is_on_call_hands_over_to_whoever_is_next_overrides_included() {
     let scene = Scene::calm_in(&world_with(ON_CALL, TWO_ROTAS));
     shows!("overview_with_rotas", scene, "/");
+}
+
+#[test]
+fn a_stream_says_what_changed_and_nothing_once_its_session_is_over() {
+    let scene = Scene::failing();
+    let mut body = scene.get("/live").into_body();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut heard = || std::pin::Pin::new(&mut body).poll_frame(&mut cx);
+    let a_second_later = || scene.clock.advance_to(scene.store.now().0 + 1_000_000);
+    assert!(heard().is_pending());
+    let note = Act::ByHand(ByHand::Note { text: "Looking".into() });
+    block_on(incident::act(&scene.store, &scene.rng, &scene.ada(), &scene.incident(), note)).expect("a note");
+    a_second_later();
+    let Poll::Ready(Some(Ok(frame))) = heard() else { panic!("it hears of the note") };
+    assert!(frame.into_data().is_ok_and(|data| data.starts_with(b"event: changed")));
+    assert!(heard().is_pending());
+    block_on(session::sign_out(&scene.store, &scene.cookie)).expect("signed out");
+    a_second_later();
+    assert!(matches!(heard(), Poll::Ready(None)), "it ends without a word");
 }
 
 #[test]

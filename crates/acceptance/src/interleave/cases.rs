@@ -95,6 +95,7 @@ fn nothing() -> Known {
         purpose: allclear_domain::delivery::Purpose::Note,
         incidents: vec![],
         mirror: None,
+        more: 0,
         possible_repeat: false,
     };
     let in_flight = Outgoing {

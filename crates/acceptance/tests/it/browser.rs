@@ -136,7 +136,7 @@ fn whatever_a_responder_presses_on_a_telephone_is_as_large_as_a_thumb() {
         let pressed = "main button, main .button, main summary, main select, main input, header button";
         let small = format!(
             "[...document.querySelectorAll('{pressed}')].filter(e => e.offsetParent !== null && e.type !== 'checkbox' && !e.closest('.tree') \
-             && e.getBoundingClientRect().height < 40).map(e => e.outerHTML.slice(0, 90))"
+             && e.getBoundingClientRect().height < 48).map(e => e.outerHTML.slice(0, 90))"
         );
         let small = browser.evaluate(&small).expect("sizes");
         found.extend(small.as_array().into_iter().flatten().map(|one| format!("{name}: {one}")));

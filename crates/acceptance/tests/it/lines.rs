@@ -97,7 +97,7 @@ fn the_overview_shows_the_whole_loop_and_a_responder_declares_notes_and_puts_off
         says(&mut browser, "note: the fan is dead");
         press(&mut browser, "Snooze, reassign, change the urgency");
         press(&mut browser, "Snooze");
-        says(&mut browser, "put off until");
+        says(&mut browser, "snoozed until");
         says(&mut browser, "It is yours");
         press(&mut browser, "Snooze, reassign, change the urgency");
         press(&mut browser, "Reassign");

@@ -122,7 +122,7 @@ fn rules_are_added_changed_and_removed_but_not_those_that_files_own() {
     let options = |page: &str, select: &str| -> Vec<String> {
         let options =
             page.split(&format!("<select name=\"{select}\">")).nth(1).and_then(|rest| rest.split("</select>").next()).expect("a select");
-        options.split("<option>").skip(1).map(|option| option.split('<').next().unwrap_or_default().to_owned()).collect()
+        options.split("<option value=\"").skip(1).map(|option| option.split('"').next().unwrap_or_default().to_owned()).collect()
     };
     let (services, components) = (options(&ada.get(&add).body, "service"), options(&ada.get(&add).body, "component"));
     let rule = |service: &str, more: &[(&str, &str)]| {

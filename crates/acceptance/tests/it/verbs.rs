@@ -42,7 +42,7 @@ fn an_incident_is_declared_noted_given_away_put_off_and_ended_on_the_command_lin
     assert!(ground.say(&["resolve", "1"]).contains("resolved"));
     let story = ground.say(&["show", "1"]);
     for part in
-        ["note: the fan is dead", "the urgency is high now", "given to Ben", "put off until", "escalated", "81 degrees", "[command line]"]
+        ["note: the fan is dead", "the urgency is high now", "given to Ben", "snoozed until", "escalated", "81 degrees", "[command line]"]
     {
         assert!(story.contains(part), "{part:?} is missing in:\n{story}");
     }

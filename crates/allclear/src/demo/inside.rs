@@ -2,7 +2,7 @@
 //! them, with the pages on which they stand.
 
 use allclear_domain::catalog::{Kind, Resource};
-use allclear_domain::incident::Incident;
+use allclear_domain::incident::{Incident, LogKind, State};
 use allclear_domain::{TestId, Timestamp};
 use allclear_ops::view::{self, Names};
 use allclear_ops::{Actor, OpsError};
@@ -55,6 +55,9 @@ pub(super) struct Head {
 /// An incident with its timeline.
 pub(super) struct Told {
     pub(super) head: Head,
+    /// Why it opened, and why it ended.
+    pub(super) cause: Option<String>,
+    pub(super) end: Option<String>,
     pub(super) lines: Vec<Line>,
     /// How many lines are left out.
     pub(super) more: usize,
@@ -109,7 +112,21 @@ async fn told(store: &Store, actor: &Actor, incident: &Incident) -> Result<Told,
         agent: names.agent(&entry.draft.agent),
     };
     let lines = found.log.iter().rev().take(LINES).map(line).collect();
-    Ok(Told { head: head(&found.incident), lines, more: found.log.len().saturating_sub(LINES) })
+    let cause = found.log.iter().find_map(|entry| match &entry.draft.kind {
+        LogKind::Triggered { why } => Some(why.clone()),
+        _ => None,
+    });
+    let end = match &found.incident.state {
+        State::Resolved(ended) => Some(ended.why.words()),
+        State::Triggered(_) | State::Acknowledged(_) => None,
+    };
+    Ok(Told {
+        head: head(&found.incident),
+        cause,
+        end: end.map(|words| words.to_string()),
+        lines,
+        more: found.log.len().saturating_sub(LINES),
+    })
 }
 
 fn head(incident: &Incident) -> Head {

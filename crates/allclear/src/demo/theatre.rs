@@ -193,7 +193,8 @@ async fn look(theatre: &Theatre) -> anyhow::Result<Page> {
     let message = |message: &Value| Message {
         ts: text_of(message, "ts"),
         time: came_at(message),
-        text: text_of(message, "text"),
+        // As Slack writes three signs.
+        text: text_of(message, "text").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"),
         is_reply: message["thread_ts"].is_string(),
         can_acknowledge: has_button(message, "acknowledge"),
         can_resolve: has_button(message, "resolve"),

@@ -165,7 +165,7 @@ mod tests {
             remark: "assigned to Ada".into(),
             url: None,
         };
-        let message = Message { purpose: Purpose::Page, incidents: vec![brief], mirror: None, possible_repeat: false };
+        let message = Message { purpose: Purpose::Page, incidents: vec![brief], mirror: None, more: 0, possible_repeat: false };
         let channel =
             Channel { name: "Mail".into(), account: Account::Smtp(account()), allow: vec![], second: None, extra: serde_json::Map::new() };
         let envelope = Envelope {

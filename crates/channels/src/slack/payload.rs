@@ -43,7 +43,7 @@ fn headline(message: &Message) -> String {
     let repeat = if message.possible_repeat { " (possible repeat)" } else { "" };
     match message.incidents.as_slice() {
         [incident] => format!("{} [#{}] {}{repeat}", sign(incident), incident.number, escape(&incident.title)),
-        incidents => format!("{} incidents{repeat}", incidents.len()),
+        incidents => format!("{} incidents{repeat}", incidents.len() + message.more),
     }
 }
 
@@ -73,7 +73,7 @@ fn blocks(message: &Message) -> Value {
 }
 
 fn and_more(message: &Message) -> Option<Value> {
-    let more = message.incidents.len().saturating_sub(MOST_SHOWN);
+    let more = message.incidents.len().saturating_sub(MOST_SHOWN) + message.more;
     (more > 0).then(|| json!({ "type": "section", "text": { "type": "mrkdwn", "text": format!("and {more} more") } }))
 }
 

@@ -21,7 +21,7 @@ fn message(purpose: Purpose, status: &str) -> Message {
         remark: "assigned to Ada".into(),
         url: None,
     };
-    Message { purpose, incidents: vec![brief], mirror: None, possible_repeat: false }
+    Message { purpose, incidents: vec![brief], mirror: None, more: 0, possible_repeat: false }
 }
 
 fn answered(status: u16, body: &str) -> Outcome {

@@ -24,7 +24,7 @@ fn brief(number: i64) -> Brief {
 
 #[test]
 fn a_page_says_what_is_wrong_and_what_to_press() {
-    let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![brief(7)], mirror: None, possible_repeat: false });
+    let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![brief(7)], mirror: None, more: 0, possible_repeat: false });
     assert_eq!(
         text,
         "ALERT [#7] Live Streaming API fails in production on SYNQ Live Stream Check. playback_url is empty, expected not empty. \
@@ -35,14 +35,19 @@ fn a_page_says_what_is_wrong_and_what_to_press() {
 #[test]
 fn what_a_monitoring_tool_says_is_said_once() {
     let said = Brief { detail: "Disk full".into(), title: "Disk full".into(), ..brief(7) };
-    let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![said], mirror: None, possible_repeat: false });
+    let text = payload::text(&Message { purpose: Purpose::Page, incidents: vec![said], mirror: None, more: 0, possible_repeat: false });
     assert_eq!(text, "ALERT [#7] Disk full on SYNQ Live Stream Check. Reply 4: acknowledge, 6: resolve.");
 }
 
 #[test]
 fn a_bundle_names_the_count_and_the_first_few() {
-    let text =
-        payload::text(&Message { purpose: Purpose::Page, incidents: (1..=40).map(brief).collect(), mirror: None, possible_repeat: true });
+    let text = payload::text(&Message {
+        purpose: Purpose::Page,
+        incidents: (1..=40).map(brief).collect(),
+        mirror: None,
+        more: 0,
+        possible_repeat: true,
+    });
     assert!(text.starts_with("(Possible repeat) ALERT 40 incidents: [#1] ") && text.contains("and 37 more."), "{text}");
     assert!(text.chars().count() <= 480);
 }
@@ -52,7 +57,7 @@ fn a_call_that_is_not_needed_any_more_is_cancelled_and_who_picked_up_hears_it_to
     let ours = serde_json::json!({ "account_sid": "AC1", "auth_token": "t", "from": "+4570000000" });
     let account: TwilioAccount = serde_json::from_value(ours.clone()).expect("an account");
     let channel: Channel = serde_json::from_value(serde_json::json!({ "name": "Twilio", "twilio": ours })).expect("a channel");
-    let message = Message { purpose: Purpose::HangUp, incidents: vec![brief(7)], mirror: None, possible_repeat: false };
+    let message = Message { purpose: Purpose::HangUp, incidents: vec![brief(7)], mirror: None, more: 0, possible_repeat: false };
     let envelope = Envelope {
         channel_id: &"C1".into(),
         channel: &channel,
@@ -109,6 +114,7 @@ fn a_call_says_what_is_wrong_three_times_and_takes_a_key() {
         purpose: Purpose::Page,
         incidents: vec![Brief { service: "A&B \"live\"".into(), ..brief(7) }],
         mirror: None,
+        more: 0,
         possible_repeat: true,
     };
     assert_eq!(
@@ -124,7 +130,7 @@ fn the_longest_call_fits_into_what_twilio_takes() {
     let longest = Brief { service: "\"".repeat(5_000), title: "\"".repeat(5_000), ..brief(i64::MAX) };
     let action = format!("https://{}/hooks/twilio/PXXXXXX/voice/01900000-0000-7000-8000-000000000000", "x".repeat(250));
     for incidents in [vec![longest.clone()], vec![longest; 50]] {
-        let document = voice::page(&Message { purpose: Purpose::Page, incidents, mirror: None, possible_repeat: true }, &action);
+        let document = voice::page(&Message { purpose: Purpose::Page, incidents, mirror: None, more: 0, possible_repeat: true }, &action);
         assert!(document.chars().count() <= 4_000, "{}", document.chars().count());
     }
 }

@@ -205,14 +205,19 @@ pub struct AssertionReport {
     /// What was expected, rendered.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub expected: Value,
-    /// What was found; nothing if it was not there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What was found, null included; nothing if it was not there.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub actual: Option<Value>,
     /// Whether it held.
     pub passed: bool,
     /// Why it could not be compared, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// A null that was found is not nothing.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 impl AssertionReport {
@@ -261,6 +266,24 @@ mod tests {
     use super::super::compare::Comparison;
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_null_that_was_found_is_still_there_when_it_is_read_again() {
+        for actual in [None, Some(json!(null)), Some(json!(""))] {
+            let comparison = Comparison::NotEmpty;
+            let report = AssertionReport {
+                source: Source::Json,
+                property: None,
+                comparison,
+                expected: json!(null),
+                actual,
+                passed: false,
+                error: None,
+            };
+            let text = serde_json::to_string(&report).expect("JSON");
+            assert_eq!(serde_json::from_str::<AssertionReport>(&text).ok(), Some(report), "{text}");
+        }
+    }
 
     #[test]
     fn an_assertion_says_what_is_and_what_was_expected_as_people_say_it() {

@@ -216,8 +216,8 @@ impl Ways {
     }
 
     fn choose(&self, stored: &Stored, incident: Option<&Incident>) -> &Carrier {
-        // Only who rings can stop ringing.
-        if stored.delivery.purpose == Purpose::HangUp {
+        // Only who carried something can change it or end it.
+        if stored.delivery.ends.is_some() {
             return &self.first;
         }
         let is_well = |carrier: &Carrier| !self.unwell.contains(carrier);
@@ -342,25 +342,28 @@ fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &s
             briefs.push(as_it_stood(&stored.delivery, brief(tx, incident)?));
         }
     }
-    briefs.extend(others_of_the_message(tx, &first.delivery)?);
+    let (others, more) = others_of_the_message(tx, &first.delivery)?;
+    briefs.extend(others);
     let mirror = mirrored(tx, &first.delivery)?;
     let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
-    let message = Message { purpose, incidents: briefs, mirror, possible_repeat };
+    let message = Message { purpose, incidents: briefs, mirror, more, possible_repeat };
     Ok(Some(Outgoing { attempt: attempt.to_owned(), carrier, address, by, recipient, message, root, link, deliveries }))
 }
 
-/// A message about several incidents shows each of them, also when one of them changes it.
-fn others_of_the_message(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<Vec<Brief>, StoreError> {
-    let (Purpose::State, Some(message)) = (delivery.purpose, &delivery.ends) else { return Ok(vec![]) };
-    let Some(bundle) = outbox::bundle_of(tx, &delivery.about, message)? else { return Ok(vec![]) };
-    let mut found = Vec::new();
-    for other in outbox::deliveries_of_bundle(tx, &bundle)? {
-        if let Some(id) = other.delivery.about.incident().filter(|_| other.delivery.about != delivery.about) {
-            let incident = incidents::load_incident(tx, id)?;
-            found.push(brief(tx, &incident)?);
-        }
+/// A message about several incidents shows the others as well when one of them changes it: as many as stand in one, and how many more.
+fn others_of_the_message(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<(Vec<Brief>, usize), StoreError> {
+    const MOST_SHOWN: usize = 9;
+    let (Purpose::State, Some(message)) = (delivery.purpose, &delivery.ends) else { return Ok((vec![], 0)) };
+    let Some(bundle) = outbox::bundle_of(tx, &delivery.about, message)? else { return Ok((vec![], 0)) };
+    let carried = outbox::deliveries_of_bundle(tx, &bundle)?;
+    let others: Vec<_> =
+        carried.iter().filter(|other| other.delivery.about != delivery.about).filter_map(|other| other.delivery.about.incident()).collect();
+    let mut found = Vec::with_capacity(others.len().min(MOST_SHOWN));
+    for id in others.iter().take(MOST_SHOWN) {
+        let incident = incidents::load_incident(tx, id)?;
+        found.push(brief(tx, &incident)?);
     }
-    Ok(found)
+    Ok((found, others.len().saturating_sub(MOST_SHOWN)))
 }
 
 /// A program hears of every change in its order; what is true now is the next message's to say.

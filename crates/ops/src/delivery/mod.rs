@@ -76,7 +76,8 @@ pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: 
     let (draw, attempt, deliveries) = (Draw::new(rng), outgoing.attempt.clone(), outgoing.deliveries.clone());
     let locks: Vec<_> = match (&outgoing.recipient, outgoing.message.incidents.as_slice()) {
         (Recipient::Mirror { component }, []) => vec![Lock::Component(component.clone())],
-        (_, incidents) => incidents.iter().map(|brief| Lock::Incident(brief.incident.clone())).collect(),
+        // A message that is changed tells of others besides, which this does not concern.
+        (_, incidents) => incidents.iter().take(outgoing.deliveries.len()).map(|brief| Lock::Incident(brief.incident.clone())).collect(),
     };
     let write = Write::new("settle attempt", Lane::Act).locks(locks);
     let word = outcome_word(&outcome);
@@ -163,6 +164,7 @@ fn note(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: &str) -> Result<()
     let delivery = &stored.delivery;
     let went_well = outcome == Status::Accepted.word() || outcome == Status::Delivered.word();
     if matches!(delivery.purpose, Purpose::Note | Purpose::HangUp)
+        || delivery.ends.is_some()
         || (matches!(delivery.purpose, Purpose::State | Purpose::Mirror) && went_well)
     {
         return Ok(());

@@ -452,7 +452,8 @@ pub fn pages_of(tx: &mut Tx<'_>, incident: &IncidentId) -> Result<Vec<Stored>, S
     tx.query(last, params![incident.as_str()])?.iter().rev().map(from_row).collect()
 }
 
-/// The last twenty pages about an incident that providers of a class took, oldest first.
+/// The last twenty pages about an incident that providers of a class took, oldest first: whoever was paged lately. Whoever presses a button
+/// of one before them is told that it changes nothing.
 ///
 /// # Errors
 /// Errors of the store.

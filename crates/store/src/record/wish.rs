@@ -18,14 +18,15 @@ pub struct RunWish {
     pub asked_at: Timestamp,
 }
 
-/// Writes a wish down; one for the same test and environment that waits already stands.
+/// Writes a wish down, in place of one for the same test and environment that waits already.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn put_wish(tx: &mut Tx<'_>, test: &TestId, environment: &str, person: &str) -> Result<(), StoreError> {
     let now = tx.now();
     tx.execute(
-        "INSERT INTO run_wish (test_id, environment, person, asked_at) VALUES ($1, $2, $3, $4) ON CONFLICT (test_id, environment) DO NOTHING",
+        "INSERT INTO run_wish (test_id, environment, person, asked_at) VALUES ($1, $2, $3, $4) ON CONFLICT (test_id, environment) \
+         DO UPDATE SET person = excluded.person, asked_at = excluded.asked_at",
         params![test.as_str(), environment, person, now],
     )?;
     tx.after_commit(Signal::Wishes);

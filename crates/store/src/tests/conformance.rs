@@ -17,7 +17,7 @@ use crate::evidence::{Evidence, Place};
 use crate::record::standing::Located;
 use crate::record::{
     alert, callback, change, component, delivery, heartbeat, incident, integration, page, resource, run, secret, session, slot, standing,
-    timer, token,
+    timer, token, wish,
 };
 use crate::{Lane, Lock, StoreError, Tx, Write};
 
@@ -451,6 +451,37 @@ on_both! {
         }
     }
 
+    fn a_sent_message_is_found_by_its_reference_its_lane_and_its_class(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        wait(db.store.write(lock(), |tx| {
+            delivery::insert_delivery(tx, &a_delivery("text", "Q1", Purpose::Page), "sms")?;
+            delivery::insert_delivery(tx, &Delivery { by: Means::Call, ..a_delivery("call", "Q1", Purpose::Page) }, "voice")?;
+            delivery::insert_delivery(tx, &a_delivery("over", "Q1", Purpose::AllClear), "sms")
+        })).expect("kept");
+        for (id, bundle, reference) in [("text", "b1", "SM1"), ("call", "b2", "CA1")] {
+            let one = wait(db.store.read("r", move |tx| delivery::find_delivery(tx, &id.into()))).expect("read").expect("kept");
+            wait(db.store.write(lock(), move |tx| {
+                delivery::claim(tx, &one, &"C".into(), bundle, tx.now())?;
+                delivery::finish(tx, &id.into(), 1, Status::Accepted, None, Some(reference))
+            })).expect("sent");
+        }
+        let over = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"over".into()))).expect("read").expect("kept").delivery;
+        let (about, other) = (over.about.clone(), About::Incident("Q2".into()));
+        let bundle = |about: About, reference: &'static str| wait(db.store.read("r", move |tx| delivery::bundle_of(tx, &about, reference))).expect("read");
+        assert_eq!((bundle(about.clone(), "CA1").as_deref(), bundle(about, "CA2"), bundle(other, "CA1")), (Some("b2"), None, None));
+        let first = |carrier: &'static str| {
+            let over = over.clone();
+            wait(db.store.read("r", move |tx| delivery::first_reference(tx, &over, &carrier.into()))).expect("read")
+        };
+        assert_eq!((first("C").as_deref(), first("D")), (Some("SM1"), None));
+        let ids = |found: Vec<delivery::Stored>| found.into_iter().map(|one| one.delivery.id.0).collect::<Vec<_>>();
+        let by = |class: &'static str| ids(wait(db.store.read("r", move |tx| delivery::last_pages_by(tx, &"Q1".into(), class))).expect("read"));
+        assert_eq!((by("sms"), by("voice"), by("slack")), (vec!["text".to_owned()], vec!["call".to_owned()], vec![]));
+        let calls = |since| ids(wait(db.store.read("r", move |tx| delivery::calls_since(tx, &"Q1".into(), Timestamp(since)))).expect("read"));
+        assert_eq!((calls(NOON), calls(i64::MAX)), (vec!["call".to_owned()], vec![]));
+    }
+
     fn what_two_incidents_of_one_moment_say_of_a_component_is_said_one_after_the_other(db) {
         let lock = |id: &str| Write::new("test", Lane::Act).lock(Lock::Incident(id.into()));
         let mirrored = |id: &str, incident: &str| Delivery {
@@ -690,6 +721,49 @@ on_both! {
         let prune = || wait(db.store.write(write(), |tx| run::prune_runs(tx, Timestamp(NOON + 60), 50))).expect("pruned");
         assert_eq!((prune(), prune(), prune()), (50, 10, 0));
         assert_eq!(wait(db.store.read("r", run::count_runs)).ok(), Some(60));
+    }
+
+    fn the_latest_runs_are_those_of_each_environment(db) {
+        let one = |id: String, environment: &str, n: i64, verdict: &str| run::Run {
+            id: id.into(), test: "t".into(), environment: environment.to_owned(), location: "local".into(), slot: None, attempt: 1,
+            started_at: Timestamp(NOON + n), finished_at: Timestamp(NOON + n + 5), verdict: verdict.to_owned(), why: None,
+            judged: "counted; nobody is told: it is switched off".to_owned(), teardown: Teardown::Done, catalog_rev: 1, evidence: None,
+        };
+        let mut rows = Vec::new();
+        for (n, environment) in ["a", "b", "c"].into_iter().enumerate() {
+            let begun = i64::try_from(n).unwrap_or(0) * 10;
+            rows.extend((0..3).map(|m| one(format!("{environment}{m}"), environment, begun + m, if m == 2 { "fail" } else { "pass" })));
+        }
+        wait(db.store.write(write(), move |tx| run::insert_runs(tx, &rows))).expect("kept");
+        let latest = |names: &'static [&'static str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let mut found: Vec<String> = wait(db.store.read("r", move |tx| run::latest_runs(tx, &"t".into(), &names, 2)))
+                .expect("read").into_iter().map(|run| run.id.0).collect();
+            found.sort();
+            found
+        };
+        assert_eq!(latest(&["a", "c"]), ["a1", "a2", "c1", "c2"]);
+        assert_eq!(latest(&[]), Vec::<String>::new());
+        let marks = wait(db.store.read("r", |tx| run::latest_marks(tx, &"t".into(), "b", &"local".into(), 2))).expect("read");
+        assert_eq!(marks.iter().map(|(passed, began, _)| (*passed, began.0 - NOON)).collect::<Vec<_>>(), [(false, 12), (true, 11)]);
+        assert!(wait(db.store.read("r", |tx| run::latest_marks(tx, &"t".into(), "b", &"far".into(), 2))).expect("read").is_empty());
+        let last = wait(db.store.read("r", |tx| run::last_counted(tx, &"t".into(), "b", &"local".into()))).expect("read");
+        assert_eq!(last, Some(Timestamp(NOON + 12)), "also one that told nobody counts");
+    }
+
+    fn a_wish_for_a_run_waits_until_it_is_taken_and_a_later_one_is_not_taken_with_it(db) {
+        let ask = |person: &'static str| wait(db.store.write(write(), move |tx| wish::put_wish(tx, &"t".into(), "e", person))).expect("kept");
+        let waiting = || wait(db.store.read("r", |tx| wish::wishes(tx, 10))).expect("read");
+        ask("Ada");
+        let first = waiting();
+        assert_eq!(first.iter().map(|one| one.person.as_str()).collect::<Vec<_>>(), ["Ada"]);
+        db.clock.advance_to(NOON + 1);
+        ask("Ben");
+        let take = |one: wish::RunWish| wait(db.store.write(write(), move |tx| wish::take_wish(tx, &one))).expect("taken");
+        take(first[0].clone());
+        assert_eq!(waiting().iter().map(|one| one.person.as_str()).collect::<Vec<_>>(), ["Ben"]);
+        take(waiting()[0].clone());
+        assert!(waiting().is_empty());
     }
 
     fn standings_tokens_and_slots_are_kept(db) {

@@ -247,7 +247,7 @@ pub(crate) async fn run_now(
     }
     let test = TestId::from(id.as_str());
     match by_hand::ask_for_run(&web.store, &who.actor(), &test, &sent.environment, &LocationName::from(by_hand::HERE)).await {
-        Ok(()) => Redirect::to(&format!("/tests/{id}?asked={}", web.store.now().0)).into_response(),
+        Ok(asked) => Redirect::to(&format!("/tests/{id}?asked={}", asked.0)).into_response(),
         Err(error) => failed(&error),
     }
 }

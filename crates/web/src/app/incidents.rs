@@ -456,10 +456,11 @@ pub(crate) async fn act(State(web): State<Web>, Viewer(who): Viewer, Path(id): P
         incident::act(&web.store, &*web.rng, &actor, &IncidentId::from(id.as_str()), act).await
     };
     match done.await {
-        Ok(changed) => Redirect::to(&format!("/incidents/{}", changed.id)).into_response(),
+        // Whoever goes by keyboard goes on from the heading.
+        Ok(changed) => Redirect::to(&format!("/incidents/{}#heading", changed.id)).into_response(),
         // What somebody else did a moment before is no mistake: the page shows it, and says that nothing came of this.
         Err(allclear_ops::OpsError::Refused(refused)) => {
-            Redirect::to(&format!("/incidents/{id}?refused={}", refused.word())).into_response()
+            Redirect::to(&format!("/incidents/{id}?refused={}#heading", refused.word())).into_response()
         }
         Err(error) => failed(&error),
     }

@@ -75,7 +75,7 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer) -> Respons
     let listed = |(_, shown): &(i64, allclear_domain::status::published::PublishedPage)| {
         let (indicator, phrase) = shown.overall();
         let open = shown.incidents.iter().filter(|incident| incident.stage != Stage::Resolved).count();
-        let remark = format!("{} · {}", count(shown.components.len(), "component"), count(open, "open incident"));
+        let remark = format!("{} · {}", count(shown.components.len(), "component"), count(open, "public incident"));
         Listed { id: shown.id.0.clone(), name: shown.name.clone(), indicator: indicator.word(), phrase, remark }
     };
     let mut pages: Vec<Listed> = found.iter().map(listed).collect();

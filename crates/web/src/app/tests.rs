@@ -90,6 +90,9 @@ pub(crate) struct Wanted {
     from: usize,
 }
 
+/// What stands in place of schedules.
+const UNSCHEDULED: &str = "runs by no schedule";
+
 fn schedules(test: &Test) -> String {
     let one = |schedule: &allclear_domain::apitest::document::Schedule| {
         let places: Vec<&str> = schedule.locations.iter().map(allclear_domain::LocationName::as_str).collect();
@@ -97,7 +100,7 @@ fn schedules(test: &Test) -> String {
         format!("every {} in {}{from}", schedule.every, schedule.environment)
     };
     let all: Vec<String> = test.schedules.iter().map(one).collect();
-    if all.is_empty() { "not on a schedule".to_owned() } else { all.join("; ") }
+    if all.is_empty() { UNSCHEDULED.to_owned() } else { all.join("; ") }
 }
 
 /// `GET /tests`: those that fail first.
@@ -129,7 +132,13 @@ pub(crate) async fn list(State(web): State<Web>, Viewer(who): Viewer, Query(want
     let clock = Clock::of(&web.store, &who);
     let fill = |row: Row| {
         let runs = web.runs.recent(&TestId::from(row.id.as_str()));
-        let state = if runs.is_empty() && row.class == "good" { ("has not run yet", "quiet") } else { (row.state, row.class) };
+        let state = if row.schedules == UNSCHEDULED && row.class == "good" {
+            ("not on a schedule", "quiet")
+        } else if runs.is_empty() && row.class == "good" {
+            ("has not run yet", "quiet")
+        } else {
+            (row.state, row.class)
+        };
         Row { last: runs.last().map(|(_, _, at)| clock.moment(*at)), spark: sparks(&runs), state: state.0, class: state.1, ..row }
     };
     let total = rows.len();
