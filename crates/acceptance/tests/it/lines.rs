@@ -98,7 +98,7 @@ fn the_overview_shows_the_whole_loop_and_a_responder_declares_notes_and_puts_off
         press(&mut browser, "Snooze, reassign, change the urgency");
         press(&mut browser, "Snooze");
         says(&mut browser, "snoozed until");
-        says(&mut browser, "It is yours");
+        says(&mut browser, "With you");
         press(&mut browser, "Snooze, reassign, change the urgency");
         press(&mut browser, "Reassign");
         says(&mut browser, "given to Ada");
