@@ -8,7 +8,7 @@ use allclear_domain::apitest::template::{self, Piece};
 use allclear_domain::catalog::{Account, Channel, Document, Kind, Settings};
 use allclear_domain::delivery::{ContactMethod, Means};
 use allclear_domain::escalation::{Policy, Target};
-use allclear_domain::status::Component;
+use allclear_domain::status::{Component, MOST_COMPONENTS};
 
 use crate::diagnostic::nearest;
 use crate::{Loaded, Site};
@@ -55,6 +55,7 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
             _ => {}
         }
     }
+    check_pages(loaded, sites);
     check_operators(loaded, sites, &names, known);
     check_end_of_operators(loaded, sites);
     let found: Vec<_> = sites.iter().flat_map(|site| site.sink.take()).collect();
@@ -130,6 +131,20 @@ fn check_operators(loaded: &Loaded, sites: &[Site], names: &BTreeMap<Kind, BTree
     if let Some(site) = first.filter(|_| !set && names.contains_key(&Kind::Service)) {
         let help = "add a document: kind: settings, operators: NAME OF A SERVICE".to_owned();
         site.sink.warning(site.name_pos, "nobody is told of AllClear's own trouble: the setting \"operators\" is missing", Some(help));
+    }
+}
+
+/// A page with more components than anybody reads is a mistake, and a burden to whoever opens it.
+fn check_pages(loaded: &Loaded, sites: &[Site]) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for site in sites {
+        let Document::Component(component) = &loaded.documents[site.at].document else { continue };
+        let count = counts.entry(component.page.as_str()).or_insert(0);
+        *count += 1;
+        if *count == MOST_COMPONENTS + 1 {
+            let message = format!("the page {:?} has more than {MOST_COMPONENTS} components", component.page.as_str());
+            site.sink.error(site.name_pos, message, Some("show the others on a page of their own".to_owned()));
+        }
     }
 }
 

@@ -208,3 +208,17 @@ fn a_call_through_slack_is_refused() {
     assert!(shown.contains("x.yaml:6:7: error: Ada has a contact method that calls through a channel that cannot"), "{shown}");
     assert!(shown.contains("calls go through a channel of kind twilio"), "{shown}");
 }
+
+#[test]
+fn a_page_has_no_more_components_than_anybody_reads() {
+    let text = |count: usize| {
+        let components = (0..count).map(|n| format!("---\n{{ kind: component, name: Part {n}, page: SYNQ }}\n"));
+        format!("{{ kind: page, name: SYNQ }}\n{}", components.collect::<String>())
+    };
+    let errors = |count: usize| {
+        let loaded = load_str("a.yaml", &text(count), &|_, _| false);
+        loaded.diagnostics.iter().filter(|one| one.severity == Severity::Error).map(|one| one.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(errors(500), Vec::<String>::new());
+    assert_eq!(errors(502), ["the page \"SYNQ\" has more than 500 components"]);
+}

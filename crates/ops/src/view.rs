@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allclear_domain::apitest::report::RunReport;
 use allclear_domain::catalog::Kind;
+use allclear_domain::delivery::STOPPED_RINGING;
 use allclear_domain::escalation::{Level, Target};
 use allclear_domain::incident::{Agent, Incident, LogKind, State};
 use allclear_domain::status::ComponentStatus;
@@ -496,6 +497,8 @@ fn came_of_it(outcome: &str) -> String {
     let said = match word {
         "accepted" => "sent",
         "delivered" => "arrived",
+        // Nothing went wrong: somebody else was faster.
+        "undelivered" if why == Some(STOPPED_RINGING) => return format!("{clear}stopped ringing: it was not needed any more"),
         "undelivered" => "did not arrive",
         "unknown" => "perhaps sent",
         "parked" => "given up",

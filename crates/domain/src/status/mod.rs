@@ -280,6 +280,9 @@ pub fn derive(current: ComponentStatus, owner: Owner, pressures: &[ComponentStat
     }
 }
 
+/// Components of a page at most: more than anybody reads.
+pub const MOST_COMPONENTS: usize = 500;
+
 /// A page's overall state; also an incident's impact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
