@@ -81,7 +81,7 @@ fn test() -> anyhow::Result<()> {
     step("pairs of use cases on PostgreSQL");
     acceptance(&["interleave", "--places", "3", "--database", &server.url()], &[])?;
     step("short simulation");
-    acceptance(&["sim", "--runs", "120"], &[])?;
+    acceptance(&["sim", "--runs", "80"], &[])?;
     acceptance(&["sim", "--runs", "5", "--database", &server.url()], &[])?;
     step("everything passed");
     Ok(())
