@@ -166,6 +166,11 @@ impl Scene {
 
     /// Judges a run whose answer carries this playback address; it ends now.
     fn judge(&self, run: &str, playback: &str) {
+        self.judge_with(run, playback, |_| ());
+    }
+
+    /// The same, once more is put into the report.
+    fn judge_with(&self, run: &str, playback: &str, more: impl FnOnce(&mut RunReport)) {
         let at = self.store.now();
         let passed = !playback.is_empty();
         let body = json!({ "id": "s1", "playback_url": playback }).to_string();
@@ -201,7 +206,7 @@ impl Scene {
             saved: BTreeMap::from([("id".to_owned(), json!("s1"))]),
         };
         let failure = || Failure { step: "Create a stream".into(), message: assertion.sentence() };
-        let report = RunReport {
+        let mut report = RunReport {
             run_id: RunId::from(run),
             test_id: self.test(),
             test_name: "Live Streaming".into(),
@@ -218,6 +223,7 @@ impl Scene {
             variables: BTreeMap::from([("base".to_owned(), json!("https://api.live.example"))]),
             catalog_rev: 1,
         };
+        more(&mut report);
         let batch = Batch {
             location: "local".into(),
             probe: run.to_owned(),
@@ -486,6 +492,49 @@ fn a_stream_says_what_changed_and_nothing_once_its_session_is_over() {
     block_on(session::sign_out(&scene.store, &scene.cookie)).expect("signed out");
     a_second_later();
     assert!(matches!(heard(), Poll::Ready(None)), "it ends without a word");
+}
+
+#[test]
+fn nothing_that_an_api_or_a_provider_says_becomes_markup() {
+    let scene = Scene::failing_in(&format!("{WORLD}{MAILS}"));
+    for (n, hostile) in
+        ["<script>zq</script>", "\"><img src=x onerror=zq>", "'><svg onload=zq>", "</pre></details><b>zq</b>", "&lt;b&gt;<i>zq</i>"]
+            .into_iter()
+            .enumerate()
+    {
+        let said = || hostile.to_owned();
+        scene.clock.advance_to(scene.store.now().0 + MINUTE_US);
+        scene.judge_with(&format!("hostile{n}"), "", |report| {
+            report.variables = BTreeMap::from([(said(), json!(hostile))]);
+            report.teardown = Teardown::Failed { why: said() };
+            report.verdict = Verdict::Failed(Failure { step: said(), message: said() });
+            report.teardown_steps = report.steps.clone();
+            for step in report.steps.iter_mut().chain(&mut report.teardown_steps) {
+                (step.name, step.error) = (said(), Some(said()));
+                step.saved = BTreeMap::from([(said(), json!({ hostile: hostile }))]);
+                step.assertions[0].property = Some(said());
+                let exchange = step.exchange.as_mut().expect("an exchange");
+                (exchange.method, exchange.url, exchange.request_body) = (said(), said(), said());
+                exchange.request_headers = vec![(said(), said())];
+                exchange.response_headers = vec![(said(), said())];
+                exchange.response_body = json!({ hostile: [hostile] }).to_string();
+            }
+        });
+        let cleo = scene.store.catalog().id_of(Kind::Person, "Cleo").expect("Cleo").into();
+        let to_cleo = Act::ByHand(ByHand::Reassign { people: vec![cleo] });
+        block_on(incident::act(&scene.store, &scene.rng, &scene.ada(), &scene.incident(), to_cleo)).expect("it is hers");
+        let capacity = Capacity { idle: 9, ..Capacity::default() };
+        for sent in block_on(delivery::claim(&scene.store, &scene.rng, capacity)).expect("messages").outgoing {
+            let outcome = allclear_domain::delivery::Outcome::Permanent { why: said() };
+            block_on(delivery::settle(&scene.store, &scene.rng, &sent, outcome)).expect("settled");
+        }
+        for path in [format!("/runs/hostile{n}"), format!("/tests/{}", scene.test()), format!("/incidents/{}", scene.incident())] {
+            let (status, page) = scene.answer(&path);
+            let escaped = page.contains("&#60;") || page.contains("&lt;");
+            let is_markup = ["<script>zq", "<img src=x", "<svg onload", "<b>zq", "<i>zq"].iter().any(|tag| page.contains(tag));
+            assert!(status == StatusCode::OK && escaped && !is_markup, "{path} with {hostile}: {page}");
+        }
+    }
 }
 
 #[test]
