@@ -85,17 +85,13 @@ fn remember(parts: &Parts, scheduler: &Scheduler) {
                 }
                 parts.rest.sleep(RETRY).await;
             };
-            {
-                {
-                    for ((test, environment), marks) in part.iter().zip(found) {
-                        let mark = |(passed, began, ended): (bool, Timestamp, Timestamp)| Mark {
-                            passed,
-                            took_ms: u32::try_from(ended.since(began).as_millis()).unwrap_or(u32::MAX),
-                            at: ended,
-                        };
-                        scheduler.remember(test, environment, &here, &marks.into_iter().rev().map(mark).collect::<Vec<_>>());
-                    }
-                }
+            for ((test, environment), marks) in part.iter().zip(found) {
+                let mark = |(passed, began, ended): (bool, Timestamp, Timestamp)| Mark {
+                    passed,
+                    took_ms: u32::try_from(ended.since(began).as_millis()).unwrap_or(u32::MAX),
+                    at: ended,
+                };
+                scheduler.remember(test, environment, &here, &marks.into_iter().rev().map(mark).collect::<Vec<_>>());
             }
         }
     });

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use allclear_domain::catalog::{Account, Kind};
+use allclear_domain::catalog::{Account, Channel, Kind};
 use allclear_domain::delivery::{self, About, Delivery, Means, Purpose, Recipient, Status, Unwanted};
 use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State, Via};
 use allclear_domain::{ChannelId, ComponentId, DeliveryId, PersonId, Span};
@@ -300,25 +300,13 @@ pub(crate) fn overtaken(tx: &mut Tx<'_>, ids: &Ids, sent: &Stored) -> Result<(),
 }
 
 fn show_one_anew(tx: &mut Tx<'_>, ids: &Ids, sent: &Stored) -> Result<(), StoreError> {
-    let (now, catalog, page) = (tx.now(), tx.catalog(), &sent.delivery);
+    let (catalog, page) = (tx.catalog(), &sent.delivery);
     let (Some(carrier), Some(message)) = (&sent.carrier, &sent.provider_id) else { return Ok(()) };
     let Some(channel) = catalog.channel(carrier).filter(|channel| channel.account.can_update()) else { return Ok(()) };
     if page.purpose != Purpose::Page || !matches!(page.recipient, Recipient::Person { .. }) {
         return Ok(());
     }
-    let delivery = Delivery {
-        id: DeliveryId(ids.uuid7(now)),
-        channel: carrier.clone(),
-        purpose: Purpose::State,
-        why: None,
-        position: None,
-        ends: Some(message.clone()),
-        due_at: now,
-        attempts: 0,
-        ..page.clone()
-    };
-    outbox::cancel_lane(tx, &delivery.lane(), Unwanted::Superseded.words())?;
-    outbox::insert_delivery(tx, &delivery, channel.account.class(delivery.by))
+    follow_up(tx, ids, page, Purpose::State, channel, (carrier, message))
 }
 
 /// A call that may ring now stops, unless another incident that it tells of still wants an answer. Needs the incident's lock.
@@ -336,18 +324,30 @@ fn hang_up_one(tx: &mut Tx<'_>, ids: &Ids, call: &Stored) -> Result<(), StoreErr
         }
     }
     let Some(channel) = catalog.channel(carrier) else { return Ok(()) };
+    follow_up(tx, ids, page, Purpose::HangUp, channel, (carrier, ends))
+}
+
+/// Lets the carrier of a page do something to what it took, which `reference` names: once, whatever else asked for it.
+fn follow_up(
+    tx: &mut Tx<'_>,
+    ids: &Ids,
+    page: &Delivery,
+    purpose: Purpose,
+    channel: &Channel,
+    (carrier, reference): (&ChannelId, &str),
+) -> Result<(), StoreError> {
+    let now = tx.now();
     let delivery = Delivery {
         id: DeliveryId(ids.uuid7(now)),
         channel: carrier.clone(),
-        purpose: Purpose::HangUp,
+        purpose,
         why: None,
         position: None,
-        ends: Some(ends.clone()),
+        ends: Some(reference.to_owned()),
         due_at: now,
         attempts: 0,
         ..page.clone()
     };
-    // Whoever takes all that a call tells of ends it once.
     outbox::cancel_lane(tx, &delivery.lane(), Unwanted::Superseded.words())?;
     outbox::insert_delivery(tx, &delivery, channel.account.class(delivery.by))
 }

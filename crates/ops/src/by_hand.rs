@@ -10,8 +10,8 @@ use crate::{Actor, OpsError, Permission};
 /// The name of the location that this server is.
 pub const HERE: &str = "local";
 
-/// Asks for a run of a test in an environment; when it was asked for. It runs besides its slots; it begins as soon as no other run of it is under way there.
-/// The location is the one that this server is.
+/// Asks for a run of a test in an environment, besides its slots, from the location that this server is; the instant at which it was
+/// asked for. It begins as soon as no other run of the test is under way there.
 ///
 /// # Errors
 /// [`OpsError::Invalid`] for a test that cannot run there now, with why; [`OpsError::NotFound`]; [`OpsError::Forbidden`]; errors of
