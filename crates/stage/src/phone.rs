@@ -293,7 +293,7 @@ impl Player for Telephone {
         if let Some(refusal) = self.faults.refusal() {
             return refusal;
         }
-        let resource = request.path.strip_prefix(&format!("/2010-04-15/Accounts/{}/", self.account));
+        let resource = request.path.strip_prefix(&format!("/2010-04-01/Accounts/{}/", self.account));
         let resource = resource.filter(|_| request.method == "POST").unwrap_or_default();
         let call = resource.strip_prefix("Calls/").and_then(|rest| rest.strip_suffix(".json"));
         if ["Messages.json", "Calls.json"].contains(&resource) || call.is_some() {

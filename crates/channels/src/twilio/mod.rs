@@ -62,7 +62,7 @@ fn post(account: &TwilioAccount, token: &Secret, resource: &str, fields: &[(&str
         headers.insert(AUTHORIZATION, value);
     }
     crate::post(
-        format!("{}/2010-04-15/Accounts/{}/{resource}.json", account.api.trim_end_matches('/'), account.account_sid),
+        format!("{}/2010-04-01/Accounts/{}/{resource}.json", account.api.trim_end_matches('/'), account.account_sid),
         headers,
         Bytes::from(body),
     )

@@ -71,7 +71,7 @@ fn a_call_that_is_not_needed_any_more_is_cancelled_and_who_picked_up_hears_it_to
         root: Some("CA1"),
     };
     let request = request(&account, &envelope, &Secrets::default(), "https://allclear.example").expect("a request");
-    assert!(request.url.ends_with("/2010-04-15/Accounts/AC1/Calls/CA1.json"), "{}", request.url);
+    assert!(request.url.ends_with("/2010-04-01/Accounts/AC1/Calls/CA1.json"), "{}", request.url);
     assert_eq!(&request.body[..], b"Status=canceled");
 }
 
