@@ -7,7 +7,7 @@ use std::sync::Arc;
 use allclear_api::{App, AppParts, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
 use allclear_base::{OsRng, Runtime, Secrets, SystemClock, Vault};
-use allclear_channels::Channels;
+use allclear_channels::{Channels, Site};
 use allclear_egress::{Client, TcpConnect};
 use allclear_store::evidence::Evidence;
 use allclear_store::{Backend, Options, Store};
@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         evidence: Evidence::open(&args.data)?,
         rng: Arc::new(OsRng),
         pager: Runtime { clock: Arc::clone(&clock) as _, rng: Arc::new(OsRng), spawner: Arc::new(TokioSpawn) },
-        channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
+        channels: Channels::new(client, Arc::new(Secrets::default()), Site::new("http://allclear.test", Some("http://allclear.test"))),
         vault: Arc::new(Vault::new(&[7; 32], Arc::default()).context("no vault")?),
         pages: PublicPages::without_html("http://allclear.test"),
         health: Arc::new(Health::default()),

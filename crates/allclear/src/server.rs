@@ -13,7 +13,7 @@ use std::time::Duration;
 use allclear_api::{App, AppParts, Asked, Older, PublicPages, Ready, Rendered};
 use allclear_base::runtime::{HandleSpawn, Health, Switch};
 use allclear_base::{Clock, OsRng, Runtime, Secrets, SystemClock, Vault, crash};
-use allclear_channels::Channels;
+use allclear_channels::{Channels, Site};
 use allclear_domain::Timestamp;
 use allclear_domain::catalog::Document;
 use allclear_domain::status::published::PublishedPage;
@@ -36,7 +36,11 @@ use crate::{INTERRUPTED, UNUSABLE, check, http, secrets, welcome};
 pub(crate) struct Settings {
     pub(crate) place: DataArgs,
     pub(crate) listen: SocketAddr,
+    /// The address at which the outside reaches it. Without one no callback can arrive, and nothing
+    /// asks for any.
     pub(crate) public_url: Option<String>,
+    /// Whether the providers stand on this machine, as in the demo, and reach the own address.
+    pub(crate) is_reached_at_own_address: bool,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) tls: Option<Tls>,
     pub(crate) trusted_proxies: Arc<[Cidr]>,
@@ -111,6 +115,7 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         place: args.place.clone(),
         listen: args.listen,
         public_url: args.public_url.clone(),
+        is_reached_at_own_address: false,
         secrets: Arc::new(secrets::from_environment()),
         tls: args.tls.clone(),
         trusted_proxies: args.trusted_proxies.clone().into(),
@@ -273,7 +278,15 @@ impl Server {
         let names = Names { listen: addr, public_url: settings.public_url.clone() };
         let certificate = settings.tls.map(|tls| Certificate::open(tls, folder, names, store.now())).transpose()?;
         let scheme = if certificate.is_some() { "https" } else { "http" };
-        let public_url = settings.public_url.unwrap_or_else(|| format!("{scheme}://{addr}"));
+        let own_url = format!("{scheme}://{addr}");
+        let reached_at = settings.public_url.or_else(|| settings.is_reached_at_own_address.then(|| own_url.clone()));
+        let site = Site::new(&own_url, reached_at.as_deref());
+        let public_url = site.url().to_owned();
+        if site.public().is_none() {
+            tracing::warn!(
+                "there is no --public-url: messages carry no links and ask for no answer, because no button, key, reply or receipt could arrive"
+            );
+        }
         let secrets = settings.secrets;
         let vault = Arc::new(vault(folder, Arc::clone(&secrets))?);
         let locked_secrets = allclear_ops::secret::load(&store, &vault).await?;
@@ -281,7 +294,7 @@ impl Server {
             tracing::error!(names = locked_secrets.join(", "), "stored secrets cannot be opened with this key file");
         }
         let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock) as _)), Arc::clone(&clock) as _);
-        let channels = Channels::new(client.clone(), Arc::clone(&secrets), &public_url);
+        let channels = Channels::new(client.clone(), Arc::clone(&secrets), site);
         let journal = DebtJournal::open(&folder.join("probe")).context("cannot open the journal of what tests owe")?;
         let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
         let app_url = public_url.clone();

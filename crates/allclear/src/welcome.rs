@@ -25,7 +25,9 @@ pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Opt
         any_callback = true;
     }
     if any_callback && public.is_none() {
-        lines.push("  without --public-url nobody's answers reach AllClear from outside this machine".to_owned());
+        lines.push(
+            "  without --public-url messages carry no links, buttons or keys: no answer could reach AllClear from outside".to_owned(),
+        );
     }
     for name in missing_secrets(catalog, secrets) {
         lines.push(format!("  missing: the secret {name}; set ALLCLEAR_SECRET_{name} and start again"));

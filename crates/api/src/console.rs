@@ -168,6 +168,7 @@ fn incident_text(text: &mut String, store: &Store, found: &IncidentView) {
             allclear_domain::delivery::Recipient::Room { .. } | allclear_domain::delivery::Recipient::Mirror { .. } => {
                 sent.delivery.address.clone()
             }
+            allclear_domain::delivery::Recipient::Presser { user } => format!("{user} (who pressed)"),
         };
         let why = sent.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
         let purpose = sent.delivery.purpose.word().replace('_', "-");
@@ -530,11 +531,11 @@ pub async fn integrations(store: &Store, actor: &Actor, public_url: Option<&str>
 }
 
 pub(crate) async fn get_integrations(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {
-    Ok(integrations(&app.store, &actor, Some(app.channels.public_url())).await?)
+    Ok(integrations(&app.store, &actor, Some(app.channels.site().url())).await?)
 }
 
 pub(crate) async fn get_heartbeats(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {
-    Ok(heartbeats(&app.store, &actor, Some(app.channels.public_url())).await?)
+    Ok(heartbeats(&app.store, &actor, Some(app.channels.site().url())).await?)
 }
 
 pub(crate) async fn post_merge(
@@ -552,7 +553,7 @@ pub(crate) async fn post_merge(
 }
 
 pub(crate) async fn post_reset(Shared(app): Shared<App>, Caller(actor): Caller, Path(who): Path<String>) -> Result<String, Problem> {
-    Ok(reset_user(&app.store, &*app.rng, &actor, &who, Some(app.channels.public_url())).await?)
+    Ok(reset_user(&app.store, &*app.rng, &actor, &who, Some(app.channels.site().url())).await?)
 }
 
 pub(crate) async fn get_secrets(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {

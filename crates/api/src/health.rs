@@ -31,6 +31,10 @@ pub(crate) async fn readyz(State(app): State<App>) -> (StatusCode, Json<Value>) 
     };
     let mut warnings: Vec<String> = app.health.findings().into_iter().map(|finding| format!("the auditor found: {finding}")).collect();
     warnings.extend(app.health.failing().into_iter().map(|channel| format!("the provider of {channel} keeps failing")));
+    match allclear_ops::delivery::findings(&app.store).await {
+        Ok(findings) => warnings.extend(findings),
+        Err(error) => problems.push(format!("the database does not answer: {error}")),
+    }
     if app.store.catalog().settings().operators.is_none() {
         warnings.push("nobody is told of AllClear's own trouble: the setting \"operators\" is missing".to_owned());
     }

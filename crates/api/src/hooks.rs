@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode, Uri};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::App;
@@ -21,43 +20,75 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// A press of a button in Slack.
+/// An interaction in Slack. The body of our answer is ignored there: what the person should see goes to
+/// the `response_url` of the press, as a row that the engine sends.
 pub(crate) async fn slack(State(app): State<App>, Path(channel): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     let channel = ChannelId(channel);
     let catalog = app.store.catalog();
     let Some(Channel { account: Account::Slack(account), .. }) = catalog.channel(&channel) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let Ok(secret) = app.channels.secret(&account.signing_secret) else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the signing secret is not set\n").into_response();
+    let secret = match app.channels.signing_key(&account.signing_secret) {
+        Ok(secret) => secret,
+        Err(why) => return no_key(&channel, &why),
     };
     let (timestamp, signature) = (header(&headers, "x-slack-request-timestamp"), header(&headers, "x-slack-signature"));
     if !slack_channel::verify(secret.expose(), timestamp, signature, &body, app.store.now().0 / 1_000_000) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    let Some(pressed) = slack_channel::parse(&body) else { return StatusCode::OK.into_response() };
-    let Some(person) = linked(&app, &channel, &pressed.user) else {
-        let text =
-            "Your Slack user is not linked to a person in AllClear, so nothing was changed. Add a contact method with your Slack user id.";
-        return axum::Json(json!({ "response_type": "ephemeral", "replace_original": false, "text": text })).into_response();
+    let pressed = match slack_channel::parse(&body) {
+        slack_channel::Interaction::Pressed(pressed) => pressed,
+        slack_channel::Interaction::Challenge(text) => return text.into_response(),
+        slack_channel::Interaction::Other => return StatusCode::OK.into_response(),
     };
+    let done = match linked(&app, &channel, &pressed.user) {
+        Some(person) => press(&app, &channel, &pressed, person, &format!("{timestamp}:{}", digest(&body))).await,
+        None => Ok(Some(
+            "Your Slack user is not linked to a person in AllClear, so nothing was changed. \
+             Add a contact method with your Slack member id."
+                .to_owned(),
+        )),
+    };
+    crash::point("hook.after_commit");
+    let told = match (done, &pressed.response_url) {
+        (Ok(Some(words)), Some(url)) => {
+            let about = (&pressed.incident, pressed.user.as_str());
+            delivery::answer_press(&app.store, &*app.rng, &channel, about, url, &words).await
+        }
+        (Ok(_), _) => Ok(()),
+        (Err(error), _) => Err(error),
+    };
+    match told {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Carries out a press; what the person should be told, if the message itself does not show it.
+async fn press(
+    app: &App,
+    channel: &ChannelId,
+    pressed: &slack_channel::Pressed,
+    person: PersonId,
+    of_its_own: &str,
+) -> Result<Option<String>, OpsError> {
     let act = match pressed.press {
         slack_channel::Press::Acknowledge => Act::Acknowledge,
         slack_channel::Press::Resolve => Act::Resolve,
     };
     let actor = Actor::responder(person, Via::Slack);
-    let key = callback_key(&channel, &format!("{timestamp}:{}", digest(&body)));
-    let done = incident::answer(&app.store, &*app.rng, &actor, vec![pressed.incident], act, Some(key)).await;
-    crash::point("hook.after_commit");
-    match done {
-        Ok(Answered { refused: Some(refused), .. }) => {
-            axum::Json(json!({ "response_type": "ephemeral", "replace_original": false, "text": format!("Nothing changed: {refused}.") }))
-                .into_response()
-        }
-        Ok(_) => StatusCode::OK.into_response(),
-        Err(OpsError::NotFound { .. }) => StatusCode::OK.into_response(),
-        Err(error) => unavailable(&error),
+    let key = callback_key(channel, of_its_own);
+    match incident::answer(&app.store, &*app.rng, &actor, vec![pressed.incident.clone()], act, Some(key)).await {
+        Ok(Answered { refused, .. }) => Ok(refused.map(|refused| format!("Nothing changed: {refused}."))),
+        Err(OpsError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// A callback that cannot be verified, because there is no key that could prove anything.
+fn no_key(channel: &ChannelId, why: &str) -> Response {
+    tracing::error!(channel.id = %channel, why, "a callback was refused: it cannot be verified");
+    (StatusCode::SERVICE_UNAVAILABLE, format!("callbacks cannot be verified: {why}\n")).into_response()
 }
 
 /// What a user did in the real PagerDuty. Only answered: an echo of what we sent ourselves changes nothing.
@@ -67,9 +98,11 @@ pub(crate) async fn pagerduty(State(app): State<App>, Path(channel): Path<String
     let Some(Channel { account: Account::Pagerduty(account), .. }) = catalog.channel(&channel) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let secret = account.webhook_secret.as_deref().ok_or(()).and_then(|setting| app.channels.secret(setting).map_err(|_| ()));
-    let Ok(secret) = secret else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the webhook secret is not set\n").into_response();
+    let missing = || "the channel names no webhook_secret".to_owned();
+    let setting = account.webhook_secret.as_deref().ok_or_else(missing);
+    let secret = match setting.and_then(|setting| app.channels.signing_key(setting)) {
+        Ok(secret) => secret,
+        Err(why) => return no_key(&channel, &why),
     };
     if !pagerduty_channel::verify(secret.expose(), header(&headers, "x-pagerduty-signature"), &body) {
         return StatusCode::UNAUTHORIZED.into_response();
@@ -77,6 +110,7 @@ pub(crate) async fn pagerduty(State(app): State<App>, Path(channel): Path<String
     let Some(told) = pagerduty_channel::parse(&body) else { return StatusCode::ACCEPTED.into_response() };
     let act = match told.what {
         pagerduty_channel::Happened::Acknowledged => Act::Acknowledge,
+        pagerduty_channel::Happened::Unacknowledged => Act::Unacknowledge,
         pagerduty_channel::Happened::Resolved => Act::Resolve,
     };
     let message = callback_key(&channel, &digest(&body));
@@ -115,34 +149,66 @@ fn unavailable(error: &OpsError) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response()
 }
 
-/// The parameters of a request that is Twilio's, or the refusal.
-fn from_twilio(app: &App, channel: &ChannelId, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, String)>, StatusCode> {
+/// The parameters of a request that is Twilio's, or the refusal. Twilio signs the address that it calls,
+/// which is our public one.
+fn from_twilio(app: &App, channel: &ChannelId, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, String)>, Response> {
     let catalog = app.store.catalog();
-    let Some(Channel { account: Account::Twilio(account), .. }) = catalog.channel(channel) else { return Err(StatusCode::NOT_FOUND) };
-    let token = app.channels.secret(&account.auth_token).map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    let url = format!("{}{}", app.channels.public_url(), uri.path_and_query().map_or("", |p| p.as_str()));
+    let Some(Channel { account: Account::Twilio(account), .. }) = catalog.channel(channel) else {
+        return Err(StatusCode::NOT_FOUND.into_response());
+    };
+    let token = app.channels.signing_key(&account.auth_token).map_err(|why| no_key(channel, &why))?;
+    let Some(public) = app.channels.site().public() else {
+        return Err(no_key(channel, "no --public-url says which address Twilio signs"));
+    };
+    let url = format!("{public}{}", uri.path_and_query().map_or("", |p| p.as_str()));
     let parameters = twilio::form(body);
     let genuine = twilio::verify(token.expose(), &url, &parameters, header(headers, "x-twilio-signature"));
-    if genuine { Ok(parameters) } else { Err(StatusCode::FORBIDDEN) }
+    if genuine { Ok(parameters) } else { Err(StatusCode::FORBIDDEN.into_response()) }
 }
 
-/// A reply by text: 4 acknowledges, 6 resolves what the last message to that number was about.
+/// A text to our number. `4` acknowledges, `6` resolves what the last message to the sender's number was
+/// about. Words that Twilio answers itself are recorded and not answered; neither is a number to which no
+/// message ever went, because it may be a machine that answers every answer.
 pub(crate) async fn twilio_sms(State(app): State<App>, Path(channel): Path<String>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let channel = ChannelId(channel);
     let parameters = match from_twilio(&app, &channel, &uri, &headers, &body) {
         Ok(parameters) => parameters,
-        Err(refused) => return refused.into_response(),
+        Err(refused) => return refused,
     };
     let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str());
-    let act = match twilio::answer_of(value("Body")) {
+    let (from, silent) = (value("From"), twiml(twilio::no_reply_xml()));
+    let answer = match twilio::read_text(&parameters) {
+        twilio::Inbound::OptedOut => {
+            tracing::warn!(channel.id = %channel, "a number asked for silence: no text reaches it any more");
+            return done_or_unavailable(delivery::opted_out(&app.store, &*app.rng, &channel, from).await, silent);
+        }
+        twilio::Inbound::OptedIn => {
+            return done_or_unavailable(delivery::opted_in(&app.store, &channel, from).await, silent);
+        }
+        twilio::Inbound::AnsweredByTwilio => return silent,
+        twilio::Inbound::Answer(answer) => answer,
+    };
+    let (person, incidents) = match delivery::last_message_to(&app.store, &channel, from).await {
+        Ok(Some(found)) => found,
+        Ok(None) if linked(&app, &channel, from).is_some() => {
+            return xml("There is no open message to this number; nothing was changed.");
+        }
+        Ok(None) => {
+            tracing::info!(channel.id = %channel, "a text came from a number that is nobody's; it is not answered");
+            return silent;
+        }
+        Err(error) => return unavailable(&error),
+    };
+    let act = match answer {
         twilio::Answer::Acknowledge => Act::Acknowledge,
         twilio::Answer::Resolve => Act::Resolve,
-        twilio::Answer::Unclear => return xml("Reply 4 to acknowledge or 6 to resolve what the last message was about."),
-    };
-    let (person, incidents) = match delivery::last_message_to(&app.store, &channel, value("From")).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return xml("There is no open message to this number; nothing was changed."),
-        Err(error) => return unavailable(&error),
+        twilio::Answer::Unclear => {
+            return match delivery::may_explain(&app.store, &channel, from).await {
+                Ok(true) => xml("Reply 4 to take what the last message was about, or 6 if it is over."),
+                Ok(false) => silent,
+                Err(error) => unavailable(&error),
+            };
+        }
     };
     let actor = Actor::responder(person, Via::Sms);
     let key = named_callback(&channel, value("MessageSid"));
@@ -154,23 +220,30 @@ pub(crate) async fn twilio_sms(State(app): State<App>, Path(channel): Path<Strin
     }
 }
 
+fn done_or_unavailable(done: Result<(), OpsError>, answer: Response) -> Response {
+    crash::point("hook.after_commit");
+    match done {
+        Ok(()) => answer,
+        Err(error) => unavailable(&error),
+    }
+}
+
 fn told(act: &Act, answered: &Answered) -> String {
     let changed = answered.changed.as_slice();
-    let numbers = changed.iter().map(|incident| format!("#{}", incident.number)).collect::<Vec<_>>().join(", ");
+    let numbers = changed.iter().map(|number| format!("#{number}")).collect::<Vec<_>>().join(", ");
     match (act, changed) {
-        _ if answered.is_repeat => "Nothing changed: this answer was taken before.".to_owned(),
         (_, []) => answered.refused.as_ref().map_or_else(
             || "Nothing changed: nothing that you were told of is open.".to_owned(),
             |refused| format!("Nothing changed: {refused}."),
         ),
         (Act::Acknowledge, _) => format!("Acknowledged {numbers}."),
         (Act::Resolve, _) => format!("Resolved {numbers}."),
-        (Act::ByHand(_), _) => format!("Changed {numbers}."),
+        (Act::Unacknowledge | Act::ByHand(_), _) => format!("Changed {numbers}."),
     }
 }
 
 fn xml(text: &str) -> Response {
-    ([(CONTENT_TYPE, "text/xml; charset=utf-8")], twilio::reply_xml(text)).into_response()
+    twiml(twilio::reply_xml(text))
 }
 
 /// A key pressed in a call: 4 acknowledges, 6 resolves what the call was about. It is the only proof that somebody heard it.
@@ -184,14 +257,14 @@ pub(crate) async fn twilio_voice(
     let channel = ChannelId(channel);
     let parameters = match from_twilio(&app, &channel, &uri, &headers, &body) {
         Ok(parameters) => parameters,
-        Err(refused) => return refused.into_response(),
+        Err(refused) => return refused,
     };
     let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str());
     let digits = value("Digits");
     let act = match twilio::answer_of(digits) {
         twilio::Answer::Acknowledge => Act::Acknowledge,
         twilio::Answer::Resolve => Act::Resolve,
-        twilio::Answer::Unclear => return twiml(twilio::again(&format!("{}{}", app.channels.public_url(), uri.path()))),
+        twilio::Answer::Unclear => return twiml(twilio::again(&format!("{}{}", app.channels.site().url(), uri.path()))),
     };
     let (person, incidents) = match delivery::message_of(&app.store, &attempt).await {
         Ok(Some(found)) => found,
@@ -227,7 +300,7 @@ pub(crate) async fn twilio_status(
 ) -> Response {
     let parameters = match from_twilio(&app, &ChannelId(channel), &uri, &headers, &body) {
         Ok(parameters) => parameters,
-        Err(refused) => return refused.into_response(),
+        Err(refused) => return refused,
     };
     let Some((arrived, why)) = twilio::receipt(&parameters) else { return StatusCode::NO_CONTENT.into_response() };
     match delivery::receipt(&app.store, &*app.rng, &attempt, arrived, why).await {

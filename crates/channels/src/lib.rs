@@ -1,15 +1,20 @@
-//! The providers through which people are told, one folder each: how a message looks there (`payload`), what an
-//! answer means (`outcome`), how a callback is verified and read (`inbound`). All pure but the one call here.
+//! The providers through which people are told, one folder each: its facts with their sources
+//! (`facts`), how a message looks there (`payload`), what an answer means (`outcome`), how a callback
+//! is verified and read (`inbound`). All pure but the one call here.
 //!
-//! Nothing retries here: that is `domain::delivery`'s. Secrets are resolved at the call and masked in errors.
+//! Nothing retries here: that is `domain::delivery`'s. The one exception is a form that the provider
+//! refuses: it had no effect, and goes once more in its plainest form within the same attempt.
+//! Secrets are resolved at the call and masked in errors.
 
 mod answer;
 pub mod email;
+mod facts;
 pub mod pagerduty;
 pub mod slack;
 mod statuspage;
+mod text;
 pub mod twilio;
-mod webhook;
+pub mod webhook;
 
 use std::sync::Arc;
 
@@ -19,6 +24,7 @@ use allclear_domain::catalog::{Account, Channel};
 use allclear_domain::delivery::{Means, Message, Outcome};
 use allclear_domain::{ChannelId, Timestamp};
 use allclear_egress::{Client, Guard, Request, Response};
+use http::header::{HeaderValue, USER_AGENT};
 
 /// A message with everything that its call needs.
 #[derive(Debug, Clone)]
@@ -37,6 +43,8 @@ pub struct Envelope<'a> {
     pub key: &'a str,
     /// When the attempt begins.
     pub now: Timestamp,
+    /// When the message was written; it stays the same over all attempts.
+    pub written_at: Timestamp,
     /// The credential of the link with which the reader can answer, if there is one.
     pub link: Option<&'a str>,
     /// What to say.
@@ -45,12 +53,60 @@ pub struct Envelope<'a> {
     pub root: Option<&'a str>,
 }
 
+/// Where people and providers reach this AllClear.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Site {
+    /// The address at which AllClear answers here, without a slash at its end.
+    own: String,
+    /// The address at which the outside reaches it, if it can.
+    public: Option<String>,
+}
+
+impl Site {
+    /// A site that is reached from outside at `public`, and here at `own`. Without a public address no
+    /// callback can arrive: then nothing asks for one, and no message carries a link or a button.
+    #[must_use]
+    pub fn new(own: &str, public: Option<&str>) -> Self {
+        let trim = |url: &str| url.trim_end_matches('/').to_owned();
+        Self { own: trim(own), public: public.map(trim) }
+    }
+
+    /// The address for people and programs who ask AllClear itself where it is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.public.as_deref().unwrap_or(&self.own)
+    }
+
+    /// The address at which the outside reaches AllClear, if it can.
+    #[must_use]
+    pub fn public(&self) -> Option<&str> {
+        self.public.as_deref()
+    }
+
+    /// The page of an incident, where a reader can open it.
+    pub(crate) fn incident(&self, id: &str) -> Option<String> {
+        self.public.as_ref().map(|public| format!("{public}/incidents/{id}"))
+    }
+
+    /// The page that lists the open incidents.
+    pub(crate) fn incidents(&self) -> Option<String> {
+        self.public.as_ref().map(|public| format!("{public}/incidents"))
+    }
+
+    /// Names the program and where it can be found, as RFC 9110 §10.1.5 has it.
+    fn user_agent(&self) -> HeaderValue {
+        const PRODUCT: &str = concat!("AllClear/", env!("CARGO_PKG_VERSION"));
+        let with_site = self.public.as_ref().map(|public| format!("{PRODUCT} (+{public})"));
+        with_site.and_then(|text| HeaderValue::from_str(&text).ok()).unwrap_or(HeaderValue::from_static(PRODUCT))
+    }
+}
+
 /// Sends messages. Cheap to clone.
 #[derive(Clone)]
 pub struct Channels {
     client: Client,
     secrets: Arc<Secrets>,
-    public_url: Arc<str>,
+    site: Arc<Site>,
 }
 
 /// How long a provider may take to answer; the lease of a claim is longer.
@@ -59,38 +115,62 @@ const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 /// The largest answer of a provider that is read.
 const LARGEST_ANSWER: usize = 1 << 20;
 
+/// A secret that a key must not be shorter than: whoever guesses a key acts in others' names.
+pub const SHORTEST_SIGNING_KEY: usize = 8;
+
+/// A form of a message that a provider may refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// With everything that the provider can show.
+    Full,
+    /// What no provider refuses: text alone, without callbacks.
+    Plainest,
+}
+
 impl Channels {
-    /// With the address at which providers reach us, without a slash at its end.
+    /// With the site that messages lead to.
     #[must_use]
-    pub fn new(client: Client, secrets: Arc<Secrets>, public_url: &str) -> Self {
-        Self { client, secrets, public_url: public_url.trim_end_matches('/').into() }
+    pub fn new(client: Client, secrets: Arc<Secrets>, site: Site) -> Self {
+        Self { client, secrets, site: Arc::new(site) }
     }
 
-    /// Sends a message: one call, no retry.
+    /// Sends a message: one call, no retry, but for a refused form.
     pub async fn send(&self, envelope: &Envelope<'_>) -> Outcome {
         let guard = guard_of(envelope.channel);
+        let (secrets, site) = (&*self.secrets, &*self.site);
+        let now = envelope.now;
         let outcome = match &envelope.channel.account {
-            Account::Slack(account) => self.post(slack::request(account, envelope, &self.secrets), &guard, slack::outcome).await,
+            Account::Slack(account) => {
+                let request = |form| slack::request(account, envelope, secrets, site, form);
+                let is_form = slack::is_form_refused;
+                self.post_in_form(request, &guard, is_form, |r| slack::outcome(r, now)).await
+            }
             Account::SlackWebhook(account) => {
-                self.post(slack::webhook::request(account, envelope, &self.secrets), &guard, slack::webhook::outcome).await
+                let request = |form| slack::webhook::request(account, envelope, secrets, site, form);
+                let is_form = slack::webhook::is_form_refused;
+                self.post_in_form(request, &guard, is_form, |r| slack::webhook::outcome(r, now)).await
             }
             Account::Twilio(account) => {
-                self.post(twilio::request(account, envelope, &self.secrets, &self.public_url), &guard, twilio::outcome).await
+                let request = |form| twilio::request(account, envelope, secrets, site, form);
+                let is_form = twilio::is_form_refused;
+                self.post_in_form(request, &guard, is_form, |r| twilio::outcome(r, now)).await
             }
-            Account::Webhook(account) => self.post(webhook::request(account, envelope, &self.secrets), &guard, webhook::outcome).await,
+            Account::Webhook(account) => {
+                let request = webhook::request(account, envelope, secrets, site);
+                self.post(request, &guard, |r| webhook::outcome(r, now)).await
+            }
             Account::Pagerduty(account) => {
-                self.post(pagerduty::request(account, envelope, &self.secrets), &guard, pagerduty::outcome).await
+                let request = pagerduty::request(account, envelope, secrets, site);
+                self.post(request, &guard, |r| pagerduty::outcome(r, now)).await
             }
             Account::Statuspage(account) => {
-                self.post(statuspage::request(account, envelope, &self.secrets), &guard, statuspage::outcome).await
+                let request = statuspage::request(account, envelope, secrets);
+                self.post(request, &guard, |r| statuspage::outcome(r, now)).await
             }
-            Account::Smtp(account) => {
-                let link = envelope.link.map(|link| format!("{}/answer/{link}", self.public_url));
-                let envelope = Envelope { link: link.as_deref(), ..envelope.clone() };
-                email::send(&self.client, account, &envelope, &self.secrets, &guard).await
-            }
+            Account::Smtp(account) => email::send(&self.client, account, envelope, secrets, site, &guard).await,
         };
-        masked(outcome, &self.secrets.values())
+        let values = secrets.values();
+        outcome.map_why(|why| mask(why, &values))
     }
 
     /// Calls an address outside, which is a setting of ours or a secret: all is well here.
@@ -98,11 +178,13 @@ impl Channels {
     /// # Errors
     /// Why it did not arrive, in words without secrets.
     pub async fn ping(&self, setting: &str) -> Result<(), String> {
-        let url = self.secrets.resolve(setting).map_err(|missing| format!("the secret {missing} is not set"))?;
+        let url = self.secrets.resolve(setting).map_err(|missing| missing_secret(&missing))?;
+        let mut headers = http::HeaderMap::new();
+        headers.insert(USER_AGENT, self.site.user_agent());
         let request = Request {
             method: http::Method::GET,
             url: url.expose().to_owned(),
-            headers: http::HeaderMap::new(),
+            headers,
             body: bytes::Bytes::new(),
             timeout: CALL_TIMEOUT,
             largest_body: LARGEST_ANSWER,
@@ -117,30 +199,62 @@ impl Channels {
         Err(mask(&why, &self.secrets.values()))
     }
 
-    async fn post(&self, request: Result<Request, String>, guard: &Guard, outcome: fn(&Response) -> Outcome) -> Outcome {
-        let request = match request {
+    /// Sends a message in its full form, and in its plainest one if that form is refused.
+    async fn post_in_form(
+        &self,
+        request: impl Fn(Form) -> Result<Request, String>,
+        guard: &Guard,
+        is_form_refused: fn(&Response) -> bool,
+        outcome: impl Fn(&Response) -> Outcome,
+    ) -> Outcome {
+        let mut refused = false;
+        let first = self
+            .post(request(Form::Full), guard, |response| {
+                refused = is_form_refused(response);
+                outcome(response)
+            })
+            .await;
+        if refused {
+            tracing::warn!(why = first.why(), "a form was refused; the message goes as plain text");
+            return self.post(request(Form::Plainest), guard, outcome).await;
+        }
+        first
+    }
+
+    async fn post(&self, request: Result<Request, String>, guard: &Guard, outcome: impl FnOnce(&Response) -> Outcome) -> Outcome {
+        let mut request = match request {
             Ok(request) => request,
-            Err(missing) => return Outcome::Permanent { why: format!("the secret {missing} is not set") },
+            Err(why) => return Outcome::ChannelBroken { why },
         };
+        request.headers.insert(USER_AGENT, self.site.user_agent());
         match self.client.send(request, guard).await {
             Ok(response) => outcome(&response),
             Err(error) => answer::of_error(&error),
         }
     }
 
-    /// The secret behind a setting of a channel.
+    /// The key with which a provider signs its callbacks.
     ///
     /// # Errors
-    /// The name of a secret that is not set.
-    pub fn secret(&self, setting: &str) -> Result<Secret, String> {
-        self.secrets.resolve(setting)
+    /// Why there is none that could prove anything: it is missing, or so short that it can be guessed.
+    pub fn signing_key(&self, setting: &str) -> Result<Secret, String> {
+        let key = self.secrets.resolve(setting).map_err(|missing| missing_secret(&missing))?;
+        if key.expose().trim().len() < SHORTEST_SIGNING_KEY {
+            return Err(format!("the signing key has fewer than {SHORTEST_SIGNING_KEY} characters"));
+        }
+        Ok(key)
     }
 
-    /// The address at which providers reach us.
+    /// Where people and providers reach AllClear.
     #[must_use]
-    pub fn public_url(&self) -> &str {
-        &self.public_url
+    pub fn site(&self) -> &Site {
+        &self.site
     }
+}
+
+/// Says that a secret has no value.
+fn missing_secret(name: &str) -> String {
+    format!("the secret {name} is not set or is empty")
 }
 
 /// The request that carries a message: a POST that follows no redirect, bounded in time and answer.
@@ -148,15 +262,13 @@ fn post(url: String, headers: http::HeaderMap, body: bytes::Bytes) -> Request {
     Request { method: http::Method::POST, url, headers, body, timeout: CALL_TIMEOUT, largest_body: LARGEST_ANSWER, follow_redirects: false }
 }
 
-fn guard_of(channel: &Channel) -> Guard {
-    Guard::allowing(channel.allow.iter().filter_map(|range| range.parse().ok()).collect())
+/// A header's value that no log shows.
+fn sensitive(text: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| "the credential has characters that no header can carry".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
-fn masked(outcome: Outcome, secrets: &[Secret]) -> Outcome {
-    match outcome {
-        Outcome::Accepted { provider_id } => Outcome::Accepted { provider_id },
-        Outcome::Retry { why, after, may_have_worked } => Outcome::Retry { why: mask(&why, secrets), after, may_have_worked },
-        Outcome::Permanent { why } => Outcome::Permanent { why: mask(&why, secrets) },
-        Outcome::Unknown { why } => Outcome::Unknown { why: mask(&why, secrets) },
-    }
+fn guard_of(channel: &Channel) -> Guard {
+    Guard::allowing(channel.allow.iter().filter_map(|range| range.parse().ok()).collect())
 }

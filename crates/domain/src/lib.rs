@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod delivery;
 pub mod escalation;
 pub mod event;
+pub mod forms;
 pub mod ids;
 pub mod incident;
 pub mod oncall;

@@ -1,10 +1,11 @@
 //! Sends what waits in the outbox: claim, call with no transaction open, settle.
 //!
 //! Each carrier (a channel, by one class of means) has its own send slots and its own breaker: a slow or broken one holds
-//! nobody else up. What they can take is claimed for all of them in one commit. At most one message a second goes to one
-//! destination, as Slack and Twilio allow; what waits meanwhile goes as one.
+//! nobody else up. What they can take is claimed for all of them in one commit. Each provider is written to as fast as it
+//! allows: about one message a second to a destination, after a short burst where it takes one; and a destination for
+//! which it asked to wait waits. What waits meanwhile for a person goes as one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use allclear_base::crash;
 use allclear_base::runtime::Switch;
 use allclear_channels::Envelope;
 use allclear_domain::delivery::{Breaker, Outcome};
-use allclear_domain::{ChannelId, Timestamp};
+use allclear_domain::{ChannelId, Span, Timestamp};
 use allclear_ops::delivery::{self, Capacity, Carrier, Claimed, Outgoing};
 
 use crate::Parts;
@@ -27,8 +28,54 @@ const PACE_US: i64 = 1_000_000;
 /// How much early a message may go that keeps that pace in the long run: what is due within a second should begin within it.
 const EARLY_US: i64 = 300_000;
 
-/// Destinations that were written to lately, with when the next message is due by the pace.
-type Paces = Arc<Mutex<BTreeMap<(ChannelId, String), i64>>>;
+/// A channel, and what its provider counts messages by: an address, or nothing for the whole account.
+type PaceKey = (ChannelId, String);
+
+/// How fast the keys were written to lately, and which of them must wait. Bounded: an entry goes once it
+/// says nothing any more.
+#[derive(Default)]
+struct Paces {
+    /// When the next message would be due at one a second.
+    due: BTreeMap<PaceKey, i64>,
+    /// Until when the provider asked to wait.
+    until: BTreeMap<PaceKey, i64>,
+}
+
+impl Paces {
+    /// Counts a message: the next is due a pace after this one was, and after a burst soon enough for
+    /// who waits then.
+    fn count(&mut self, key: PaceKey, burst: usize, now: i64) {
+        let longest_us = PACE_US.saturating_mul(i64::try_from(burst).unwrap_or(1) + 1);
+        let due = self.due.entry(key).or_insert(now);
+        *due = (now.max(*due) + PACE_US).min(now + longest_us);
+    }
+
+    fn pause(&mut self, key: PaceKey, until: i64) {
+        let known = self.until.entry(key).or_insert(until);
+        *known = until.max(*known);
+    }
+
+    /// How many messages may go for each key that is not at its full burst, and when that may be more.
+    fn left(&mut self, now: i64, burst_of: impl Fn(&PaceKey) -> usize) -> (BTreeMap<PaceKey, usize>, i64) {
+        self.due.retain(|_, due| *due > now);
+        self.until.retain(|_, until| *until > now);
+        let (mut left, mut again_at) = (BTreeMap::new(), i64::MAX);
+        for (key, due) in &self.due {
+            let ahead_us = (*due - now - EARLY_US).max(0);
+            let used = usize::try_from(ahead_us.div_euclid(PACE_US) + i64::from(ahead_us % PACE_US > 0)).unwrap_or(usize::MAX);
+            if used > 0 {
+                left.insert(key.clone(), burst_of(key).saturating_sub(used));
+                let until_one_more = ahead_us % PACE_US;
+                again_at = again_at.min(now + if until_one_more > 0 { until_one_more } else { PACE_US });
+            }
+        }
+        for (key, until) in &self.until {
+            left.insert(key.clone(), 0);
+            again_at = again_at.min(*until);
+        }
+        (left, again_at)
+    }
+}
 
 /// The dispatcher.
 #[derive(Clone, Default)]
@@ -42,7 +89,7 @@ impl Dispatch {
         let (parts, stop, under_way) = (parts.clone(), stop.clone(), Arc::clone(&dispatch.under_way));
         parts.pager.clone().supervise("dispatch", Arc::clone(&parts.health), move || {
             let mut fleet =
-                Fleet { parts: parts.clone(), senders: BTreeMap::new(), paces: Paces::default(), under_way: Arc::clone(&under_way) };
+                Fleet { parts: parts.clone(), senders: BTreeMap::new(), paces: Arc::default(), under_way: Arc::clone(&under_way) };
             let stop = stop.clone();
             async move { fleet.run(&stop).await }
         });
@@ -59,7 +106,7 @@ impl Dispatch {
 struct Fleet {
     parts: Parts,
     senders: BTreeMap<Carrier, Sender>,
-    paces: Paces,
+    paces: Arc<Mutex<Paces>>,
     under_way: Arc<AtomicUsize>,
 }
 
@@ -111,8 +158,15 @@ impl Fleet {
 
     /// What the carriers can take at `now`, and when that may be more though nobody wakes the loop.
     fn capacity(&self, now: i64) -> (Capacity, i64) {
-        let (busy, mut again_at) = self.paced(now);
-        let mut capacity = Capacity { idle: SLOTS, busy, ..Capacity::default() };
+        let catalog = self.parts.store.catalog();
+        let burst_of = |(channel, key): &PaceKey| {
+            let channel = catalog.channel(channel);
+            channel.and_then(|channel| channel.account.pace(key).burst).unwrap_or(usize::MAX)
+        };
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let (paced, mut again_at) = paces.left(now, burst_of);
+        drop(paces);
+        let mut capacity = Capacity { idle: SLOTS, paced, ..Capacity::default() };
         for (carrier, sender) in &self.senders {
             let breaker = sender.breaker(|breaker| *breaker);
             let free = SLOTS.saturating_sub(sender.busy.load(Ordering::SeqCst));
@@ -124,15 +178,6 @@ impl Fleet {
             }
         }
         (capacity, again_at)
-    }
-
-    /// The destinations that must wait, and when the first of them may be written to again.
-    fn paced(&self, now: i64) -> (BTreeSet<(ChannelId, String)>, i64) {
-        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        paces.retain(|_, due| *due > now);
-        let waiting: Vec<_> = paces.iter().filter(|(_, due)| **due - EARLY_US > now).collect();
-        let next = waiting.iter().map(|(_, due)| **due - EARLY_US).min().unwrap_or(i64::MAX);
-        (waiting.into_iter().map(|(destination, _)| destination.clone()).collect(), next)
     }
 }
 
@@ -148,7 +193,7 @@ struct Sender {
     carrier: Carrier,
     /// What people call it: `Twilio (sms)`.
     name: String,
-    paces: Paces,
+    paces: Arc<Mutex<Paces>>,
     breaker: Arc<Mutex<Breaker>>,
     busy: Arc<AtomicUsize>,
     under_way: Arc<AtomicUsize>,
@@ -179,22 +224,35 @@ impl Sender {
         });
     }
 
-    /// Counts a message to a destination: the next is due a pace after this one was, and after a burst soon enough for who
-    /// waits then. Programs take what their slots allow.
+    /// What the provider counts messages to an address by, and its burst.
+    fn pace_of(&self, address: &str) -> Option<(PaceKey, Option<usize>)> {
+        let catalog = self.parts.store.catalog();
+        let pace = catalog.channel(&self.carrier.channel)?.account.pace(address);
+        Some(((self.carrier.channel.clone(), pace.key.to_owned()), pace.burst))
+    }
+
+    /// Counts a message to a destination.
     fn written_to(&self, address: &str, now: i64) {
-        const LONGEST_US: i64 = 2 * PACE_US;
-        if self.parts.store.catalog().channel(&self.carrier.channel).is_some_and(|channel| channel.account.is_for_programs()) {
-            return;
+        if let Some((key, Some(burst))) = self.pace_of(address) {
+            self.paces.lock().unwrap_or_else(PoisonError::into_inner).count(key, burst, now);
         }
-        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = paces.entry((self.carrier.channel.clone(), address.to_owned())).or_insert(now);
-        *due = (now.max(*due) + PACE_US).min(now + LONGEST_US);
+    }
+
+    /// Lets a destination wait where its provider asked for that.
+    fn pause(&self, address: &str, outcome: &Outcome) {
+        const AT_LEAST: Span = Span::from_secs(1);
+        const AT_MOST: Span = Span::from_mins(10);
+        let Outcome::RateLimited { after, .. } = outcome else { return };
+        let Some((key, _)) = self.pace_of(address) else { return };
+        let until = self.parts.pager.clock.now_us() + after.unwrap_or(AT_LEAST).clamp(AT_LEAST, AT_MOST).as_micros();
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner).pause(key, until);
     }
 
     async fn send(&self, outgoing: &Outgoing) {
         let catalog = self.parts.store.catalog();
-        let outcome = match catalog.channel(&self.carrier.channel) {
-            Some(channel) => {
+        let outcome = match (catalog.channel(&self.carrier.channel), &outgoing.withheld) {
+            (_, Some(why)) => Outcome::Gone { why: why.clone() },
+            (Some(channel), None) => {
                 let envelope = Envelope {
                     channel_id: &self.carrier.channel,
                     channel,
@@ -203,19 +261,21 @@ impl Sender {
                     attempt: &outgoing.attempt,
                     key: outgoing.deliveries.first().map_or("", |(id, _)| id.as_str()),
                     now: Timestamp(self.parts.pager.clock.now_us()),
+                    written_at: outgoing.written_at,
                     link: outgoing.link.as_deref(),
                     message: &outgoing.message,
                     root: outgoing.root.as_deref(),
                 };
                 self.parts.channels.send(&envelope).await
             }
-            None => Outcome::Permanent { why: "the channel was removed".into() },
+            (None, None) => Outcome::Permanent { why: "the channel was removed".into() },
         };
         crash::point("dispatch.after_send");
         if !matches!(outcome, Outcome::Accepted { .. }) {
             tracing::warn!(channel = %self.carrier.channel, class = self.carrier.class, attempt = outgoing.attempt, ?outcome, "a message was not accepted");
         }
         self.watch(&outcome);
+        self.pause(&outgoing.address, &outcome);
         self.settle(outgoing, outcome).await;
         crash::point("dispatch.after_outcome");
     }
@@ -250,5 +310,61 @@ impl Sender {
             }
             self.parts.pager.sleep(Duration::from_millis(pause_ms)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn key() -> PaceKey {
+        ("C".into(), "#incidents".to_owned())
+    }
+
+    /// How many may go at `now`.
+    fn left(paces: &mut Paces, burst: usize, now: i64) -> usize {
+        paces.left(now, |_| burst).0.get(&key()).copied().unwrap_or(burst)
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_one_a_second() {
+        let mut paces = Paces::default();
+        for sent in 0..4 {
+            assert_eq!(left(&mut paces, 4, 0), 4 - sent);
+            paces.count(key(), 4, 0);
+        }
+        assert_eq!(left(&mut paces, 4, 0), 0);
+        assert_eq!(left(&mut paces, 4, SECOND / 2), 0);
+        assert_eq!(left(&mut paces, 4, SECOND), 1);
+        paces.count(key(), 4, SECOND);
+        assert_eq!(left(&mut paces, 4, SECOND), 0);
+        assert_eq!(left(&mut paces, 4, 10 * SECOND), 4);
+    }
+
+    #[test]
+    fn the_next_message_is_looked_for_when_it_may_go() {
+        let mut paces = Paces::default();
+        (0..5).for_each(|_| paces.count(key(), 4, 0));
+        let mut now = 0;
+        for _ in 0..20 {
+            let (left, again_at) = paces.left(now, |_| 4);
+            if left.get(&key()).is_none_or(|left| *left > 0) {
+                return;
+            }
+            assert!(again_at > now, "it would be looked for again and again");
+            now = again_at;
+        }
+        panic!("nothing may ever go again");
+    }
+
+    #[test]
+    fn who_asked_for_a_pause_is_left_alone_until_it_is_over() {
+        let mut paces = Paces::default();
+        paces.pause(key(), 30 * SECOND);
+        paces.pause(key(), 5 * SECOND);
+        assert_eq!(paces.left(29 * SECOND, |_| 4), (BTreeMap::from([(key(), 0)]), 30 * SECOND));
+        assert_eq!(left(&mut paces, 4, 30 * SECOND), 4);
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use allclear_domain::catalog::{Account, Channel, Kind};
+use allclear_domain::catalog::{Account, Channel, Kind, Room};
 use allclear_domain::delivery::{self, About, Delivery, Means, Purpose, Recipient, Status, Unwanted};
 use allclear_domain::incident::{Agent, Change, Effect, Incident, LogDraft, LogKind, NotifyReason, Paging, State, Via};
 use allclear_domain::{ChannelId, ComponentId, DeliveryId, PersonId, Span};
@@ -19,6 +19,7 @@ use allclear_store::record::incident as incidents;
 use allclear_store::record::timer::{self, Timer};
 use allclear_store::{StoreError, Tx};
 
+use crate::delivery::brief;
 use crate::draw::Ids;
 use crate::status;
 
@@ -73,7 +74,7 @@ fn number(tx: &mut Tx<'_>, pending: &mut [Pending]) -> Result<(), StoreError> {
 }
 
 fn write_incident(tx: &mut Tx<'_>, ids: &Ids, item: &Pending) -> Result<(), StoreError> {
-    let Change { next, log, effects } = &item.change;
+    let Change { before: _, next, log, effects } = &item.change;
     match &item.opened_by {
         Some(opening) => {
             incidents::insert_incident(tx, next)?;
@@ -207,7 +208,10 @@ fn page(
             position: position(incident),
             thread: None,
             stood: None,
+            told: None,
             ends: None,
+            news: None,
+            words: None,
             due_at: planned.at,
             attempts: 0,
         };
@@ -245,7 +249,10 @@ fn all_clear(tx: &mut Tx<'_>, ids: &Ids, incident: &Incident) -> Result<(), Stor
             position: None,
             thread: None,
             stood: None,
+            told: None,
             ends: None,
+            news: None,
+            words: None,
             due_at: now,
             attempts: 0,
             ..page.clone()
@@ -359,9 +366,18 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
     let Some(service) = catalog.service(&incident.service) else { return Ok(()) };
     let is_new = change.log.iter().any(|entry| matches!(entry.kind, LogKind::Triggered { .. }));
     let key = key_of(tx, incident)?;
+    let is_for_programs = |room: &Room| catalog.channel(&room.channel).is_some_and(|one| one.account.is_for_programs());
+    let told = match service.rooms.iter().any(is_for_programs) {
+        true => Some(Box::new(brief(tx, incident)?)),
+        false => None,
+    };
     for room in &service.rooms {
         let Some(channel) = catalog.channel(&room.channel) else { continue };
         if !channel.account.takes_incidents() || came_from(change, &room.channel) {
+            continue;
+        }
+        // It knows an incident as triggered, acknowledged or resolved, and nothing between.
+        if matches!(channel.account, Account::Pagerduty(_)) && !change.changes_status() {
             continue;
         }
         if channel.account.can_update() {
@@ -384,8 +400,11 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
                 why: None,
                 position: None,
                 thread: matches!(channel.account, Account::Pagerduty(_)).then(|| key.clone()).flatten(),
-                stood: channel.account.is_for_programs().then(|| incident.state.word().to_owned()),
+                stood: None,
+                told: told.clone().filter(|_| channel.account.is_for_programs()),
                 ends: None,
+                news: change.news().cloned(),
+                words: None,
                 due_at: now,
                 attempts: 0,
             };
@@ -428,7 +447,10 @@ pub(crate) fn tell_mirror(tx: &mut Tx<'_>, ids: &Ids, about: About, id: &Compone
         position: None,
         thread: None,
         stood: None,
+        told: None,
         ends: None,
+        news: None,
+        words: None,
         due_at: now,
         attempts: 0,
     };

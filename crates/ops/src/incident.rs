@@ -10,6 +10,7 @@ use allclear_store::record::callback;
 use allclear_store::record::incident as incidents;
 use allclear_store::record::standing;
 use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+use serde::{Deserialize, Serialize};
 
 use crate::apply::{Pending, apply};
 use crate::draw::Ids;
@@ -20,6 +21,8 @@ use crate::{Actor, Draw, OpsError, Permission};
 pub enum Act {
     /// Take it.
     Acknowledge,
+    /// Take an acknowledgement back: it was taken back in a linked service.
+    Unacknowledge,
     /// End it.
     Resolve,
     /// Anything else that people do.
@@ -38,18 +41,17 @@ pub async fn act(store: &Store, rng: &dyn Rng, actor: &Actor, id: &IncidentId, a
 }
 
 /// What came of a person's answer.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Answered {
-    /// The incidents that it changed.
-    pub changed: Vec<Incident>,
+    /// The numbers of the incidents that it changed.
+    pub changed: Vec<i64>,
     /// Why one was not changed.
     pub refused: Option<Refused>,
-    /// Whether this very answer was taken before: then it changes nothing, whatever opened since.
-    pub is_repeat: bool,
 }
 
 /// Does the same to several incidents in one commit; one answer of a person acts on all that they were told of. `key` names the
-/// callback that brought it, where somebody might send that again.
+/// callback that brought it, where somebody might send that again: then it changes nothing, whatever opened since, and
+/// what came of it the first time is told again.
 ///
 /// # Errors
 /// As [`act`], but for refusals.
@@ -68,7 +70,8 @@ pub async fn answer(
         if let Some(key) = &key
             && !callback::first_time(tx, key)?
         {
-            return Ok(Answered { is_repeat: true, ..Answered::default() });
+            let first = callback::answer_of(tx, key)?;
+            return Ok(first.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default());
         }
         let (ids_drawn, mut pending, mut answered) = (draw.ids(), Vec::new(), Answered::default());
         for id in &ids {
@@ -78,7 +81,10 @@ pub async fn answer(
                 Err(other) => return Err(other),
             }
         }
-        answered.changed = apply(tx, &ids_drawn, pending)?;
+        answered.changed = apply(tx, &ids_drawn, pending)?.iter().map(|incident| incident.number).collect();
+        if let (Some(key), Ok(kept)) = (&key, serde_json::to_string(&answered)) {
+            callback::keep_answer(tx, key, &kept)?;
+        }
         Ok(answered)
     };
     store.write(write, work).await
@@ -136,7 +142,7 @@ fn is_so_already(incident: &Incident, act: &Act) -> bool {
         (Act::ByHand(ByHand::SetUrgency { urgency }), _) => *urgency == incident.urgency,
         (Act::ByHand(ByHand::SetPriority { priority }), _) => *priority == incident.priority,
         (Act::ByHand(ByHand::Retitle { title }), _) => *title == incident.title,
-        (Act::Acknowledge | Act::Resolve | Act::ByHand(_), _) => false,
+        (Act::Acknowledge | Act::Unacknowledge | Act::Resolve | Act::ByHand(_), _) => false,
     }
 }
 
@@ -155,6 +161,7 @@ pub(crate) fn decide(tx: &mut Tx<'_>, agent: &Agent, id: &IncidentId, act: &Act)
 fn event_of(act: &Act, agent: &Agent) -> Event {
     match act {
         Act::Acknowledge => Event::Acknowledge { by: agent.clone() },
+        Act::Unacknowledge => Event::Unacknowledge { by: agent.clone() },
         Act::Resolve => Event::Resolve { by: agent.clone(), why: ResolveReason::ByHand },
         Act::ByHand(what) => Event::ByHand { by: agent.clone(), what: what.clone() },
     }

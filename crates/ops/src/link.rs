@@ -1,7 +1,7 @@
 //! What people do in a service that this one is linked with.
 
 use allclear_base::{Rng, crash};
-use allclear_domain::incident::{Agent, Incident};
+use allclear_domain::incident::{self, Agent, Incident};
 use allclear_domain::{ChannelId, IncidentId, Span, Timestamp};
 use allclear_store::record::incident as incidents;
 use allclear_store::record::{alert, callback};
@@ -36,6 +36,13 @@ pub struct Done {
 /// end that we told of just before the next incident opened: it gets no grace.
 const SKEW: Span = Span::from_mins(1);
 
+/// How long before an incident opened something may have been done that still concerns it. None where an
+/// earlier incident under the same key was open until then: that one was meant.
+fn grace(tx: &mut Tx<'_>, done: &Done) -> Result<Span, StoreError> {
+    let was_another = alert::ended_since(tx, &done.key, done.at.minus(SKEW))?;
+    Ok(if done.by_person && !was_another { SKEW } else { Span::ZERO })
+}
+
 /// Does the same here; the incident if that changed it. What was done before the incident opened concerns an earlier one
 /// under the same key: a webhook that comes again, or late, ends nothing new.
 ///
@@ -62,8 +69,11 @@ pub async fn follow(store: &Store, rng: &dyn Rng, done: Done) -> Result<Option<I
         let Some(found) = incidents::find_incident(tx, &id)? else { return Ok(None) };
         let catalog = tx.catalog();
         let linked = catalog.service(&found.service).is_some_and(|service| service.rooms.iter().any(|room| room.channel == done.channel));
-        let skew = if done.by_person { SKEW } else { Span::ZERO };
-        if !linked || done.at.plus(skew) < found.opened_at {
+        if !linked || done.at.plus(grace(tx, &done)?) < found.opened_at {
+            return Ok(None);
+        }
+        // An acknowledgement that was taken back before the present one was made is an old one.
+        if done.act == Act::Unacknowledge && incident::acknowledge_by(&found).is_some_and(|last| done.at < last.at) {
             return Ok(None);
         }
         let agent = Agent::Linked { channel: done.channel.clone(), name: done.by.clone() };

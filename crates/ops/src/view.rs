@@ -372,6 +372,11 @@ impl Names {
         Self { catalog: store.catalog() }
     }
 
+    /// The names of one configuration.
+    pub(crate) const fn of_catalog(catalog: std::sync::Arc<allclear_domain::catalog::Catalog>) -> Self {
+        Self { catalog }
+    }
+
     /// A person's name.
     #[must_use]
     pub fn person(&self, id: &PersonId) -> String {

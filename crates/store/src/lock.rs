@@ -1,6 +1,6 @@
 //! What a closure may change: aggregates, locked in one order so that no two closures wait for each other.
 
-use allclear_domain::{ComponentId, IncidentId, PageId, ServiceId, TestId};
+use allclear_domain::{ComponentId, IncidentId, PageId, PersonId, ServiceId, TestId};
 
 /// An aggregate. The order of the variants is the order in which locks are taken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +17,8 @@ pub enum Lock {
     Component(ComponentId),
     /// A published page.
     Page(PageId),
+    /// How a person is reached: messages that are about no incident.
+    Person(PersonId),
 }
 
 impl Lock {
@@ -30,6 +32,7 @@ impl Lock {
             Self::Incident(id) => format!("3:{id}"),
             Self::Component(id) => format!("4:{id}"),
             Self::Page(id) => format!("5:{id}"),
+            Self::Person(id) => format!("6:{id}"),
         }
     }
 }

@@ -21,6 +21,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_claims", include_str!("../migrations/0008_claims.sql")),
     ("0009_once", include_str!("../migrations/0009_once.sql")),
     ("0010_wishes", include_str!("../migrations/0010_wishes.sql")),
+    ("0011_channel_findings", include_str!("../migrations/0011_channel_findings.sql")),
 ];
 
 const TABLE: &str =

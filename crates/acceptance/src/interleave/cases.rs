@@ -96,6 +96,7 @@ fn nothing() -> Known {
         incidents: vec![],
         mirror: None,
         more: 0,
+        words: None,
         possible_repeat: false,
     };
     let in_flight = Outgoing {
@@ -106,8 +107,11 @@ fn nothing() -> Known {
         recipient: allclear_domain::delivery::Recipient::Person { person: "".into() },
         message,
         root: None,
+        written_at: Timestamp(0),
         link: None,
         deliveries: vec![],
+        about: vec![],
+        withheld: None,
     };
     Known { tests: BTreeMap::new(), incident: "".into(), in_flight, accepted: String::new() }
 }

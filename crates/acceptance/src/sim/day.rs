@@ -9,7 +9,7 @@ use allclear_api::{App, AppParts, PublicPages, Ready};
 use allclear_base::clock::VirtualClock;
 use allclear_base::runtime::Health;
 use allclear_base::{Clock, Rng, Runtime, Secret, Secrets, SeededRng, Vault};
-use allclear_channels::Channels;
+use allclear_channels::{Channels, Site};
 use allclear_domain::catalog::Kind;
 use allclear_domain::incident::Urgency;
 use allclear_egress::Client;
@@ -184,7 +184,7 @@ impl Day {
         let far_journal = DebtJournal::open(&self.folder.path().join("far"))?;
         let far = Runner::new(client(Arc::clone(&self.cut)), runtime.clone(), Arc::clone(&secrets), Some(Arc::new(far_journal)));
         let client = client(Arc::default());
-        let channels = Channels::new(client.clone(), Arc::clone(&secrets), "http://allclear.sim");
+        let channels = Channels::new(client.clone(), Arc::clone(&secrets), Site::new("http://allclear.sim", Some("http://allclear.sim")));
         let journal = DebtJournal::open(&self.folder.path().join("probe"))?;
         let runner = Runner::new(client, runtime.clone(), secrets, Some(Arc::new(journal)));
         let pages = PublicPages::without_html("http://allclear.sim");

@@ -6,7 +6,7 @@ use allclear_acceptance::idle::NoRuns;
 use allclear_api::{App, AppParts, Front, PublicPages, Ready};
 use allclear_base::runtime::{Health, TokioSpawn};
 use allclear_base::{OsRng, Runtime, Secrets, SystemClock, Vault};
-use allclear_channels::Channels;
+use allclear_channels::{Channels, Site};
 use allclear_domain::delivery::Role;
 use allclear_egress::{Client, TcpConnect};
 use allclear_ops::route::{Access, Route};
@@ -49,7 +49,7 @@ pub(crate) fn api() -> Api {
         evidence: Evidence::open(folder.path()).expect("a folder"),
         rng: Arc::new(OsRng),
         pager: runtime.clone(),
-        channels: Channels::new(client, Arc::new(Secrets::default()), "http://allclear.test"),
+        channels: Channels::new(client, Arc::new(Secrets::default()), Site::new("http://allclear.test", Some("http://allclear.test"))),
         vault: Arc::new(Vault::new(&[7; 32], Arc::default()).expect("a key")),
         pages: PublicPages::without_html("http://allclear.test"),
         health: Arc::new(Health::default()),

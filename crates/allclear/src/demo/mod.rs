@@ -111,6 +111,7 @@ async fn start(args: &DemoArgs, folder: &Path, world: &World) -> anyhow::Result<
         place: DataArgs { data: folder.to_owned(), database: None },
         listen: args.listen,
         public_url: None,
+        is_reached_at_own_address: true,
         tls: None,
         trusted_proxies: Arc::default(),
         secrets: Arc::new(Secrets::new([

@@ -406,7 +406,7 @@ fn agent(app: &App, names: &Names, incident: &Incident, agent: &Agent) -> Value 
 }
 
 fn body(app: &App, names: &Names, incident: &Incident, full: Option<&IncidentView>) -> Value {
-    let url = app.channels.public_url();
+    let url = app.channels.site().url();
     let catalog = app.store.catalog();
     let opened = incident.opened_at.to_rfc3339_seconds();
     let (assigned, acknowledgements, pending) = match &incident.state {
@@ -527,7 +527,7 @@ fn entry_body(app: &App, names: &Names, incident: &Incident, entry: &LogEntry) -
             "annotate"
         }
     };
-    let url = app.channels.public_url();
+    let url = app.channels.site().url();
     let summary = names.sentence(&entry.draft.kind, &|at| at.to_rfc3339_seconds());
     let mut body = json!({
         "id": entry.id, "type": format!("{kind}_log_entry"), "summary": summary,

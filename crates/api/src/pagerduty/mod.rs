@@ -138,7 +138,7 @@ fn address(app: &App, kind: &str, id: &str) -> String {
         "priority" => "priorities".to_owned(),
         other => format!("{other}s"),
     };
-    format!("{}/pagerduty/{plural}/{id}", app.channels.public_url())
+    format!("{}/pagerduty/{plural}/{id}", app.channels.site().url())
 }
 
 fn reference(app: &App, kind: &str, id: &str, summary: &str) -> Value {

@@ -13,30 +13,47 @@ use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 
-use crate::{CALL_TIMEOUT, Envelope, answer};
+use crate::{CALL_TIMEOUT, Envelope, Site, answer, missing_secret};
+
+/// How far a talk came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of the message was said yet: the way there, the greeting, the sign-in, the sender.
+    Channel,
+    /// The recipient was named.
+    Recipient,
+    /// The message's last byte may have left: from then on only an answer says whether it was taken.
+    HandedOver,
+}
 
 /// Sends a mail: one connection, no retry.
-pub(crate) async fn send(client: &Client, account: &SmtpAccount, envelope: &Envelope<'_>, secrets: &Secrets, guard: &Guard) -> Outcome {
-    let message = match payload::message(account, envelope) {
+pub(crate) async fn send(
+    client: &Client,
+    account: &SmtpAccount,
+    envelope: &Envelope<'_>,
+    secrets: &Secrets,
+    site: &Site,
+    guard: &Guard,
+) -> Outcome {
+    let message = match payload::message(account, envelope, site) {
         Ok(message) => message,
         Err(why) => return Outcome::Permanent { why },
     };
     let credentials = match credentials(account, secrets) {
         Ok(credentials) => credentials,
-        Err(missing) => return Outcome::Permanent { why: format!("the secret {missing} is not set") },
+        Err(why) => return Outcome::ChannelBroken { why },
     };
-    // Whether the message's last byte may have left: from then on only an answer says whether it was taken.
-    let mut handed_over = false;
-    let talk = talk(client, account, guard, credentials, &message, &mut handed_over);
+    let mut stage = Stage::Channel;
+    let talk = talk(client, account, guard, credentials, &message, &mut stage);
     let ended = client.within(CALL_TIMEOUT, talk).await;
     match ended {
         Some(Ok(())) => Outcome::Accepted { provider_id: message.id },
         Some(Err(Failed::Egress(error))) => answer::of_error(&error),
         Some(Err(Failed::NoTls)) => {
-            Outcome::Permanent { why: "the mail server does not offer STARTTLS; tls: none would send in the clear".into() }
+            Outcome::ChannelBroken { why: "the mail server does not offer STARTTLS; tls: none would send in the clear".into() }
         }
-        Some(Err(Failed::Smtp(error))) => outcome(&error, handed_over),
-        None if handed_over => Outcome::Unknown { why: timed_out() },
+        Some(Err(Failed::Smtp(error))) => outcome(&error, stage),
+        None if stage == Stage::HandedOver => Outcome::Unknown { why: timed_out() },
         None => Outcome::Retry { why: timed_out(), after: None, may_have_worked: false },
     }
 }
@@ -47,7 +64,8 @@ fn timed_out() -> String {
 
 fn credentials(account: &SmtpAccount, secrets: &Secrets) -> Result<Option<Credentials>, String> {
     let Some(user) = &account.user else { return Ok(None) };
-    let password = secrets.resolve(account.password.as_deref().unwrap_or_default())?;
+    let setting = account.password.as_deref().unwrap_or_default();
+    let password = secrets.resolve(setting).map_err(|name| missing_secret(&name))?;
     Ok(Some(Credentials::new(user.clone(), password.expose().to_owned())))
 }
 
@@ -76,7 +94,7 @@ async fn talk(
     guard: &Guard,
     credentials: Option<Credentials>,
     message: &payload::Mail,
-    handed_over: &mut bool,
+    stage: &mut Stage,
 ) -> Result<(), Failed> {
     let target = Target { host: account.host.clone(), port: account.port(), tls: false };
     let authority = account.authority.as_deref();
@@ -95,22 +113,25 @@ async fn talk(
         connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
     }
     connection.command(Mail::new(Some(message.from.clone()), vec![])).await?;
+    *stage = Stage::Recipient;
     connection.command(Rcpt::new(message.to.clone(), vec![])).await?;
     connection.command(Data).await?;
-    *handed_over = true;
+    *stage = Stage::HandedOver;
     connection.message(&message.bytes).await?;
     // It is taken; whether the server hears the farewell changes nothing.
     let _farewell = connection.quit().await;
     Ok(())
 }
 
-/// What an error means: 4xx may work later, 5xx will not; a connection that breaks after the message left says nothing.
-fn outcome(error: &lettre::transport::smtp::Error, handed_over: bool) -> Outcome {
+/// What an error means: 4yz may work later, 5yz lasts (RFC 5321 §4.2.1), for the channel where the
+/// recipient was not named yet. A connection that breaks after the message left says nothing.
+fn outcome(error: &lettre::transport::smtp::Error, stage: Stage) -> Outcome {
     let cause = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
     let why: String = format!("the mail server answered with a {error}{cause}").chars().take(300).collect();
     match error {
+        error if error.is_permanent() && stage == Stage::Channel => Outcome::ChannelBroken { why },
         error if error.is_permanent() || error.is_client() => Outcome::Permanent { why },
-        error if error.is_transient() || !handed_over => Outcome::Retry { why, after: None, may_have_worked: false },
+        error if error.is_transient() || stage != Stage::HandedOver => Outcome::Retry { why, after: None, may_have_worked: false },
         _ => Outcome::Unknown { why },
     }
 }

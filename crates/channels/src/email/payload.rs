@@ -4,11 +4,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use allclear_domain::catalog::SmtpAccount;
 use allclear_domain::delivery::{Brief, Message, Purpose};
+use lettre::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use lettre::{Address, message::MessageBuilder};
 
-use crate::Envelope;
+use crate::text::xml as escaped;
+use crate::{Envelope, Site};
 
 /// A mail, ready to be handed over.
 pub(super) struct Mail {
@@ -31,7 +32,7 @@ const LONGEST_DETAIL: usize = 1_000;
 ///
 /// # Errors
 /// Why no mail can be made of it, in words.
-pub(super) fn message(account: &SmtpAccount, envelope: &Envelope<'_>) -> Result<Mail, String> {
+pub(super) fn message(account: &SmtpAccount, envelope: &Envelope<'_>, site: &Site) -> Result<Mail, String> {
     let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|_| format!("{text:?} is not an e-mail address"));
     let (from, to) = (mailbox(&account.from)?, mailbox(envelope.address)?);
     let domain = from.email.domain().to_owned();
@@ -47,17 +48,19 @@ pub(super) fn message(account: &SmtpAccount, envelope: &Envelope<'_>) -> Result<
     if let Some(root) = envelope.root {
         builder = builder.in_reply_to(root.to_owned()).references(root.to_owned());
     }
-    let built = with_body(builder, envelope.message, envelope.link).map_err(|error| format!("no mail can be made of it: {error}"))?;
+    // The link is good for its reader alone; without a public address nobody could open it.
+    let link = envelope.link.and_then(|link| Some(format!("{}/answer/{link}", site.public()?)));
+    let body = Body { message: envelope.message, link: link.as_deref(), site };
+    let built = builder
+        .multipart(MultiPart::alternative_plain_html(body.plain(), body.html()))
+        .map_err(|error| format!("no mail can be made of it: {error}"))?;
     Ok(Mail { from: from.email, to: to.email, domain, id, bytes: built.formatted() })
-}
-
-fn with_body(builder: MessageBuilder, message: &Message, link: Option<&str>) -> Result<lettre::Message, lettre::error::Error> {
-    builder.multipart(MultiPart::alternative_plain_html(plain(message, link), html(message, link)))
 }
 
 fn subject(message: &Message) -> String {
     let repeat = if message.possible_repeat { " (possible repeat)" } else { "" };
     let text = match (message.purpose, message.incidents.as_slice()) {
+        (Purpose::Notice | Purpose::Reply, _) => "AllClear: a message about how you are reached".to_owned(),
         (Purpose::AllClear, [one]) => format!("All clear: [#{}] {}", one.number, one.title),
         (Purpose::AllClear, many) => format!("All clear: {} incidents are over", many.len()),
         (Purpose::Note, [one]) => format!("[#{}] {}: {}", one.number, one.status, one.title),
@@ -74,25 +77,6 @@ fn detail(incident: &Brief) -> String {
 
 const INVITATION: &str = "Acknowledge or resolve";
 
-fn plain(message: &Message, link: Option<&str>) -> String {
-    let mut text = String::new();
-    for incident in &message.incidents {
-        text.push_str(&format!(
-            "[#{}] {}\nService: {} ({} urgency)\nNow: {}\n{}\n\n",
-            incident.number,
-            incident.title,
-            incident.service,
-            incident.urgency.word(),
-            stands(incident),
-            detail(incident)
-        ));
-    }
-    if let Some(link) = link {
-        text.push_str(&format!("{INVITATION}: {link}\n"));
-    }
-    text
-}
-
 /// How an incident stands; what was done to it says so already.
 fn stands(incident: &Brief) -> String {
     if incident.remark.starts_with(&incident.status) {
@@ -102,32 +86,94 @@ fn stands(incident: &Brief) -> String {
     }
 }
 
-/// A table for each incident: mail programs know little else. Its colours stand in it, because styles are stripped.
-fn html(message: &Message, link: Option<&str>) -> String {
-    let mut text = String::from("<div style=\"font-family:sans-serif;font-size:15px;color:#1a1a1a;max-width:600px\">");
-    for incident in &message.incidents {
-        let row = |name: &str, value: &str| {
-            format!("<tr><td style=\"padding:2px 16px 2px 0;color:#5f6368;vertical-align:top\">{name}</td><td>{}</td></tr>", escaped(value))
-        };
-        text.push_str(&format!("<h2 style=\"font-size:18px\">[#{}] {}</h2><table>", incident.number, escaped(&incident.title)));
-        text.push_str(&row("Service", &incident.service));
-        text.push_str(&row("Urgency", incident.urgency.word()));
-        text.push_str(&row("Now", &stands(incident)));
-        text.push_str(&row("Why", &detail(incident)));
-        text.push_str("</table>");
-    }
-    if let Some(link) = link {
-        text.push_str(&format!(
-            "<p><a href=\"{}\" style=\"display:inline-block;padding:10px 16px;background:#1f5fbf;color:#ffffff;text-decoration:none;border-radius:6px\">{INVITATION}</a></p>",
-            escaped(link)
-        ));
-    }
-    text.push_str("</div>");
-    text
+/// What a mail says, in both of its forms.
+struct Body<'a> {
+    message: &'a Message,
+    link: Option<&'a str>,
+    site: &'a Site,
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+impl Body<'_> {
+    fn plain(&self) -> String {
+        let mut text = String::new();
+        if let Some(words) = &self.message.words {
+            text.push_str(&format!("{words}\n\n"));
+        }
+        for incident in &self.message.incidents {
+            text.push_str(&format!("[#{}] {}\n", incident.number, incident.title));
+            for (name, value) in rows(incident) {
+                text.push_str(&format!("{name}: {value}\n"));
+            }
+            for (name, url) in self.links_of(incident) {
+                text.push_str(&format!("{name}: {url}\n"));
+            }
+            text.push('\n');
+        }
+        if let Some(link) = self.link {
+            text.push_str(&format!("{INVITATION}: {link}\n"));
+        }
+        text
+    }
+
+    /// A table for each incident: mail programs know little else. Its colours stand in it, because
+    /// styles are stripped.
+    fn html(&self) -> String {
+        let style = "font-family:sans-serif;font-size:15px;color:#1a1a1a;max-width:600px";
+        let mut text = format!("<div style=\"{style}\">");
+        if let Some(words) = &self.message.words {
+            text.push_str(&format!("<p>{}</p>", escaped(words)));
+        }
+        for incident in &self.message.incidents {
+            let title = escaped(&incident.title);
+            text.push_str(&format!("<h2 style=\"font-size:18px\">[#{}] {title}</h2><table>", incident.number));
+            let row = |name: &str, value: &str| {
+                let style = "padding:2px 16px 2px 0;color:#5f6368;vertical-align:top";
+                format!("<tr><td style=\"{style}\">{}</td><td>{value}</td></tr>", escaped(name))
+            };
+            for (name, value) in rows(incident) {
+                text.push_str(&row(&name, &escaped(&value)));
+            }
+            for (name, url) in self.links_of(incident) {
+                let url = escaped(&url);
+                text.push_str(&row(&name, &format!("<a href=\"{url}\">{url}</a>")));
+            }
+            text.push_str("</table>");
+        }
+        if let Some(link) = self.link {
+            let style = "display:inline-block;padding:10px 16px;background:#1f5fbf;color:#ffffff;\
+                         text-decoration:none;border-radius:6px";
+            text.push_str(&format!("<p><a href=\"{}\" style=\"{style}\">{INVITATION}</a></p>", escaped(link)));
+        }
+        text.push_str("</div>");
+        text
+    }
+
+    /// Where to read more: the incident's own page, and what the monitoring tool pointed to.
+    fn links_of(&self, incident: &Brief) -> Vec<(String, String)> {
+        let own = self.site.incident(incident.incident.as_str()).map(|url| ("In AllClear".to_owned(), url));
+        let theirs = incident.links.iter().map(|link| (link.text.clone(), link.href.clone()));
+        own.into_iter().chain(theirs).collect()
+    }
+}
+
+/// What is known of an incident, a line each.
+fn rows(incident: &Brief) -> Vec<(String, String)> {
+    let mut rows = vec![
+        ("Service".to_owned(), format!("{} ({} urgency)", incident.service, incident.urgency.word())),
+        ("Now".to_owned(), stands(incident)),
+    ];
+    if let Some(news) = incident.news.as_ref().filter(|news| news.event.word() != incident.status) {
+        rows.push(("Changed".to_owned(), news.words.clone()));
+    }
+    if let Some(source) = &incident.source {
+        rows.push(("Source".to_owned(), source.clone()));
+    }
+    let detail = detail(incident);
+    if !detail.is_empty() {
+        rows.push(("Why".to_owned(), detail));
+    }
+    rows.extend(incident.fields.iter().cloned());
+    rows
 }
 
 #[cfg(test)]
@@ -163,9 +209,13 @@ mod tests {
             urgency: Urgency::High,
             status: "triggered".into(),
             remark: "assigned to Ada".into(),
-            url: None,
+            news: None,
+            source: None,
+            links: vec![],
+            fields: vec![],
         };
-        let message = Message { purpose: Purpose::Page, incidents: vec![brief], mirror: None, more: 0, possible_repeat: false };
+        let message =
+            Message { purpose: Purpose::Page, incidents: vec![brief], mirror: None, more: 0, words: None, possible_repeat: false };
         let channel =
             Channel { name: "Mail".into(), account: Account::Smtp(account()), allow: vec![], second: None, extra: serde_json::Map::new() };
         let envelope = Envelope {
@@ -176,16 +226,18 @@ mod tests {
             attempt: "a1",
             key: "d1",
             now: Timestamp(1_774_699_200_000_000),
+            written_at: Timestamp(1_774_699_200_000_000),
             message: &message,
             root,
             link,
         };
-        super::message(&account(), &envelope).map(|mail| String::from_utf8_lossy(&mail.bytes).into_owned())
+        super::message(&account(), &envelope, &Site::new("http://127.0.0.1", Some("https://x.example")))
+            .map(|mail| String::from_utf8_lossy(&mail.bytes).into_owned())
     }
 
     #[test]
     fn a_page_says_what_is_wrong_and_carries_its_link_in_both_forms() {
-        let text = mail("Live Streaming API fails", None, Some("https://x.example/l/abc")).expect("a mail");
+        let text = mail("Live Streaming API fails", None, Some("abc")).expect("a mail");
         for part in [
             "From: AllClear <allclear@synq.example>",
             "To: ada@synq.example",
@@ -197,7 +249,7 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
         let unfolded = text.replace("=\r\n", "");
-        assert_eq!(unfolded.matches("https://x.example/l/abc").count(), 2, "{unfolded}");
+        assert_eq!(unfolded.matches("https://x.example/answer/abc").count(), 2, "{unfolded}");
     }
 
     #[test]

@@ -5,13 +5,15 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
-use super::BY_INCIDENT;
+use super::{BY_INCIDENT, facts};
 
 /// What happened there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happened {
     /// Somebody took it.
     Acknowledged,
+    /// An acknowledgement was taken back, or timed out there.
+    Unacknowledged,
     /// It ended.
     Resolved,
 }
@@ -57,8 +59,9 @@ pub fn parse(body: &[u8]) -> Option<Told> {
     let event = payload.get("event")?;
     let by_user = event["agent"]["type"].as_str().is_some_and(|kind| kind.starts_with("user"));
     let what = match event.get("event_type")?.as_str()? {
-        "incident.acknowledged" if by_user => Happened::Acknowledged,
-        "incident.resolved" => Happened::Resolved,
+        facts::ACKNOWLEDGED if by_user => Happened::Acknowledged,
+        facts::UNACKNOWLEDGED => Happened::Unacknowledged,
+        facts::RESOLVED => Happened::Resolved,
         _ => return None,
     };
     let key = event["data"]["incident_key"].as_str().filter(|key| !key.is_empty())?.to_owned();
@@ -94,6 +97,13 @@ mod tests {
             assert!(parse(webhook("incident.resolved", agent).as_bytes()).is_some_and(|told| told.by == "PagerDuty"), "{agent}");
         }
         assert_eq!(parse(webhook("incident.escalated", ADA).as_bytes()), None);
+        assert_eq!(parse(webhook("pagey.ping", "null").as_bytes()), None);
+    }
+
+    #[test]
+    fn an_acknowledgement_that_timed_out_there_is_followed() {
+        let told = parse(webhook("incident.unacknowledged", "null").as_bytes()).expect("told");
+        assert_eq!((told.what, told.by_person), (Happened::Unacknowledged, false));
     }
 
     fn sign(secret: &str, body: &[u8]) -> String {

@@ -1,51 +1,52 @@
-//! What Slack's answers mean. Slack answers 200 with `ok: false` and a word; the words are listed at
-//! <https://api.slack.com/methods/chat.postMessage#errors>.
+//! What Slack's answers mean. Slack answers 200 with `ok: false` and a word.
 
+use allclear_domain::Timestamp;
 use allclear_domain::delivery::Outcome;
 use allclear_egress::Response;
 use serde_json::Value;
 
+use super::facts;
 use crate::answer;
 
-/// Words that no retry changes.
-const PERMANENT: &[&str] = &[
-    "channel_not_found",
-    "not_in_channel",
-    "is_archived",
-    "msg_too_long",
-    "no_text",
-    "invalid_blocks",
-    "invalid_auth",
-    "not_authed",
-    "account_inactive",
-    "token_revoked",
-    "token_expired",
-    "no_permission",
-    "missing_scope",
-    "restricted_action",
-    "user_not_found",
-    "cannot_dm_bot",
-    "cant_update_message",
-    "message_not_found",
-    "edit_window_closed",
-];
-
-/// What an answer means.
-pub(crate) fn outcome(response: &Response) -> Outcome {
-    if let Some(outcome) = answer::of_status(response) {
+/// What an answer means. A word that is neither passing nor the channel's lasts and concerns the
+/// message: its room, its person or its form.
+pub(crate) fn outcome(response: &Response, now: Timestamp) -> Outcome {
+    if let Some(outcome) = answer::of_status(response, now) {
         return outcome;
     }
+    let status = response.status.as_u16();
     let Ok(body) = serde_json::from_slice::<Value>(&response.body) else {
-        return Outcome::Unknown { why: format!("answered {} with a body that is not JSON", response.status.as_u16()) };
+        return match status {
+            // The answer to what was posted to a `response_url` is the word `ok`, or nothing.
+            200 if matches!(&*response.body, b"ok" | b"") => Outcome::Accepted { provider_id: String::new() },
+            200..=399 => Outcome::Unknown { why: format!("answered {status} with a body that is not JSON") },
+            _ => Outcome::Permanent { why: format!("Slack answered {status}") },
+        };
     };
     if body.get("ok").and_then(Value::as_bool) == Some(true) {
         let part = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-        return Outcome::Accepted { provider_id: format!("{}:{}", part("channel"), part("ts")) };
+        let provider_id = match (part("channel"), part("ts")) {
+            ("", _) | (_, "") => String::new(),
+            (channel, ts) => format!("{channel}:{ts}"),
+        };
+        return Outcome::Accepted { provider_id };
     }
-    let word: String = body.get("error").and_then(Value::as_str).unwrap_or("no reason given").chars().take(80).collect();
-    if PERMANENT.contains(&word.as_str()) {
-        Outcome::Permanent { why: format!("Slack says {word}") }
-    } else {
-        Outcome::Retry { why: format!("Slack says {word}"), after: None, may_have_worked: false }
+    let word = word_of(&body);
+    let why = format!("Slack says {word}");
+    match word.as_str() {
+        word if facts::RATE_LIMITED.contains(&word) => Outcome::RateLimited { why, after: answer::retry_after(response, now) },
+        word if facts::PASSING.contains(&word) => Outcome::Retry { why, after: answer::retry_after(response, now), may_have_worked: false },
+        word if facts::CHANNEL_BROKEN.contains(&word) => Outcome::ChannelBroken { why },
+        _ => Outcome::Permanent { why },
     }
+}
+
+/// Whether the form of the message is refused, so that plain text may pass.
+pub(crate) fn is_form_refused(response: &Response) -> bool {
+    serde_json::from_slice::<Value>(&response.body)
+        .is_ok_and(|body| body["ok"] == false && facts::FORM_REFUSED.contains(&word_of(&body).as_str()))
+}
+
+fn word_of(body: &Value) -> String {
+    body.get("error").and_then(Value::as_str).unwrap_or("no reason given").chars().take(80).collect()
 }

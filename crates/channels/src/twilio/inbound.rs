@@ -4,8 +4,12 @@ use base64::Engine;
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::percent_decode_str;
 use sha1::Sha1;
+use sha2::Sha256;
 
 use allclear_domain::delivery::STOPPED_RINGING;
+
+use super::facts;
+use crate::text::xml;
 
 /// What a reply asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,20 +31,44 @@ pub fn form(body: &[u8]) -> Vec<(String, String)> {
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
-/// Whether a request is Twilio's: base64 of HMAC-SHA1 over the full address and the parameters in the order of
-/// their names, in constant time.
+/// Whether a request is Twilio's: base64 of HMAC-SHA1 over the full address and the parameters in the
+/// order of their names, in constant time. Twilio signs some addresses with the port of their scheme and
+/// some without, and of equal pairs only one counts; its own libraries try both, too.
 #[must_use]
 pub fn verify(auth_token: &str, url: &str, parameters: &[(String, String)], signature: &str) -> bool {
     let Ok(given) = base64::engine::general_purpose::STANDARD.decode(signature) else { return false };
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(auth_token.as_bytes()) else { return false };
     let mut sorted: Vec<_> = parameters.iter().collect();
     sorted.sort();
-    mac.update(url.as_bytes());
-    for (name, value) in sorted {
-        mac.update(name.as_bytes());
-        mac.update(value.as_bytes());
-    }
-    mac.verify_slice(&given).is_ok()
+    sorted.dedup();
+    let signs = |url: &str| {
+        let mut text = url.to_owned();
+        for (name, value) in &sorted {
+            text.push_str(name);
+            text.push_str(value);
+        }
+        match given.len() {
+            // Newer accounts may sign with SHA-256.
+            32 => {
+                Hmac::<Sha256>::new_from_slice(auth_token.as_bytes()).is_ok_and(|mac| mac.chain_update(text).verify_slice(&given).is_ok())
+            }
+            _ => Hmac::<Sha1>::new_from_slice(auth_token.as_bytes()).is_ok_and(|mac| mac.chain_update(text).verify_slice(&given).is_ok()),
+        }
+    };
+    signs(url) | with_other_port(url).is_some_and(|url| signs(&url))
+}
+
+/// The same address with the port of its scheme, or without it where it stands there.
+fn with_other_port(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let port = if scheme.eq_ignore_ascii_case("https") { "443" } else { "80" };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host_ends = authority.rfind(']').map_or(0, |at| at + 1);
+    let changed = match authority.get(host_ends..)?.rsplit_once(':') {
+        Some((_, given)) if given == port => authority.strip_suffix(&format!(":{port}"))?.to_owned(),
+        Some(_) => return None,
+        None => format!("{authority}:{port}"),
+    };
+    Some(format!("{scheme}://{changed}{path}"))
 }
 
 /// What a person meant.
@@ -51,6 +79,37 @@ pub fn answer_of(text: &str) -> Answer {
         "4" | "ack" | "acknowledge" => Answer::Acknowledge,
         "6" | "res" | "resolve" => Answer::Resolve,
         _ => Answer::Unclear,
+    }
+}
+
+/// A text that somebody sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inbound {
+    /// An answer to a message.
+    Answer(Answer),
+    /// The number takes no messages any more: Twilio has answered that itself.
+    OptedOut,
+    /// The number takes messages again: Twilio has answered that itself.
+    OptedIn,
+    /// A word that Twilio answers itself and that changes nothing.
+    AnsweredByTwilio,
+}
+
+/// What a text is: one of the words that Twilio answers itself, which it names in `OptOutType`, or an
+/// answer to us.
+#[must_use]
+pub fn read_text(parameters: &[(String, String)]) -> Inbound {
+    let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value);
+    let word = value("Body").trim().to_uppercase();
+    let is_one_of = |kind: &str, words: &[&str]| value("OptOutType") == kind || words.contains(&word.as_str());
+    if is_one_of("STOP", facts::STOP_WORDS) {
+        Inbound::OptedOut
+    } else if is_one_of("START", facts::START_WORDS) {
+        Inbound::OptedIn
+    } else if is_one_of("HELP", facts::HELP_WORDS) {
+        Inbound::AnsweredByTwilio
+    } else {
+        Inbound::Answer(answer_of(value("Body")))
     }
 }
 
@@ -80,6 +139,13 @@ pub fn receipt(parameters: &[(String, String)]) -> Option<(bool, Option<String>)
 /// An answer by text, as TwiML.
 #[must_use]
 pub fn reply_xml(text: &str) -> String {
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Message>{escaped}</Message></Response>")
+    format!("{HEAD}<Response><Message>{}</Message></Response>", xml(text))
 }
+
+/// No answer, as TwiML.
+#[must_use]
+pub fn no_reply_xml() -> String {
+    format!("{HEAD}<Response/>")
+}
+
+const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";

@@ -225,6 +225,29 @@ impl Account {
         !matches!(self, Self::Pagerduty(_) | Self::Statuspage(_))
     }
 
+    /// What the provider counts messages by, and how many it takes at once before they must keep to
+    /// about one a second.
+    #[must_use]
+    pub fn pace<'a>(&self, address: &'a str) -> Pace<'a> {
+        let burst = match self {
+            // Slack lets short bursts into a channel pass; what waits for a person goes as one.
+            Self::Slack(_) if crate::forms::is_slack_person(address) && !address.starts_with('C') => Some(1),
+            Self::Slack(_) | Self::SlackWebhook(_) => Some(4),
+            Self::Twilio(_) | Self::Smtp(_) | Self::Statuspage(_) => Some(1),
+            Self::Webhook(_) | Self::Pagerduty(_) => None,
+        };
+        // These count by the key of the account, whatever the message is about.
+        let by_key = matches!(self, Self::Statuspage(_) | Self::Pagerduty(_) | Self::Webhook(_));
+        Pace { key: if by_key { "" } else { address }, burst }
+    }
+
+    /// Whether a message that is not taken is tried again over days: a program cannot know what it
+    /// missed.
+    #[must_use]
+    pub const fn is_tried_over_days(&self) -> bool {
+        matches!(self, Self::Webhook(_))
+    }
+
     /// Whether the receiver drops a repeated message by itself. Neither Slack's `chat.postMessage` nor Twilio's resources
     /// take an idempotency key, and a mail server does not look at the message's id; Standard Webhooks asks receivers to,
     /// `PagerDuty` knows an alert by its dedup key, and a component's status may be set twice.
@@ -232,6 +255,15 @@ impl Account {
     pub const fn is_idempotent(&self) -> bool {
         matches!(self, Self::Webhook(_) | Self::Pagerduty(_) | Self::Statuspage(_))
     }
+}
+
+/// How fast a provider takes messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace<'a> {
+    /// What they are counted by: an address, or nothing for the whole account.
+    pub key: &'a str,
+    /// How many it takes at once before they must keep to one a second; no bound where there is none.
+    pub burst: Option<usize>,
 }
 
 /// Slack's settings.

@@ -12,8 +12,9 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 pub use document::{
-    Account, Channel, Document, Heartbeat, Integration, Location, MOST_INTEGRATIONS, MaintenanceWindow, NotADocument, PagerdutyAccount,
-    Room, Service, Settings, SlackAccount, SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount, WebhookAccount,
+    Account, Channel, Document, Heartbeat, Integration, Location, MOST_INTEGRATIONS, MaintenanceWindow, NotADocument, Pace,
+    PagerdutyAccount, Room, Service, Settings, SlackAccount, SlackWebhookAccount, SmtpAccount, SmtpTls, StatuspageAccount, TwilioAccount,
+    WebhookAccount,
 };
 
 use crate::apitest::document::Test;

@@ -45,11 +45,18 @@ impl Breaker {
         Self { next_try: self.next_try.map(|_| now.plus(self.pause())), ..self }
     }
 
-    /// A call ended. Any answer about the message itself, even a refusal, says that the provider works.
+    /// A call ended. Any answer about the message, its destination or the channel, even a refusal,
+    /// says that the provider works. A fault of this machine says nothing.
     #[must_use]
     pub fn ended(self, outcome: &Outcome, now: Timestamp) -> Self {
         match outcome {
-            Outcome::Accepted { .. } | Outcome::Permanent { .. } => Self::default(),
+            Outcome::Accepted { .. }
+            | Outcome::Permanent { .. }
+            | Outcome::RateLimited { .. }
+            | Outcome::Deferred { .. }
+            | Outcome::ChannelBroken { .. }
+            | Outcome::Gone { .. } => Self::default(),
+            Outcome::LocalFault { .. } => self,
             Outcome::Retry { .. } | Outcome::Unknown { .. } => {
                 let failed = Self { failures: self.failures.saturating_add(1), ..self };
                 let opens = failed.failures >= FAILURES_UNTIL_OPEN;
@@ -105,6 +112,23 @@ mod tests {
             breaker = breaker.ended(&Outcome::Permanent { why: "no such number".into() }, second(0));
         }
         assert_eq!(breaker, Breaker::default());
+    }
+
+    #[test]
+    fn only_what_says_something_about_the_provider_opens_the_breaker() {
+        let why = || "as it is".to_owned();
+        let failing = [Outcome::Retry { why: why(), after: None, may_have_worked: false }, Outcome::Unknown { why: why() }];
+        let telling_nothing_bad = [
+            Outcome::RateLimited { why: why(), after: None },
+            Outcome::Deferred { why: why(), after: None },
+            Outcome::Permanent { why: why() },
+            Outcome::ChannelBroken { why: why() },
+            Outcome::Gone { why: why() },
+            Outcome::LocalFault { why: why() },
+        ];
+        let after_ten = |outcome: &Outcome| (0..10).fold(Breaker::default(), |breaker, _| breaker.ended(outcome, second(0)));
+        assert!(failing.iter().all(|outcome| after_ten(outcome).next_try().is_some()));
+        assert!(telling_nothing_bad.iter().all(|outcome| after_ten(outcome).next_try().is_none()));
     }
 
     proptest! {

@@ -139,7 +139,7 @@ fn reassign(incident: &Incident, by: &Agent, people: &[PersonId], here: Option<&
 /// An incident that was just opened, given to these people in place of the policy's first level.
 #[must_use]
 pub fn give_to(opened: Change, by: &Agent, people: &[PersonId], context: &Context, at: Timestamp) -> Change {
-    let Change { next, mut log, mut effects } = opened;
+    let Change { before, next, mut log, mut effects } = opened;
     let given = reassign(&next, by, people, paging_of(&next.state), context, at);
     let is_for_the_policy = |effect: &Effect| {
         matches!(effect, Effect::Page { .. } | Effect::AlarmNobody | Effect::TellChannels)
@@ -149,13 +149,13 @@ pub fn give_to(opened: Change, by: &Agent, people: &[PersonId], context: &Contex
     log.retain(|entry| !matches!(entry.kind, LogKind::Assigned { .. } | LogKind::NobodyToNotify));
     log.extend(given.log);
     effects.extend(given.effects.into_iter().filter(|effect| !matches!(effect, Effect::CancelPages | Effect::ClearTimer { .. })));
-    Change { next: Incident { version: next.version, ..given.next }, log, effects }
+    Change { before, next: Incident { version: next.version, ..given.next }, log, effects }
 }
 
 /// An incident that was just opened, taken by whoever opened it: nobody is paged.
 #[must_use]
 pub fn take_at_once(opened: Change, by: &Agent, at: Timestamp) -> Change {
-    let Change { mut next, mut log, mut effects } = opened;
+    let Change { mut next, mut log, mut effects, before } = opened;
     let waits = |effect: &Effect| {
         matches!(effect, Effect::Page { .. } | Effect::AlarmNobody)
             || matches!(effect, Effect::SetTimer { timer: Timer::Escalate { .. } | Timer::LookAgain, .. })
@@ -169,7 +169,7 @@ pub fn take_at_once(opened: Change, by: &Agent, at: Timestamp) -> Change {
     };
     let by = vec![Acknowledgement { by: by.clone(), at }];
     next.state = State::Acknowledged(Acknowledged { by, times_out_at: None, paging });
-    Change { next, log, effects }
+    Change { before, next, log, effects }
 }
 
 fn escalate(

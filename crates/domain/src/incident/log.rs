@@ -132,6 +132,89 @@ impl NotifyReason {
     }
 }
 
+/// A kind of change of an incident, by the name that programs are told. Where PagerDuty's webhooks
+/// have an event for it, the name is theirs (`incident.acknowledged`).
+///
+/// The order is what a change is named for when it is several at once: the last one wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentEvent {
+    /// It has another title.
+    TitleUpdated,
+    /// It matters more or less than before.
+    PriorityUpdated,
+    /// It is louder or quieter than before.
+    UrgencyUpdated,
+    /// Other incidents go on as this one.
+    Merged,
+    /// Its next level is paged.
+    Escalated,
+    /// It was given to other people.
+    Reassigned,
+    /// It is put off.
+    Snoozed,
+    /// Somebody took it.
+    Acknowledged,
+    /// An acknowledgement no longer holds.
+    Unacknowledged,
+    /// It opened.
+    Triggered,
+    /// It is over.
+    Resolved,
+}
+
+impl IncidentEvent {
+    /// The word for it, as programs are told.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::TitleUpdated => "title_updated",
+            Self::PriorityUpdated => "priority_updated",
+            Self::UrgencyUpdated => "urgency_updated",
+            Self::Merged => "merged",
+            Self::Escalated => "escalated",
+            Self::Reassigned => "reassigned",
+            Self::Snoozed => "snoozed",
+            Self::Acknowledged => "acknowledged",
+            Self::Unacknowledged => "unacknowledged",
+            Self::Triggered => "triggered",
+            Self::Resolved => "resolved",
+        }
+    }
+
+    /// The change that a line of the timeline tells of; nothing where it tells of none.
+    #[must_use]
+    pub const fn of(kind: &LogKind) -> Option<Self> {
+        match kind {
+            LogKind::Triggered { .. } => Some(Self::Triggered),
+            LogKind::Acknowledged => Some(Self::Acknowledged),
+            LogKind::Unacknowledged => Some(Self::Unacknowledged),
+            LogKind::Reassigned { .. } => Some(Self::Reassigned),
+            LogKind::Snoozed { .. } => Some(Self::Snoozed),
+            LogKind::UrgencyChanged { .. } => Some(Self::UrgencyUpdated),
+            LogKind::PriorityChanged { .. } => Some(Self::PriorityUpdated),
+            LogKind::Retitled { .. } => Some(Self::TitleUpdated),
+            LogKind::Absorbed { .. } => Some(Self::Merged),
+            LogKind::Resolved { .. } => Some(Self::Resolved),
+            LogKind::Escalated => Some(Self::Escalated),
+            LogKind::Assigned { why, .. } => match why {
+                NotifyReason::Escalated
+                | NotifyReason::LevelBeforeUnreachable
+                | NotifyReason::Repeated
+                | NotifyReason::NowOnCall
+                | NotifyReason::EscalatedByHand => Some(Self::Escalated),
+                NotifyReason::FirstPage | NotifyReason::AcknowledgementTimedOut | NotifyReason::Reassigned | NotifyReason::Louder => None,
+            },
+            LogKind::NobodyToNotify
+            | LogKind::Exhausted
+            | LogKind::Noted { .. }
+            | LogKind::Notified { .. }
+            | LogKind::ComponentChanged { .. }
+            | LogKind::ComponentProposed { .. } => None,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

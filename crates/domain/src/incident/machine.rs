@@ -13,7 +13,8 @@ const LOOK_AGAIN_AFTER: Span = Span::from_mins(1);
 /// Opens an incident: pages the first level that has somebody, or alarms. `draft` has every field but its state.
 #[must_use]
 pub fn open(draft: Incident, why: String, agent: Agent, context: &Context, at: Timestamp) -> Change {
-    let mut change = Change { next: draft, log: vec![LogDraft { at, agent, kind: LogKind::Triggered { why } }], effects: vec![] };
+    let triggered = LogDraft { at, agent, kind: LogKind::Triggered { why } };
+    let mut change = Change { before: None, next: draft, log: vec![triggered], effects: vec![] };
     let paging = page_from(&mut change, context, Position { level: 0, pass: 0 }, NotifyReason::FirstPage, at);
     change.next.state = State::Triggered(paging);
     if let Some(after) = context.auto_resolve {
@@ -40,6 +41,7 @@ pub fn transition(incident: &Incident, event: &Event, context: &Context, at: Tim
             | Event::LevelUnreachable { .. }
             | Event::LookAgain
             | Event::AcknowledgementTimedOut
+            | Event::Unacknowledge { .. }
             | Event::OpenTooLong => Err(Refused::Stale),
         },
     }
@@ -79,7 +81,7 @@ fn from_triggered(incident: &Incident, paging: &Paging, event: &Event, context: 
             Paging::Nobody { .. } => Ok(look_again(incident, context, at)),
             Paging::Level(_) => Err(Refused::Stale),
         },
-        Event::AcknowledgementTimedOut | Event::ByHand { .. } => Err(Refused::Stale),
+        Event::AcknowledgementTimedOut | Event::Unacknowledge { .. } | Event::ByHand { .. } => Err(Refused::Stale),
     }
 }
 
@@ -89,7 +91,12 @@ fn from_acknowledged(incident: &Incident, held: &Acknowledged, event: &Event, co
         Event::Acknowledge { by } => Ok(acknowledge(incident, held.paging.clone(), Some(held), by, context, at)),
         Event::Resolve { by, why } => Ok(resolve(incident, by.clone(), why.clone(), at)),
         Event::OpenTooLong => open_too_long(incident, context, at),
-        Event::AcknowledgementTimedOut => Ok(unacknowledge(incident, held, context, at)),
+        Event::AcknowledgementTimedOut => Ok(unacknowledge(incident, held, Agent::Timer, context, at)),
+        Event::Unacknowledge { by } => {
+            let mut change = unacknowledge(incident, held, by.clone(), context, at);
+            change.effects.push(clear(Timer::AcknowledgementTimeout));
+            Ok(change)
+        }
         Event::EscalationDue { .. } | Event::LevelUnreachable { .. } | Event::LookAgain | Event::ByHand { .. } => Err(Refused::Stale),
     }
 }
@@ -112,7 +119,7 @@ fn at_level(paging: &Paging, level: usize, pass: u32) -> Result<&AtLevel, Refuse
 pub(super) fn start(incident: &Incident) -> Change {
     let mut next = incident.clone();
     next.version += 1;
-    Change { next, log: vec![], effects: vec![] }
+    Change { before: Some(incident.state.clone()), next, log: vec![], effects: vec![] }
 }
 
 /// `held` is how it was acknowledged before, if it was: one more acknowledgement never shortens a snooze.
@@ -157,9 +164,9 @@ fn open_too_long(incident: &Incident, context: &Context, at: Timestamp) -> Resul
     Ok(resolve(incident, Agent::Timer, ResolveReason::OpenTooLong, at))
 }
 
-fn unacknowledge(incident: &Incident, held: &Acknowledged, context: &Context, at: Timestamp) -> Change {
+fn unacknowledge(incident: &Incident, held: &Acknowledged, by: Agent, context: &Context, at: Timestamp) -> Change {
     let mut change = start(incident);
-    change.log.push(LogDraft { at, agent: Agent::Timer, kind: LogKind::Unacknowledged });
+    change.log.push(LogDraft { at, agent: by, kind: LogKind::Unacknowledged });
     let position = match &held.paging {
         Paging::Level(here) => Position { level: here.level, pass: here.pass },
         Paging::Nobody { .. } => Position { level: 0, pass: 0 },

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 pub use hand::{ByHand, give_to, take_at_once};
-pub use log::{Agent, LogDraft, LogKind, NotifyReason, Via};
+pub use log::{Agent, IncidentEvent, LogDraft, LogKind, NotifyReason, Via};
 pub use machine::{acknowledge_by, open, transition};
 
 use crate::escalation::{Level, Resolved};
@@ -293,6 +293,11 @@ pub enum Event {
     LookAgain,
     /// The acknowledgement is older than its service allows.
     AcknowledgementTimedOut,
+    /// An acknowledgement was taken back in a service that this one is linked with.
+    Unacknowledge {
+        /// Who or what took it back.
+        by: Agent,
+    },
     /// It was open for as long as its service allows.
     OpenTooLong,
     /// Somebody does something to it besides taking or ending it.
@@ -401,6 +406,8 @@ pub enum Effect {
 /// A decided change: the next state and everything that follows from it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
+    /// How it stood before; nothing for a new one.
+    pub before: Option<State>,
     /// The incident afterwards.
     pub next: Incident,
     /// What its timeline says.
@@ -410,6 +417,20 @@ pub struct Change {
 }
 
 impl Change {
+    /// The line of the timeline that the change is named for.
+    #[must_use]
+    pub fn news(&self) -> Option<&LogKind> {
+        let named = |entry: &&LogDraft| IncidentEvent::of(&entry.kind).is_some();
+        let last = self.log.iter().filter(named).max_by_key(|entry| IncidentEvent::of(&entry.kind));
+        last.map(|entry| &entry.kind)
+    }
+
+    /// Whether the incident stands otherwise than before: triggered, acknowledged or resolved.
+    #[must_use]
+    pub fn changes_status(&self) -> bool {
+        self.before.as_ref().map(State::word) != Some(self.next.state.word())
+    }
+
     /// Both as one change: what is decided in one commit has one version, and is told once.
     #[must_use]
     pub fn followed_by(mut self, later: Self) -> Self {
@@ -418,12 +439,14 @@ impl Change {
             self.effects.retain(|effect| *effect != Effect::TellChannels);
         }
         self.effects.extend(later.effects);
+        // `before` stays that of the first change.
         Self { next: Incident { version: self.next.version, ..later.next }, ..self }
     }
 }
 
 /// An event that changes nothing, with its reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum Refused {
     /// It is over.
     #[error("the incident is already resolved")]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use allclear_base::Rng;
 use allclear_domain::catalog::Catalog;
-use allclear_domain::delivery::{self, Brief, Delivery, Means, Message, Purpose, Recipient, Unwanted, Wanted};
-use allclear_domain::incident::Incident;
+use allclear_domain::delivery::{self, About, Brief, ChannelFinding, Delivery, Means, Message, News, Purpose, Recipient, Unwanted, Wanted};
+use allclear_domain::incident::{Incident, IncidentEvent};
 use allclear_domain::status::ComponentStatus;
 use allclear_domain::{ChannelId, DeliveryId, Span, Timestamp};
+use allclear_store::record::channel_finding as finding;
 use allclear_store::record::component;
 use allclear_store::record::delivery::{self as outbox, Destination, Linked, Stored};
 use allclear_store::record::incident as incidents;
@@ -16,6 +17,7 @@ use allclear_store::{Lane, Store, StoreError, Tx, Write};
 
 use super::{about, brief};
 use crate::draw::{Ids, SecretSeed, hash};
+use crate::view::Names;
 use crate::{Draw, OpsError};
 
 /// How long a claim holds: longer than any call to a provider may take.
@@ -44,10 +46,16 @@ pub struct Outgoing {
     pub message: Message,
     /// The provider's reference of the message that this one changes or answers.
     pub root: Option<String>,
+    /// When the first of its messages was written; it stays the same over all attempts.
+    pub written_at: Timestamp,
     /// The credential of the link that the message carries, if it carries one.
     pub link: Option<String>,
     /// The deliveries that it carries, with their fencing numbers.
     pub deliveries: Vec<(DeliveryId, i64)>,
+    /// What those tell of.
+    pub about: Vec<About>,
+    /// Why nothing is sent at all: the endpoint said before that it is gone.
+    pub withheld: Option<String>,
 }
 
 /// What carries messages: a channel, by one class of means.
@@ -68,8 +76,19 @@ pub struct Capacity {
     pub slots: BTreeMap<Carrier, usize>,
     /// Those that keep failing.
     pub unwell: BTreeSet<Carrier>,
-    /// Destinations (channel and address) that may not be written to yet.
-    pub busy: BTreeSet<(ChannelId, String)>,
+    /// How many messages may go now for each key that a channel counts by, as far as that is fewer
+    /// than its burst.
+    pub paced: BTreeMap<(ChannelId, String), usize>,
+}
+
+impl Capacity {
+    /// How many messages a carrier may send to an address now.
+    fn allowed(&self, catalog: &Catalog, carrier: &ChannelId, address: &str) -> usize {
+        let Some(channel) = catalog.channel(carrier) else { return usize::MAX };
+        let pace = channel.account.pace(address);
+        let left = self.paced.get(&(carrier.clone(), pace.key.to_owned()));
+        left.copied().or(pace.burst).unwrap_or(usize::MAX)
+    }
 }
 
 /// How long a provider may take to say that a message arrived, before its silence counts.
@@ -117,7 +136,7 @@ fn open_destinations(tx: &mut Tx<'_>, capacity: &Capacity) -> Result<(Vec<Destin
     for to in waiting.into_iter().filter(|to| to.due_at <= now) {
         let ways = Ways::of(&catalog, first_carrier(&to));
         let taken = taken.entry(ways.first.clone()).or_default();
-        if *taken < ways.slots(capacity) && !ways.must_wait(&to.address, capacity) && open.len() < MOST_CLAIMED {
+        if *taken < ways.slots(capacity) && !ways.must_wait(&catalog, &to.address, capacity) && open.len() < MOST_CLAIMED {
             *taken += 1;
             open.push(to);
         }
@@ -160,7 +179,7 @@ fn claim_within(
         }
     }
     tx.lock(candidates.iter().flat_map(|(_, due)| due).map(|stored| outbox::lock_of(&stored.delivery.about)))?;
-    let mut left = capacity.slots.clone();
+    let mut left = Left { slots: capacity.slots.clone(), begun: BTreeMap::new() };
     let mut outgoing = Vec::new();
     for (ways, due) in candidates {
         for bundle in bundled(tx, &ways, capacity, &mut left, due)? {
@@ -210,9 +229,9 @@ impl Ways {
     }
 
     /// Whether no carrier may write to an address yet.
-    fn must_wait(&self, address: &str, capacity: &Capacity) -> bool {
-        let busy = |carrier: &Carrier| capacity.busy.contains(&(carrier.channel.clone(), address.to_owned()));
-        busy(&self.first) && self.second.as_ref().is_none_or(busy)
+    fn must_wait(&self, catalog: &Catalog, address: &str, capacity: &Capacity) -> bool {
+        let waits = |carrier: &Carrier| capacity.allowed(catalog, &carrier.channel, address) == 0;
+        waits(&self.first) && self.second.as_ref().is_none_or(waits)
     }
 
     fn choose(&self, stored: &Stored, incident: Option<&Incident>) -> &Carrier {
@@ -246,6 +265,29 @@ fn receipts_stopped(tx: &mut Tx<'_>, carrier: &Carrier) -> Result<bool, StoreErr
     Ok(delivery::receipts_stopped(&last))
 }
 
+/// What one claim has left of the carriers' capacity.
+struct Left {
+    /// How many messages each carrier can still take.
+    slots: BTreeMap<Carrier, usize>,
+    /// How many messages were begun for each key that a channel counts by.
+    begun: BTreeMap<(ChannelId, String), usize>,
+}
+
+impl Left {
+    /// Takes room for one more message of a carrier to an address, if there is any.
+    fn take(&mut self, catalog: &Catalog, capacity: &Capacity, carrier: &Carrier, address: &str) -> bool {
+        let key = catalog.channel(&carrier.channel).map_or("", |channel| channel.account.pace(address).key);
+        let begun = self.begun.entry((carrier.channel.clone(), key.to_owned())).or_default();
+        let slots = self.slots.entry(carrier.clone()).or_insert(capacity.idle);
+        let has_room = *slots > 0 && *begun < capacity.allowed(catalog, &carrier.channel, address);
+        if has_room {
+            *slots -= 1;
+            *begun += 1;
+        }
+        has_room
+    }
+}
+
 /// Messages that go as one, by one carrier.
 struct Bundle {
     carrier: Carrier,
@@ -253,19 +295,14 @@ struct Bundle {
 }
 
 /// The messages of one channel that are still wanted, as they go together, within what the carriers have `left`.
-fn bundled(
-    tx: &mut Tx<'_>,
-    ways: &Ways,
-    capacity: &Capacity,
-    left: &mut BTreeMap<Carrier, usize>,
-    due: Vec<Stored>,
-) -> Result<Vec<Bundle>, OpsError> {
+fn bundled(tx: &mut Tx<'_>, ways: &Ways, capacity: &Capacity, left: &mut Left, due: Vec<Stored>) -> Result<Vec<Bundle>, OpsError> {
+    let catalog = tx.catalog();
     let mut bundles: Vec<Bundle> = Vec::new();
     for stored in due {
         let delivery = &stored.delivery;
         let incident = about(tx, delivery)?;
         let carrier = ways.choose(&stored, incident.as_ref());
-        if capacity.busy.contains(&(carrier.channel.clone(), delivery.address.clone())) {
+        if capacity.allowed(&catalog, &carrier.channel, &delivery.address) == 0 {
             continue;
         }
         if let Some(incident) = &incident
@@ -278,9 +315,7 @@ fn bundled(
             bundle.messages.push((stored, incident));
             continue;
         }
-        let left = left.entry(carrier.clone()).or_insert(capacity.idle);
-        if *left > 0 {
-            *left -= 1;
+        if left.take(&catalog, capacity, carrier, &delivery.address) {
             bundles.push(Bundle { carrier: carrier.clone(), messages: vec![(stored, incident)] });
         }
     }
@@ -294,6 +329,7 @@ fn goes_with(bundle: &Bundle, delivery: &Delivery) -> bool {
             let first = &first.delivery;
             matches!(delivery.recipient, Recipient::Person { .. })
                 && delivery.ends.is_none()
+                && delivery.words.is_none()
                 && (&first.recipient, &first.channel, &first.address, first.purpose)
                     == (&delivery.recipient, &delivery.channel, &delivery.address, delivery.purpose)
         })
@@ -323,7 +359,7 @@ fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &s
     // Only a mail has neither keys nor buttons to answer with.
     let links = carrier.class == "email" && first.delivery.purpose == Purpose::Page;
     let link = links.then(|| seed.derive(&["link", attempt]));
-    let about = match (&link, &first.delivery.recipient) {
+    let linked = match (&link, &first.delivery.recipient) {
         (Some(link), Recipient::Person { person }) => Some(Linked {
             hash: hash(link),
             person: person.clone(),
@@ -331,23 +367,49 @@ fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &s
         }),
         _ => None,
     };
-    outbox::insert_attempt(tx, attempt, about.as_ref())?;
+    outbox::insert_attempt(tx, attempt, linked.as_ref())?;
     let root = root_of(tx, &first.delivery, &carrier, incident.as_ref())?;
     let (address, recipient) = (first.delivery.address.clone(), first.delivery.recipient.clone());
-    let by = first.delivery.by;
+    let (by, words) = (first.delivery.by, first.delivery.words.clone());
     let (purpose, possible_repeat) = (first.delivery.purpose, claimed.iter().any(|(stored, _)| stored.possible_repeat));
     let mut briefs = Vec::with_capacity(claimed.len());
     for (stored, incident) in &claimed {
         if let Some(incident) = incident {
-            briefs.push(as_it_stood(&stored.delivery, brief(tx, incident)?));
+            let brief = match &stored.delivery.told {
+                Some(told) => (**told).clone(),
+                None => brief(tx, incident)?,
+            };
+            briefs.push(as_it_stood(&stored.delivery, with_news(tx, &stored.delivery, brief)));
         }
     }
     let (others, more) = others_of_the_message(tx, &first.delivery)?;
     briefs.extend(others);
     let mirror = mirrored(tx, &first.delivery)?;
+    let about = claimed.iter().map(|(stored, _)| stored.delivery.about.clone()).collect();
+    let written_at = first.created_at;
     let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
-    let message = Message { purpose, incidents: briefs, mirror, more, possible_repeat };
-    Ok(Some(Outgoing { attempt: attempt.to_owned(), carrier, address, by, recipient, message, root, link, deliveries }))
+    let message = Message { purpose, incidents: briefs, mirror, more, words, possible_repeat };
+    // A test message finds out whether it is back.
+    let withheld = if purpose == Purpose::Notice { None } else { gone_since(tx, &carrier.channel)? };
+    let attempt = attempt.to_owned();
+    Ok(Some(Outgoing { attempt, carrier, address, by, recipient, message, root, written_at, link, deliveries, about, withheld }))
+}
+
+/// Why an endpoint is not written to: it said that it is gone, and its channel is still as it was then.
+fn gone_since(tx: &mut Tx<'_>, carrier: &ChannelId) -> Result<Option<String>, StoreError> {
+    let found = finding::finding_of_channel(tx, carrier)?;
+    let gone = found.filter(|found| found.finding == ChannelFinding::Gone);
+    Ok(gone.map(|gone| format!("nothing is sent to it since {}: {}; change the channel, or send a test message", gone.since, gone.why)))
+}
+
+/// What changed, in words, where the message tells of a change.
+fn with_news(tx: &Tx<'_>, delivery: &Delivery, brief: Brief) -> Brief {
+    let event = delivery.news.as_ref().and_then(IncidentEvent::of);
+    let news = delivery.news.as_ref().zip(event).map(|(kind, event)| {
+        let words = Names::of_catalog(tx.catalog()).sentence(kind, &|at| at.to_string());
+        News { event, words }
+    });
+    Brief { news, ..brief }
 }
 
 /// A message about several incidents shows the others as well when one of them changes it: as many as stand in one, and how many more.

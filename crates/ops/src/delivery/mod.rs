@@ -1,20 +1,24 @@
 //! The outbox as the dispatcher and the providers' callbacks see it: claim, settle, receipt.
 
+mod brief;
 mod claim;
+mod notice;
 
 use std::collections::BTreeMap;
 
 use allclear_base::Rng;
 use allclear_base::metrics::metrics;
-use allclear_domain::delivery::{self, About, Brief, Delivery, Outcome, Purpose, Recipient, Settled, Status, Way};
+use allclear_domain::delivery::{self, About, Brief, ChannelFinding, Delivery, Outcome, Purpose, Recipient, Settled, Status, Way};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State, Urgency};
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span};
-use allclear_store::record::alert;
-use allclear_store::record::delivery::{self as outbox, Linked, Stored};
+use allclear_store::record::channel_finding as finding;
+use allclear_store::record::delivery::{self as outbox, Linked, Stored, TryAgain};
 use allclear_store::record::incident as incidents;
-use allclear_store::{Lane, Lock, Store, StoreError, Tx, Write};
+use allclear_store::{Lane, Store, StoreError, Tx, Write};
 
+pub(crate) use brief::brief;
 pub use claim::{Capacity, Carrier, Claimed, LEASE, Outgoing, claim};
+pub use notice::{Notified, Sent, answer_press, findings, may_explain, notify_test, opted_in, opted_out, sent};
 
 use crate::apply::{overtaken, unreachable_level};
 use crate::draw::{Ids, hash};
@@ -23,35 +27,6 @@ use crate::{Draw, OpsError};
 /// The incident that a message tells of, as it is now.
 fn about(tx: &mut Tx<'_>, delivery: &Delivery) -> Result<Option<Incident>, StoreError> {
     delivery.about.incident().map(|id| incidents::load_incident(tx, id)).transpose()
-}
-
-/// What a message says of an incident.
-pub(crate) fn brief(tx: &mut Tx<'_>, incident: &Incident) -> Result<Brief, StoreError> {
-    let catalog = tx.catalog();
-    let key = crate::apply::key_of(tx, incident)?.unwrap_or_default();
-    let alerts = alert::alerts_of(tx, &incident.id)?;
-    let detail = alerts.iter().find(|alert| alert.dedup_key == key).or(alerts.first()).map_or_else(String::new, |alert| alert.why.clone());
-    let person = |id: &PersonId| catalog.person(id).map_or_else(|| id.0.clone(), |person| person.name.clone());
-    let remark = match &incident.state {
-        State::Triggered(Paging::Level(here)) => {
-            format!("assigned to {}", here.assigned.iter().map(&person).collect::<Vec<_>>().join(", "))
-        }
-        State::Triggered(Paging::Nobody { .. }) => "nobody is on call".to_owned(),
-        State::Acknowledged(held) => format!("acknowledged by {}", held.by.last().map_or(String::new(), |a| agent_name(&a.by, &person))),
-        State::Resolved(end) => format!("resolved by {}: {}", agent_name(&end.by, &person), end.why.words()),
-    };
-    Ok(Brief {
-        incident: incident.id.clone(),
-        number: incident.number,
-        key,
-        title: incident.title.clone(),
-        detail,
-        service: catalog.service(&incident.service).map_or(String::new(), |service| service.name.clone()),
-        urgency: incident.urgency,
-        status: incident.state.word().to_owned(),
-        remark,
-        url: None,
-    })
 }
 
 /// Who did something, in words.
@@ -74,28 +49,21 @@ pub(crate) fn agent_name(agent: &Agent, person: &dyn Fn(&PersonId) -> String) ->
 /// Errors of the store.
 pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: Outcome) -> Result<(), OpsError> {
     let (draw, attempt, deliveries) = (Draw::new(rng), outgoing.attempt.clone(), outgoing.deliveries.clone());
-    let locks: Vec<_> = match (&outgoing.recipient, outgoing.message.incidents.as_slice()) {
-        (Recipient::Mirror { component }, []) => vec![Lock::Component(component.clone())],
-        // A message that is changed tells of others besides, which this does not concern.
-        (_, incidents) => incidents.iter().take(outgoing.deliveries.len()).map(|brief| Lock::Incident(brief.incident.clone())).collect(),
-    };
+    let locks: Vec<_> = outgoing.about.iter().map(outbox::lock_of).collect();
     let write = Write::new("settle attempt", Lane::Act).locks(locks);
-    let word = outcome_word(&outcome);
-    store.write(write, move |tx| settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome)).await?;
+    let (word, carrier, address) = (outcome.word(), outgoing.carrier.channel.clone(), outgoing.address.clone());
+    let is_told = outgoing.withheld.is_none();
+    let work = move |tx: &mut Tx<'_>| {
+        if is_told {
+            learn(tx, &carrier, &address, &outcome)?;
+        }
+        settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome)
+    };
+    store.write(write, work).await?;
     let catalog = store.catalog();
     let channel = catalog.channel(&outgoing.carrier.channel).map_or("removed", |channel| channel.name.as_str());
     metrics().attempt(channel, &outgoing.carrier.class, word);
     Ok(())
-}
-
-/// An outcome in one word, for counting.
-const fn outcome_word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accepted { .. } => "accepted",
-        Outcome::Retry { .. } => "retry",
-        Outcome::Permanent { .. } => "failed",
-        Outcome::Unknown { .. } => "unknown",
-    }
 }
 
 fn settle_within(tx: &mut Tx<'_>, ids: &Ids, attempt: &str, deliveries: &[(DeliveryId, i64)], outcome: &Outcome) -> Result<(), OpsError> {
@@ -112,9 +80,24 @@ fn settle_within(tx: &mut Tx<'_>, ids: &Ids, attempt: &str, deliveries: &[(Deliv
 fn outcome_words(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Accepted { .. } => "accepted".to_owned(),
-        Outcome::Retry { why, .. } => format!("try again: {why}"),
+        Outcome::Retry { why, .. } | Outcome::Deferred { why, .. } => format!("try again: {why}"),
+        Outcome::RateLimited { why, .. } => format!("asked to wait: {why}"),
         Outcome::Permanent { why } => format!("failed: {why}"),
+        Outcome::ChannelBroken { why } => format!("the channel does not work: {why}"),
+        Outcome::Gone { why } => format!("the endpoint is gone: {why}"),
+        Outcome::LocalFault { why } => format!("a fault of this machine: {why}"),
         Outcome::Unknown { why } => format!("unknown: {why}"),
+    }
+}
+
+/// What an outcome says about the channel and the address: a finding, or the end of one.
+fn learn(tx: &mut Tx<'_>, carrier: &ChannelId, address: &str, outcome: &Outcome) -> Result<(), StoreError> {
+    if matches!(outcome, Outcome::Accepted { .. }) {
+        return finding::clear_findings(tx, carrier, address).map(|_| ());
+    }
+    match (ChannelFinding::of(outcome), outcome.why()) {
+        (Some(found), Some(why)) => finding::put_finding(tx, carrier, None, found, why),
+        _ => Ok(()),
     }
 }
 
@@ -125,17 +108,21 @@ fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: 
     let way = Way {
         idempotent: catalog.channel(carrier).is_some_and(|channel| channel.account.is_idempotent()),
         has_second: claim::second_of(&catalog, &stored.delivery.channel).is_some(),
+        over_days: catalog.channel(carrier).is_some_and(|channel| channel.account.is_tried_over_days()),
+        waited: tx.now().since(stored.created_at),
     };
     let incident = about(tx, &stored.delivery)?;
     let provider_id = match &outcome {
         Outcome::Accepted { provider_id } => Some(provider_id.clone()),
-        Outcome::Retry { .. } | Outcome::Permanent { .. } | Outcome::Unknown { .. } => None,
+        _ => None,
     };
     let id = &stored.delivery.id;
     let urgency = incident.as_ref().map_or(Urgency::Low, |incident| incident.urgency);
     match delivery::settle(&stored.delivery, urgency, outcome, way, tx.now()) {
-        Settled::Again { at, why, possible_repeat } => {
-            outbox::put_back(tx, id, fence, at, &why, possible_repeat)?;
+        Settled::Again { at, why, possible_repeat, costs_a_try } => {
+            let is_overdue_meanwhile = !way.over_days;
+            let again = TryAgain { at, why: &why, possible_repeat, costs_a_try, is_overdue_meanwhile };
+            outbox::put_back(tx, id, fence, &again)?;
         }
         Settled::Finished { status, why } => {
             if !outbox::finish(tx, id, fence, status, why.as_deref(), provider_id.as_deref())? {
@@ -163,7 +150,7 @@ fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: 
 fn note(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: &str) -> Result<(), StoreError> {
     let delivery = &stored.delivery;
     let went_well = outcome == Status::Accepted.word() || outcome == Status::Delivered.word();
-    if matches!(delivery.purpose, Purpose::Note | Purpose::HangUp)
+    if matches!(delivery.purpose, Purpose::Note | Purpose::HangUp | Purpose::Reply)
         || delivery.ends.is_some()
         || (matches!(delivery.purpose, Purpose::State | Purpose::Mirror) && went_well)
     {
@@ -175,14 +162,18 @@ fn note(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: &str) -> Result<()
             tracing::warn!(component.id = %id, outcome, "another page could not be told how a component stands");
             return Ok(());
         }
+        About::Person(id) => {
+            tracing::info!(person.id = %id, method = stored.provider, outcome, "a person was told how they are reached");
+            return Ok(());
+        }
     };
     let person = match &delivery.recipient {
         Recipient::Person { person } => Some(person.clone()),
-        Recipient::Room { .. } | Recipient::Mirror { .. } => None,
+        Recipient::Room { .. } | Recipient::Mirror { .. } | Recipient::Presser { .. } => None,
     };
     let outcome = match delivery.purpose {
         Purpose::AllClear => format!("all-clear {outcome}"),
-        Purpose::Page | Purpose::State | Purpose::Note | Purpose::Mirror | Purpose::HangUp => outcome.to_owned(),
+        _ => outcome.to_owned(),
     };
     let kind = LogKind::Notified { person, method: stored.provider.clone(), address: mask_address(&delivery.address), outcome };
     let now = tx.now();
@@ -376,7 +367,7 @@ fn told_by(tx: &mut Tx<'_>, bundle: &str) -> Result<Option<(PersonId, Vec<Incide
     let found = outbox::deliveries_of_bundle(tx, bundle)?;
     let person = found.iter().find_map(|stored| match &stored.delivery.recipient {
         Recipient::Person { person } => Some(person.clone()),
-        Recipient::Room { .. } | Recipient::Mirror { .. } => None,
+        Recipient::Room { .. } | Recipient::Mirror { .. } | Recipient::Presser { .. } => None,
     });
     Ok(person.map(|person| (person, found.iter().filter_map(|stored| stored.delivery.about.incident().cloned()).collect())))
 }

@@ -90,6 +90,15 @@ fn from_row(row: &Row) -> Result<Alert, StoreError> {
     })
 }
 
+/// Whether an alert with this dedup key ended at or after an instant.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn ended_since(tx: &mut Tx<'_>, dedup_key: &str, since: Timestamp) -> Result<bool, StoreError> {
+    let row = tx.query_opt("SELECT 1 FROM alert WHERE dedup_key = $1 AND resolved_at >= $2 LIMIT 1", params![dedup_key, since])?;
+    Ok(row.is_some())
+}
+
 /// The open alert with this key.
 ///
 /// # Errors

@@ -83,6 +83,7 @@ pub fn lock_of(about: &About) -> Lock {
     match about {
         About::Incident(id) => Lock::Incident(id.clone()),
         About::Component(id) => Lock::Component(id.clone()),
+        About::Person(id) => Lock::Person(id.clone()),
     }
 }
 
@@ -312,15 +313,32 @@ pub fn finish(
     Ok(done == 1)
 }
 
+/// When and how a message is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TryAgain<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub why: &'a str,
+    /// Whether the attempt that ended may have arrived.
+    pub possible_repeat: bool,
+    /// Whether that attempt counts against the bound.
+    pub costs_a_try: bool,
+    /// Whether it is overdue meanwhile. What is tried over days is not: it waits as it should.
+    pub is_overdue_meanwhile: bool,
+}
+
 /// Puts a claimed delivery back for another attempt, if the claim is still ours.
 ///
 /// # Errors
-/// Errors of the store.
-pub fn put_back(tx: &mut Tx<'_>, id: &DeliveryId, fence: i64, at: Timestamp, why: &str, possible_repeat: bool) -> Result<bool, StoreError> {
+/// The database cannot be written.
+pub fn put_back(tx: &mut Tx<'_>, id: &DeliveryId, fence: i64, again: &TryAgain<'_>) -> Result<bool, StoreError> {
     let done = tx.execute(
-        "UPDATE delivery SET status = 'pending', first_due_at = COALESCE(first_due_at, due_at), due_at = $3, why = $4, lease_until = NULL, \
+        "UPDATE delivery SET status = 'pending', \
+         first_due_at = CASE WHEN $7 = 1 THEN COALESCE(first_due_at, due_at) ELSE NULL END, \
+         due_at = $3, why = $4, lease_until = NULL, attempts = attempts - CASE WHEN $6 = 1 THEN 0 ELSE 1 END, \
          possible_repeat = CASE WHEN $5 = 1 THEN 1 ELSE possible_repeat END WHERE id = $1 AND fence = $2 AND status = 'claimed'",
-        params![id.as_str(), fence, at, why, possible_repeat],
+        params![id.as_str(), fence, again.at, again.why, again.possible_repeat, again.costs_a_try, again.is_overdue_meanwhile],
     )?;
     tx.after_commit(Signal::Outbox);
     Ok(done == 1)

@@ -4,6 +4,7 @@
 pub mod alert;
 pub mod callback;
 pub mod change;
+pub mod channel_finding;
 pub mod component;
 pub mod delivery;
 pub mod heartbeat;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use allclear_domain::apitest::judge::Standing;
 use allclear_domain::apitest::report::Teardown;
 use allclear_domain::catalog::{Document, Kind, Location, Resource};
-use allclear_domain::delivery::{About, Delivery, Means, Purpose, Recipient, Status};
+use allclear_domain::delivery::{About, ChannelFinding, Delivery, Means, Purpose, Recipient, Status};
 use allclear_domain::event::{Content, Severity};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, ResolveReason, ResolvedState, State, Urgency};
 use allclear_domain::status::published::PublishedPage;
@@ -14,10 +14,11 @@ use allclear_domain::{IncidentId, Span, Timestamp};
 
 use super::{NOON, on_both, wait};
 use crate::evidence::{Evidence, Place};
+use crate::record::delivery::TryAgain;
 use crate::record::standing::Located;
 use crate::record::{
-    alert, callback, change, component, delivery, heartbeat, incident, integration, page, resource, run, secret, session, slot, standing,
-    timer, token, wish,
+    alert, callback, change, channel_finding, component, delivery, heartbeat, incident, integration, page, resource, run, secret, session,
+    slot, standing, timer, token, wish,
 };
 use crate::{Lane, Lock, StoreError, Tx, Write};
 
@@ -56,10 +57,17 @@ fn a_delivery(id: &str, incident: &str, purpose: Purpose) -> Delivery {
         position: Some((0, 0)),
         thread: None,
         stood: None,
+        told: None,
         ends: None,
+        news: None,
+        words: None,
         due_at: Timestamp(NOON),
         attempts: 0,
     }
+}
+
+fn again_at(at: Timestamp) -> TryAgain<'static> {
+    TryAgain { at, why: "refused", possible_repeat: false, costs_a_try: true, is_overdue_meanwhile: true }
 }
 
 fn to_ada() -> delivery::Destination {
@@ -191,8 +199,11 @@ on_both! {
         wait(db.store.write(write(), |tx| alert::trigger_again(tx, &"a1".into(), Some(&"r2".into())))).expect("counted");
         let open = wait(db.store.read("r", |tx| alert::open_alert(tx, "k"))).expect("read").expect("open");
         assert_eq!((open.triggers, open.last_run.clone(), open.test.clone()), (2, Some("r2".into()), Some(("t".into(), "production".to_owned()))));
+        let ended = |at| wait(db.store.read("r", move |tx| alert::ended_since(tx, "k", Timestamp(at)))).expect("read");
+        assert!(!ended(0), "it is open");
         assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alert(tx, &"a1".into()))).ok(), Some(true));
         assert_eq!(wait(db.store.write(write(), |tx| alert::resolve_alert(tx, &"a1".into()))).ok(), Some(false));
+        assert!(ended(0) && !ended(i64::MAX));
         assert_eq!(wait(db.store.read("r", |tx| alert::newest_alert(tx, "k"))).expect("read").map(|alert| alert.id), Some("a1".into()));
         wait(db.store.write(write(), make("a3"))).expect("a resolved one does not count");
         let of_keys = wait(db.store.read("r", |tx| alert::open_alerts(tx, &["k".into(), "other".into()]))).expect("read");
@@ -535,11 +546,56 @@ on_both! {
             let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &again, &"C".into(), bundle, tx.now().plus(Span::from_secs(30)));
             wait(db.store.write(lock(), claim)).expect("claimed");
             let later = first.plus(Span::from_mins(10 * fence));
-            let back = wait(db.store.write(lock(), move |tx| delivery::put_back(tx, &"d1".into(), fence, later, "refused", false)));
+            let back = wait(db.store.write(lock(), move |tx| delivery::put_back(tx, &"d1".into(), fence, &again_at(later))));
             assert_eq!(back.ok(), Some(true));
             db.clock.advance_to(later.0);
             assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((1, Some(first))));
         }
+    }
+
+    fn a_try_that_costs_nothing_is_not_counted_and_what_is_tried_over_days_is_not_overdue(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        wait(db.store.write(lock(), |tx| delivery::insert_delivery(tx, &a_delivery("d1", "Q1", Purpose::Page), "sms"))).expect("kept");
+        let one = wait(db.store.read("r", |tx| delivery::claimable(tx, &to_ada(), 10))).expect("a list").remove(0);
+        let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &one, &"C".into(), "b1", tx.now().plus(Span::from_secs(30)));
+        wait(db.store.write(lock(), claim)).expect("claimed");
+        let later = Timestamp(NOON).plus(Span::from_mins(10));
+        let again = TryAgain { costs_a_try: false, is_overdue_meanwhile: false, ..again_at(later) };
+        let back = wait(db.store.write(lock(), move |tx| delivery::put_back(tx, &"d1".into(), 1, &again)));
+        assert_eq!(back.ok(), Some(true));
+        let found = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there");
+        assert_eq!((found.delivery.attempts, found.delivery.due_at), (0, later));
+        assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((1, Some(later))));
+    }
+
+    fn what_is_wrong_with_a_channel_stands_until_something_is_taken_there(db) {
+        let put = |address: Option<&'static str>, finding| {
+            wait(db.store.write(write(), move |tx| channel_finding::put_finding(tx, &"C".into(), address, finding, "why"))).expect("kept");
+        };
+        let of_channel = || wait(db.store.read("r", |tx| channel_finding::finding_of_channel(tx, &"C".into()))).expect("read");
+        assert_eq!(of_channel(), None);
+        put(None, ChannelFinding::Refusing);
+        db.clock.advance_to(NOON + 5_000_000);
+        put(None, ChannelFinding::Refusing);
+        assert_eq!(of_channel().map(|found| (found.finding, found.since)), Some((ChannelFinding::Refusing, Timestamp(NOON))));
+        put(None, ChannelFinding::Gone);
+        put(Some("+4520000001"), ChannelFinding::OptedOut);
+        assert_eq!(of_channel().map(|found| (found.finding, found.since > Timestamp(NOON))), Some((ChannelFinding::Gone, true)));
+        // A channel that the configuration does not have is not shown.
+        assert!(wait(db.store.read("r", |tx| channel_finding::list_findings(tx, 10))).expect("read").is_empty());
+        let clear = |address: &'static str| wait(db.store.write(write(), move |tx| channel_finding::clear_findings(tx, &"C".into(), address))).expect("done");
+        assert!(clear("+4599999999") && of_channel().is_none(), "the channel works");
+        assert!(clear("+4520000001"), "the other number did not");
+        assert!(!clear("+4520000001"));
+    }
+
+    fn a_callback_that_comes_again_gets_its_first_answer(db) {
+        let answer = |key: &'static str| wait(db.store.read("r", move |tx| callback::answer_of(tx, key))).expect("read");
+        wait(db.store.write(write(), |tx| callback::first_time(tx, "C1:SM1"))).expect("kept");
+        assert_eq!((answer("C1:SM1"), answer("C1:SM2")), (None, None));
+        wait(db.store.write(write(), |tx| callback::keep_answer(tx, "C1:SM1", "{}"))).expect("kept");
+        assert_eq!(answer("C1:SM1").as_deref(), Some("{}"));
     }
 
     fn a_callback_is_the_first_once_until_it_is_forgotten(db) {
@@ -560,7 +616,7 @@ on_both! {
         wait(db.store.write(write(), delivery::end_leases)).expect("ended");
         let expired = wait(db.store.read("r", |tx| delivery::expired(tx, 10))).expect("read");
         assert_eq!(expired.len(), 1);
-        let back = wait(db.store.write(lock(), |tx| delivery::put_back(tx, &"d1".into(), 1, tx.now(), "lost", true)));
+        let back = wait(db.store.write(lock(), |tx| delivery::put_back(tx, &"d1".into(), 1, &TryAgain { possible_repeat: true, ..again_at(tx.now()) })));
         assert_eq!(back.ok(), Some(true));
         let found = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there");
         assert!(found.possible_repeat && found.status == Status::Pending && found.delivery.attempts == 1);

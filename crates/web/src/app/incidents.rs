@@ -383,6 +383,7 @@ impl Told {
             Recipient::Person { person } => names.person(person),
             Recipient::Room { .. } => sent.address.clone(),
             Recipient::Mirror { component } => format!("{} elsewhere", names.component(component)),
+            Recipient::Presser { user } => format!("{user}, who pressed a button"),
         };
         let (status, class) = match stored.status {
             Status::Pending => ("waits", "quiet"),
@@ -403,6 +404,8 @@ impl Told {
             Purpose::AllClear => "all-clear",
             Purpose::Mirror => "status",
             Purpose::HangUp => "stop ringing",
+            Purpose::Notice => "notice",
+            Purpose::Reply => "answer",
         };
         Self {
             to,

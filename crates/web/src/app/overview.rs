@@ -107,6 +107,8 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
         1 => "One open incident".to_owned(),
         n => format!("{n} open incidents"),
     };
+    let mut findings = web.health.findings();
+    findings.extend(allclear_ops::delivery::findings(&web.store).await?);
     let public = |(_, shown): &(i64, allclear_domain::status::published::PublishedPage)| {
         let (indicator, phrase) = shown.overall();
         PublicPage { name: shown.name.clone(), slug: shown.slug.clone(), indicator: indicator.word(), phrase }
@@ -123,7 +125,7 @@ async fn look(web: &Web, who: &allclear_ops::session::SignedIn) -> Result<Overvi
         more_policies: catalog.of_kind(Kind::EscalationPolicy).count().saturating_sub(MOST_LISTED),
         pages: pages.iter().take(MOST_LISTED).map(public).collect(),
         more_pages: pages.len().saturating_sub(MOST_LISTED),
-        findings: web.health.findings(),
+        findings,
         failing_channels: web.health.failing(),
         waiting: standing.waiting,
         oldest: (standing.oldest_due_s >= 60).then(|| in_words(standing.oldest_due_s)),
