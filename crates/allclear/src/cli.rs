@@ -329,7 +329,7 @@ pub(crate) struct SecretArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum SecretCommand {
-    /// Keep a secret; its value is read from the standard input.
+    /// Keep a secret; its value is read from the standard input and must not be empty.
     Set {
         /// Its name: files write {{secret.NAME}}.
         name: String,

@@ -483,7 +483,11 @@ pub async fn secrets(store: &Store, vault: &Vault, actor: &Actor) -> Result<Stri
     }
     let mut text = String::new();
     for one in all {
-        let state = if one.opens { "" } else { "  cannot be opened: it was sealed with another key file" };
+        let state = match one.state {
+            ops::secret::State::Good => "",
+            ops::secret::State::Locked => "  cannot be opened: it was sealed with another key file",
+            ops::secret::State::Blank => "  is empty and counts as missing: set it anew",
+        };
         put(&mut text, format_args!("{}  changed {} ago{state}", one.name, ago(store.now(), one.changed_at)));
     }
     Ok(text)
