@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Secret(SecretArgs),
     /// Manage who signs in.
     User(UserArgs),
-    /// Manage API tokens.
+    /// Make, list and revoke API tokens.
     Token(TokenArgs),
     /// Write the JSON Schema of the files, for editors.
     Schema,
@@ -292,9 +292,23 @@ pub(crate) enum TokenCommand {
         /// What it may do: incidents:read, incidents:write, config:read, config:write, tokens:write, metrics:read.
         #[arg(long = "scope", value_name = "SCOPE", default_values = ["incidents:read"])]
         scopes: Vec<String>,
-        /// The person it acts for: a name or an e-mail address.
+        /// The person it acts for: a name or an e-mail address. It dies with them.
         #[arg(long, value_name = "PERSON")]
         person: Option<String>,
+        #[command(flatten)]
+        place: Reach,
+    },
+    /// List the tokens: their ids, names, scopes and people, and whether they are good. Values are
+    /// not kept.
+    List {
+        #[command(flatten)]
+        place: Reach,
+    },
+    /// Revoke a token: nothing accepts it any more.
+    Revoke {
+        /// Its id, or its name where only one good token has it.
+        #[arg(value_name = "ID|NAME")]
+        key: String,
         #[command(flatten)]
         place: Reach,
     },

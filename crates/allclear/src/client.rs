@@ -37,6 +37,8 @@ enum Ask {
     Apply(Files),
     Export { source: Option<String> },
     Token(TokenWish),
+    Tokens,
+    RevokeToken { key: String },
     Integrations,
     Heartbeats,
     Merge { into: String, others: Vec<String> },
@@ -117,9 +119,13 @@ pub(crate) fn integrations(place: &Reach) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
-    let TokenCommand::Create { name, scopes, person, place } = &args.command;
-    let wish = TokenWish { name: name.clone(), scopes: scopes.clone(), person: person.clone() };
-    ask(place, Ask::Token(wish))
+    match &args.command {
+        TokenCommand::Create { name, scopes, person, place } => {
+            ask(place, Ask::Token(TokenWish { name: name.clone(), scopes: scopes.clone(), person: person.clone() }))
+        }
+        TokenCommand::List { place } => ask(place, Ask::Tokens),
+        TokenCommand::Revoke { key, place } => ask(place, Ask::RevokeToken { key: key.clone() }),
+    }
 }
 
 /// What files say, with their source; nothing where they cannot be used.
@@ -217,6 +223,8 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
         Ask::Apply(files) => console::apply(store, &*rng, &actor, files).await,
         Ask::Export { source } => console::export(store, &actor, source.as_deref()),
         Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
+        Ask::Tokens => console::tokens(store, &actor).await,
+        Ask::RevokeToken { key } => console::revoke_token(store, &actor, &key).await,
         Ask::Heartbeats => console::heartbeats(store, &actor, None).await,
         Ask::ResetUser { who } => console::reset_user(store, &*rng, &actor, &who, None).await,
         Ask::Merge { into, others } => console::merge(store, &*rng, &actor, &into, &others).await,
@@ -253,6 +261,8 @@ where
         Ask::SetSecret { name, value } => ("PUT", format!("/config/v1/secrets/{}", encode(name)), Bytes::from(value.expose().to_owned())),
         Ask::RemoveSecret { name } => ("DELETE", format!("/config/v1/secrets/{}", encode(name)), Bytes::new()),
         Ask::Token(wish) => ("POST", "/config/v1/tokens".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
+        Ask::Tokens => ("GET", "/config/v1/tokens".to_owned(), Bytes::new()),
+        Ask::RevokeToken { key } => ("DELETE", format!("/config/v1/tokens/{}", encode(key)), Bytes::new()),
     };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
     let request = hyper::Request::builder().method(method).uri(path).header("host", host);

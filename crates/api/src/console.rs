@@ -426,6 +426,55 @@ pub async fn create_token(store: &Store, rng: &dyn Rng, actor: &Actor, wish: &To
     Ok(format!("{}\n", made.value))
 }
 
+/// The tokens, a line each, without their values.
+///
+/// # Errors
+/// As `ops::token::list`.
+pub async fn tokens(store: &Store, actor: &Actor) -> Result<String, OpsError> {
+    let listed = token::list(store, actor).await?;
+    if listed.tokens.is_empty() {
+        return Ok("No tokens. `allclear token create NAME` makes one.\n".to_owned());
+    }
+    let now = store.now();
+    let mut text = String::new();
+    for one in &listed.tokens {
+        let holder = match &one.holder {
+            token::Holder::Nobody => "nobody",
+            token::Holder::Person(name) => name,
+            token::Holder::Removed => "a removed person",
+        };
+        let state = match (one.revoked_at, &one.holder) {
+            (Some(at), _) => format!("revoked {} ago", ago(now, at)),
+            (None, token::Holder::Removed) => "dead: its person was removed".to_owned(),
+            (None, token::Holder::Nobody | token::Holder::Person(_)) => "good".to_owned(),
+        };
+        let (id, name, made) = (&one.id, plain(&one.name), ago(now, one.created_at));
+        put(&mut text, format_args!("{id}  {name}  [{}]  for {}  made {made} ago  {state}", one.scopes, plain(holder)));
+    }
+    if listed.has_more {
+        text.push_str("… there are more; older ones are not shown\n");
+    }
+    Ok(text)
+}
+
+/// A text on one line.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Revokes a token by its id or its name.
+///
+/// # Errors
+/// As `ops::token::revoke`.
+pub async fn revoke_token(store: &Store, actor: &Actor, key: &str) -> Result<String, OpsError> {
+    let token::Revoked { id, name, before } = token::revoke(store, actor, key).await?;
+    let name = plain(&name);
+    Ok(match before {
+        None => format!("The token {name} ({id}) is revoked: nothing accepts it any more.\n"),
+        Some(at) => format!("The token {name} ({id}) was revoked {} ago; nothing was changed.\n", ago(store.now(), at)),
+    })
+}
+
 /// Lets other incidents go on as one, and says which.
 ///
 /// # Errors
@@ -621,4 +670,12 @@ pub(crate) async fn get_export(Shared(app): Shared<App>, Caller(actor): Caller, 
 pub(crate) async fn post_token(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
     let wish: TokenWish = serde_json::from_slice(&body).map_err(|e| OpsError::Invalid(format!("the body is not JSON: {e}")))?;
     Ok(create_token(&app.store, &*app.rng, &actor, &wish).await?)
+}
+
+pub(crate) async fn get_tokens(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {
+    Ok(tokens(&app.store, &actor).await?)
+}
+
+pub(crate) async fn delete_token(Shared(app): Shared<App>, Caller(actor): Caller, Path(key): Path<String>) -> Result<String, Problem> {
+    Ok(revoke_token(&app.store, &actor, &key).await?)
 }

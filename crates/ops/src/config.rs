@@ -137,6 +137,11 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, before: &Cat
     heartbeat::follow(tx, seed, before, &beats)?;
     for (_, id) in touched.iter().filter(|(kind, _)| *kind == Kind::Person) {
         let (person, role) = (PersonId::from(*id), |catalog: &Catalog, id: &PersonId| catalog.person(id).map(|person| person.role));
+        // Nothing by which somebody came in outlives them.
+        if after.person(&person).is_none() {
+            session::remove_credentials_of(tx, &person)?;
+            continue;
+        }
         // Whoever may do something else from now on signs in anew.
         if role(before, &person) != role(&after, &person) {
             session::remove_sessions_of(tx, &person)?;
@@ -297,13 +302,18 @@ pub(crate) fn check_removed(catalog: &Catalog, worked: &Worked) -> Result<(), Op
     Ok(())
 }
 
-/// The id of a document: the one it has, by its name or by the one before; the one it once had; or a new one.
+/// The id of a document: the one it has, by its name or by the one before; the one it once had; or
+/// a new one. Somebody who has the name of a person who was removed is somebody else: tokens,
+/// sessions and what happened belong to an id.
 pub(crate) fn id_of(tx: &mut Tx<'_>, ids: &Ids, document: &Document) -> Result<String, OpsError> {
     let (catalog, kind, identity) = (tx.catalog(), document.kind(), document.identity());
     let by_name = catalog.id_of(kind, &identity);
     let renamed = || document.renamed_from().and_then(|before| catalog.id_of(kind, &before));
     if let Some(known) = by_name.or_else(renamed) {
         return Ok(known.to_owned());
+    }
+    if kind == Kind::Person {
+        return Ok(new_id(ids, kind, &identity));
     }
     // Who was renamed since keeps it.
     let past = resource::past_id(tx, kind, &identity)?.filter(|id| catalog.get(kind, id).is_none());

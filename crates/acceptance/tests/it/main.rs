@@ -20,6 +20,7 @@ mod lines;
 mod links;
 mod mail;
 mod migrations;
+mod people;
 mod postgresql;
 mod public;
 mod resources;
