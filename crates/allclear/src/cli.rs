@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Show what applying files would change.
     Plan(FilesArgs),
     /// Make what the files' source owns be exactly what they say.
-    Apply(FilesArgs),
+    Apply(ApplyArgs),
     /// Write the configuration as a file.
     Export(ExportArgs),
     /// Show the keys by which monitoring tools send events.
@@ -114,7 +114,8 @@ pub(crate) struct Reach {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
-    /// The configuration: a file or a folder of *.yaml files.
+    /// The configuration: a file or a folder of *.yaml files. Where it cannot be applied, AllClear
+    /// runs with the configuration on record and says so; it stops only where nothing is on record.
     #[arg(long, value_name = "PATH")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
@@ -266,6 +267,16 @@ pub(crate) struct FilesArgs {
     pub(crate) source: Option<String>,
     #[command(flatten)]
     pub(crate) place: Reach,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
+    /// Remove what the files no longer contain, though it is everything that their source owns, or
+    /// a status page. Without it, such files are refused and nothing changes.
+    #[arg(long)]
+    pub(crate) remove: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -21,7 +21,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::UnixStream;
 
 use crate::cli::{
-    DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, MergeArgs, PriorityArgs, Reach, SecretArgs,
+    ApplyArgs, DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, MergeArgs, PriorityArgs, Reach, SecretArgs,
     SecretCommand, TokenArgs, TokenCommand, UrgencyArgs, UserArgs, UserCommand,
 };
 use crate::say::say;
@@ -35,6 +35,7 @@ enum Ask {
     Declare(Declared),
     Plan(Files),
     Apply(Files),
+    ApplyRemoving(Files),
     Export { source: Option<String> },
     Token(TokenWish),
     Tokens,
@@ -148,8 +149,9 @@ pub(crate) fn plan(args: &FilesArgs) -> anyhow::Result<ExitCode> {
     read(args)?.map_or(Ok(ExitCode::from(UNUSABLE)), |files| ask(&args.place, Ask::Plan(files)))
 }
 
-pub(crate) fn apply(args: &FilesArgs) -> anyhow::Result<ExitCode> {
-    read(args)?.map_or(Ok(ExitCode::from(UNUSABLE)), |files| ask(&args.place, Ask::Apply(files)))
+pub(crate) fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
+    let wish = if args.remove { Ask::ApplyRemoving } else { Ask::Apply };
+    read(&args.files)?.map_or(Ok(ExitCode::from(UNUSABLE)), |files| ask(&args.files.place, wish(files)))
 }
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
@@ -221,6 +223,7 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
         Ask::Declare(wish) => console::declare(store, &*rng, &actor, wish).await,
         Ask::Plan(files) => console::plan(store, &*rng, &actor, files).await,
         Ask::Apply(files) => console::apply(store, &*rng, &actor, files).await,
+        Ask::ApplyRemoving(files) => console::apply_removing(store, &*rng, &actor, files).await,
         Ask::Export { source } => console::export(store, &actor, source.as_deref()),
         Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
         Ask::Tokens => console::tokens(store, &actor).await,
@@ -249,6 +252,7 @@ where
         Ask::Declare(wish) => ("POST", "/config/v1/incidents".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
         Ask::Plan(files) => ("POST", "/config/v1/plan".to_owned(), Bytes::from(serde_json::to_vec(files)?)),
         Ask::Apply(files) => ("POST", "/config/v1/apply".to_owned(), Bytes::from(serde_json::to_vec(files)?)),
+        Ask::ApplyRemoving(files) => ("POST", "/config/v1/apply?remove=true".to_owned(), Bytes::from(serde_json::to_vec(files)?)),
         Ask::Export { source } => {
             let query = source.as_deref().map_or(String::new(), |source| format!("?source={}", encode(source)));
             ("GET", format!("/config/v1/export{query}"), Bytes::new())

@@ -362,6 +362,10 @@ impl Files {
     fn read(self) -> Result<(String, Vec<Document>), OpsError> {
         let read = |(kind, body)| Document::from_json(kind, body).map_err(|e| OpsError::Invalid(format!("{e}: {}", e.source)));
         let documents = self.documents.into_iter().map(read).collect::<Result<Vec<_>, OpsError>>()?;
+        // A file without a document is a mistake; here nobody wrote one.
+        if documents.is_empty() {
+            return Ok((self.source, documents));
+        }
         // Whoever sent it, it is checked as a file is.
         let text = allclear_config::export(&documents).map_err(|e| OpsError::Invalid(e.to_string()))?;
         let checked = allclear_config::load_str("configuration", &text, &|_, _| true);
@@ -390,6 +394,15 @@ pub async fn apply(store: &Store, rng: &dyn Rng, actor: &Actor, files: Files) ->
     Ok(plan_text(&config::apply(store, rng, actor, &source, documents).await?, "applied"))
 }
 
+/// The same for somebody who means it, whatever it removes.
+///
+/// # Errors
+/// As `ops::config::apply_removing`.
+pub async fn apply_removing(store: &Store, rng: &dyn Rng, actor: &Actor, files: Files) -> Result<String, OpsError> {
+    let (source, documents) = files.read()?;
+    Ok(plan_text(&config::apply_removing(store, rng, actor, &source, documents).await?, "applied"))
+}
+
 fn plan_text(plan: &Plan, done: &str) -> String {
     let mut text = String::new();
     for step in &plan.steps {
@@ -404,6 +417,9 @@ fn plan_text(plan: &Plan, done: &str) -> String {
         0 => text.push_str("Nothing changes.\n"),
         1 => put(&mut text, format_args!("1 change {done}.")),
         n => put(&mut text, format_args!("{n} changes {done}.")),
+    }
+    if let Some(refusal) = &plan.refused {
+        put(&mut text, format_args!("`allclear apply` refuses this: {refusal}."));
     }
     text
 }
@@ -657,8 +673,17 @@ pub(crate) async fn post_plan(Shared(app): Shared<App>, Caller(actor): Caller, b
     Ok(plan(&app.store, &*app.rng, &actor, files(&body)?).await?)
 }
 
-pub(crate) async fn post_apply(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
-    Ok(apply(&app.store, &*app.rng, &actor, files(&body)?).await?)
+pub(crate) async fn post_apply(
+    Shared(app): Shared<App>,
+    Caller(actor): Caller,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Result<String, Problem> {
+    let files = files(&body)?;
+    Ok(match query.as_deref() {
+        Some("remove=true") => apply_removing(&app.store, &*app.rng, &actor, files).await?,
+        _ => apply(&app.store, &*app.rng, &actor, files).await?,
+    })
 }
 
 pub(crate) async fn get_export(Shared(app): Shared<App>, Caller(actor): Caller, RawQuery(query): RawQuery) -> Result<String, Problem> {

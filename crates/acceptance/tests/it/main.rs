@@ -13,6 +13,7 @@ mod doors;
 mod durable;
 mod events;
 mod files;
+mod guard;
 mod heartbeats;
 mod hostile;
 mod keeping;
