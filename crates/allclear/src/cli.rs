@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Show what applying files would change.
     Plan(FilesArgs),
     /// Make what the files' source owns be exactly what they say.
-    Apply(FilesArgs),
+    Apply(ApplyArgs),
     /// Write the configuration as a file.
     Export(ExportArgs),
     /// Show the keys by which monitoring tools send events.
@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Secret(SecretArgs),
     /// Manage who signs in.
     User(UserArgs),
-    /// Manage API tokens.
+    /// Make, list and revoke API tokens.
     Token(TokenArgs),
     /// Write the JSON Schema of the files, for editors.
     Schema,
@@ -114,7 +114,8 @@ pub(crate) struct Reach {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct UpArgs {
-    /// The configuration: a file or a folder of *.yaml files.
+    /// The configuration: a file or a folder of *.yaml files. Where it cannot be applied, AllClear
+    /// runs with the configuration on record and says so; it stops only where nothing is on record.
     #[arg(long, value_name = "PATH")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
@@ -269,6 +270,16 @@ pub(crate) struct FilesArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
+    /// Remove what the files no longer contain, though it is everything that their source owns, or
+    /// a status page. Without it, such files are refused and nothing changes.
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ExportArgs {
     /// Only what this source owns.
     #[arg(long, value_name = "NAME")]
@@ -292,9 +303,23 @@ pub(crate) enum TokenCommand {
         /// What it may do: incidents:read, incidents:write, config:read, config:write, tokens:write, metrics:read.
         #[arg(long = "scope", value_name = "SCOPE", default_values = ["incidents:read"])]
         scopes: Vec<String>,
-        /// The person it acts for: a name or an e-mail address.
+        /// The person it acts for: a name or an e-mail address. It dies with them.
         #[arg(long, value_name = "PERSON")]
         person: Option<String>,
+        #[command(flatten)]
+        place: Reach,
+    },
+    /// List the tokens: their ids, names, scopes and people, and whether they are good. Values are
+    /// not kept.
+    List {
+        #[command(flatten)]
+        place: Reach,
+    },
+    /// Revoke a token: nothing accepts it any more.
+    Revoke {
+        /// Its id, or its name where only one good token has it.
+        #[arg(value_name = "ID|NAME")]
+        key: String,
         #[command(flatten)]
         place: Reach,
     },
@@ -329,7 +354,7 @@ pub(crate) struct SecretArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum SecretCommand {
-    /// Keep a secret; its value is read from the standard input.
+    /// Keep a secret; its value is read from the standard input and must not be empty.
     Set {
         /// Its name: files write {{secret.NAME}}.
         name: String,

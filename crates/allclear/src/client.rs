@@ -21,7 +21,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::UnixStream;
 
 use crate::cli::{
-    DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, MergeArgs, PriorityArgs, Reach, SecretArgs,
+    ApplyArgs, DataArgs, DeclareArgs, ExportArgs, FilesArgs, IncidentsArgs, KeyArgs, Loudness, MergeArgs, PriorityArgs, Reach, SecretArgs,
     SecretCommand, TokenArgs, TokenCommand, UrgencyArgs, UserArgs, UserCommand,
 };
 use crate::say::say;
@@ -35,8 +35,11 @@ enum Ask {
     Declare(Declared),
     Plan(Files),
     Apply(Files),
+    ApplyRemoving(Files),
     Export { source: Option<String> },
     Token(TokenWish),
+    Tokens,
+    RevokeToken { key: String },
     Integrations,
     Heartbeats,
     Merge { into: String, others: Vec<String> },
@@ -117,9 +120,13 @@ pub(crate) fn integrations(place: &Reach) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn token(args: &TokenArgs) -> anyhow::Result<ExitCode> {
-    let TokenCommand::Create { name, scopes, person, place } = &args.command;
-    let wish = TokenWish { name: name.clone(), scopes: scopes.clone(), person: person.clone() };
-    ask(place, Ask::Token(wish))
+    match &args.command {
+        TokenCommand::Create { name, scopes, person, place } => {
+            ask(place, Ask::Token(TokenWish { name: name.clone(), scopes: scopes.clone(), person: person.clone() }))
+        }
+        TokenCommand::List { place } => ask(place, Ask::Tokens),
+        TokenCommand::Revoke { key, place } => ask(place, Ask::RevokeToken { key: key.clone() }),
+    }
 }
 
 /// What files say, with their source; nothing where they cannot be used.
@@ -142,8 +149,9 @@ pub(crate) fn plan(args: &FilesArgs) -> anyhow::Result<ExitCode> {
     read(args)?.map_or(Ok(ExitCode::from(UNUSABLE)), |files| ask(&args.place, Ask::Plan(files)))
 }
 
-pub(crate) fn apply(args: &FilesArgs) -> anyhow::Result<ExitCode> {
-    read(args)?.map_or(Ok(ExitCode::from(UNUSABLE)), |files| ask(&args.place, Ask::Apply(files)))
+pub(crate) fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
+    let wish = if args.remove { Ask::ApplyRemoving } else { Ask::Apply };
+    read(&args.files)?.map_or(Ok(ExitCode::from(UNUSABLE)), |files| ask(&args.files.place, wish(files)))
 }
 
 pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
@@ -215,8 +223,11 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
         Ask::Declare(wish) => console::declare(store, &*rng, &actor, wish).await,
         Ask::Plan(files) => console::plan(store, &*rng, &actor, files).await,
         Ask::Apply(files) => console::apply(store, &*rng, &actor, files).await,
+        Ask::ApplyRemoving(files) => console::apply_removing(store, &*rng, &actor, files).await,
         Ask::Export { source } => console::export(store, &actor, source.as_deref()),
         Ask::Token(wish) => console::create_token(store, &*rng, &actor, &wish).await,
+        Ask::Tokens => console::tokens(store, &actor).await,
+        Ask::RevokeToken { key } => console::revoke_token(store, &actor, &key).await,
         Ask::Heartbeats => console::heartbeats(store, &actor, None).await,
         Ask::ResetUser { who } => console::reset_user(store, &*rng, &actor, &who, None).await,
         Ask::Merge { into, others } => console::merge(store, &*rng, &actor, &into, &others).await,
@@ -241,6 +252,7 @@ where
         Ask::Declare(wish) => ("POST", "/config/v1/incidents".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
         Ask::Plan(files) => ("POST", "/config/v1/plan".to_owned(), Bytes::from(serde_json::to_vec(files)?)),
         Ask::Apply(files) => ("POST", "/config/v1/apply".to_owned(), Bytes::from(serde_json::to_vec(files)?)),
+        Ask::ApplyRemoving(files) => ("POST", "/config/v1/apply?remove=true".to_owned(), Bytes::from(serde_json::to_vec(files)?)),
         Ask::Export { source } => {
             let query = source.as_deref().map_or(String::new(), |source| format!("?source={}", encode(source)));
             ("GET", format!("/config/v1/export{query}"), Bytes::new())
@@ -253,6 +265,8 @@ where
         Ask::SetSecret { name, value } => ("PUT", format!("/config/v1/secrets/{}", encode(name)), Bytes::from(value.expose().to_owned())),
         Ask::RemoveSecret { name } => ("DELETE", format!("/config/v1/secrets/{}", encode(name)), Bytes::new()),
         Ask::Token(wish) => ("POST", "/config/v1/tokens".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
+        Ask::Tokens => ("GET", "/config/v1/tokens".to_owned(), Bytes::new()),
+        Ask::RevokeToken { key } => ("DELETE", format!("/config/v1/tokens/{}", encode(key)), Bytes::new()),
     };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
     let request = hyper::Request::builder().method(method).uri(path).header("host", host);

@@ -19,8 +19,8 @@ use allclear_domain::catalog::Document;
 use allclear_domain::status::published::PublishedPage;
 use allclear_egress::{Cidr, Client, TcpConnect};
 use allclear_engine::{AUDIT_EVERY, Engine, LOOK_ANYWAY, Parts, Published};
-use allclear_ops::Actor;
 use allclear_ops::config::Plan;
+use allclear_ops::{Actor, OpsError};
 use allclear_probe::{DebtJournal, Runner};
 use allclear_store::evidence::Evidence;
 use allclear_store::{Backend, Options, Store, StoreError};
@@ -46,6 +46,35 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Arc<[Cidr]>,
 }
 
+/// The files that a server is started with.
+pub(crate) enum Files {
+    /// It is started without any.
+    None,
+    /// What they say, with the source that owns it.
+    Read {
+        /// The source.
+        source: String,
+        /// The documents.
+        documents: Vec<Document>,
+    },
+    /// They have mistakes, which were shown.
+    Unusable,
+}
+
+/// Files that were not applied, where there is nothing else that AllClear could run with.
+#[derive(Debug)]
+pub(crate) struct NothingOnRecord {
+    why: String,
+}
+
+impl std::fmt::Display for NothingOnRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}; no configuration is on record, so AllClear does not start", self.why)
+    }
+}
+
+impl std::error::Error for NothingOnRecord {}
+
 /// A running server.
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
@@ -53,6 +82,8 @@ pub(crate) struct Server {
     pub(crate) runtime: Runtime,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) locked_secrets: Vec<String>,
+    /// Why the files were not applied: it runs with the configuration on record.
+    pub(crate) not_applied: Option<String>,
     engine: Engine,
     ready: Ready,
     no_http: Switch,
@@ -100,17 +131,13 @@ pub(crate) fn socket_path(data: &Path) -> PathBuf {
 }
 
 pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
-    let documents = match &args.config {
-        Some(path) => {
-            let loaded = check::load(std::slice::from_ref(path));
-            check::show(&loaded);
-            if !loaded.is_usable() {
-                return Ok(ExitCode::from(UNUSABLE));
-            }
-            Some((source_name(path), loaded.into_documents()))
-        }
-        None => None,
-    };
+    let files = args.config.as_deref().map_or(Files::None, read_files);
+    let are_unusable = matches!(files, Files::Unusable);
+    // Where there is no data folder nothing is on record: none is made for files that cannot be
+    // used.
+    if are_unusable && args.place.database.is_none() && !args.place.data.exists() {
+        return Ok(ExitCode::from(UNUSABLE));
+    }
     let settings = Settings {
         place: args.place.clone(),
         listen: args.listen,
@@ -124,7 +151,13 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
     let rest = rest_runtime()?;
     rest.block_on(async {
         let known = Arc::clone(&settings.secrets);
-        let server = Server::start(settings, documents).await?;
+        let server = match Server::start(settings, files).await {
+            Err(error) if are_unusable && error.is::<NothingOnRecord>() => {
+                eprintln!("allclear: {error}");
+                return Ok(ExitCode::from(UNUSABLE));
+            }
+            started => started?,
+        };
         let own = format!("{}://{}", if server.certificate.is_some() { "https" } else { "http" }, server.addr);
         for line in welcome::lines(&server.store.catalog(), &known, &own, args.public_url.as_deref()) {
             println!("{line}");
@@ -138,9 +171,45 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         for name in &server.locked_secrets {
             println!("  missing: the stored secret {name} was sealed with another key file; put that back, or set the secret anew");
         }
+        if let Some(why) = &server.not_applied {
+            println!("  NOT APPLIED: {why}");
+            println!("  AllClear runs with the configuration on record; once the files are right, a SIGHUP or `allclear apply` reads them");
+        }
         serve_until_told(&server, args.config.as_deref()).await?;
         Ok(end(server).await)
     })
+}
+
+/// What the files say; mistakes are shown.
+fn read_files(path: &Path) -> Files {
+    let loaded = check::load(&[path.to_owned()]);
+    check::show(&loaded);
+    if loaded.is_usable() { Files::Read { source: source_name(path), documents: loaded.into_documents() } } else { Files::Unusable }
+}
+
+/// Applies the files of a start. Where they cannot be applied, but something is on record, AllClear
+/// runs with that: a pager that stays away because of a file helps nobody. The answer is why they
+/// were not applied.
+async fn apply_files(store: &Store, runtime: &Runtime, files: Files) -> anyhow::Result<Option<String>> {
+    let why = match files {
+        Files::None => return Ok(None),
+        Files::Unusable => "the files have mistakes".to_owned(),
+        Files::Read { source, documents } => {
+            match allclear_ops::config::apply(store, &*runtime.rng, &Actor::files(), &source, documents).await {
+                Ok(plan) => {
+                    report_plan(&plan);
+                    return Ok(None);
+                }
+                Err(error @ (OpsError::WouldRemove(_) | OpsError::Invalid(_))) => error.to_string(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    if store.catalog().is_empty() {
+        return Err(NothingOnRecord { why }.into());
+    }
+    tracing::error!(why, "the files were not applied; AllClear runs with the configuration on record");
+    Ok(Some(why))
 }
 
 /// Sockets of hanging runs and of clients count as open files; the usual soft limit is 1,024, and what may be had beyond it
@@ -238,13 +307,13 @@ fn phase(name: &'static str) {
 }
 
 impl Server {
-    /// Starts everything in order; `documents` are applied before the first test runs.
-    pub(crate) async fn start(settings: Settings, documents: Option<(String, Vec<Document>)>) -> anyhow::Result<Self> {
+    /// Starts everything in order; the files are applied before the first test runs.
+    pub(crate) async fn start(settings: Settings, files: Files) -> anyhow::Result<Self> {
         phase("start: open");
         let clock = Arc::new(SystemClock::start());
         let runtime = runtime_on(tokio::runtime::Handle::current(), &clock);
         let (listener, store) = open(&settings, &runtime, &clock).await?;
-        match Self::start_on(settings, documents, listener, store.clone(), clock, runtime).await {
+        match Self::start_on(settings, files, listener, store.clone(), clock, runtime).await {
             Ok(server) => Ok(server),
             Err(error) => {
                 // Closing waits for the database, which no task may do.
@@ -256,7 +325,7 @@ impl Server {
 
     async fn start_on(
         settings: Settings,
-        documents: Option<(String, Vec<Document>)>,
+        files: Files,
         listener: Option<Arc<TcpListener>>,
         store: Store,
         clock: Arc<SystemClock>,
@@ -301,10 +370,7 @@ impl Server {
         let (health, ready) = (Arc::new(Health::default()), Ready::default());
         let pages = public_pages(&public_url).with_older(older(&store));
         phase("start: catalog");
-        if let Some((source, documents)) = documents {
-            let plan = allclear_ops::config::apply(&store, &*runtime.rng, &Actor::files(), &source, documents).await?;
-            report_plan(&plan);
-        }
+        let not_applied = apply_files(&store, &runtime, files).await?;
         crash::point("start.after_catalog");
         phase("start: pages, timers, outbox");
         let (shown, at) = (pages.clone(), Arc::clone(&clock));
@@ -356,7 +422,7 @@ impl Server {
         engine.start_probe().await?;
         ready.set(true);
         phase("start: ready");
-        Ok(Self { addr, store, runtime, certificate, locked_secrets, engine, ready, no_http, socket, pager })
+        Ok(Self { addr, store, runtime, certificate, locked_secrets, not_applied, engine, ready, no_http, socket, pager })
     }
 
     /// Stops everything in order.

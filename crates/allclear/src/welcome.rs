@@ -30,15 +30,15 @@ pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Opt
         );
     }
     for name in missing_secrets(catalog, secrets) {
-        lines.push(format!("  missing: the secret {name}; set ALLCLEAR_SECRET_{name} and start again"));
+        lines.push(format!("  missing: the secret {name} is not set or is empty; set ALLCLEAR_SECRET_{name} and start again"));
     }
     lines
 }
 
-/// Secrets that documents name and that have no value.
+/// Secrets that documents name and that have no value, or an empty one.
 fn missing_secrets(catalog: &Catalog, secrets: &Secrets) -> BTreeSet<String> {
     let mut missing = BTreeSet::new();
-    for kind in [Kind::Test, Kind::Channel] {
+    for kind in [Kind::Test, Kind::Channel, Kind::Settings] {
         for resource in catalog.of_kind(kind) {
             let text = resource.document.to_json().map(|json| json.to_string()).unwrap_or_default();
             let braces = text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next());

@@ -103,6 +103,7 @@ impl From<OpsError> for Problem {
                 problem.retry_after_s = Some(60);
                 problem
             }
+            OpsError::WouldRemove(_) => Self::new(StatusCode::CONFLICT, 2015, "Invalid operation").because(error.to_string()),
             OpsError::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, 2001, "Invalid Input Provided").because(why),
             OpsError::Store(error) if error.is_transient() => {
                 let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, 2016, "Operation took too long").because("try again later");

@@ -363,6 +363,10 @@ impl Files {
     fn read(self) -> Result<(String, Vec<Document>), OpsError> {
         let read = |(kind, body)| Document::from_json(kind, body).map_err(|e| OpsError::Invalid(format!("{e}: {}", e.source)));
         let documents = self.documents.into_iter().map(read).collect::<Result<Vec<_>, OpsError>>()?;
+        // A file without a document is a mistake; here nobody wrote one.
+        if documents.is_empty() {
+            return Ok((self.source, documents));
+        }
         // Whoever sent it, it is checked as a file is.
         let text = allclear_config::export(&documents).map_err(|e| OpsError::Invalid(e.to_string()))?;
         let checked = allclear_config::load_str("configuration", &text, &|_, _| true);
@@ -391,6 +395,15 @@ pub async fn apply(store: &Store, rng: &dyn Rng, actor: &Actor, files: Files) ->
     Ok(plan_text(&config::apply(store, rng, actor, &source, documents).await?, "applied"))
 }
 
+/// The same for somebody who means it, whatever it removes.
+///
+/// # Errors
+/// As `ops::config::apply_removing`.
+pub async fn apply_removing(store: &Store, rng: &dyn Rng, actor: &Actor, files: Files) -> Result<String, OpsError> {
+    let (source, documents) = files.read()?;
+    Ok(plan_text(&config::apply_removing(store, rng, actor, &source, documents).await?, "applied"))
+}
+
 fn plan_text(plan: &Plan, done: &str) -> String {
     let mut text = String::new();
     for step in &plan.steps {
@@ -405,6 +418,9 @@ fn plan_text(plan: &Plan, done: &str) -> String {
         0 => text.push_str("Nothing changes.\n"),
         1 => put(&mut text, format_args!("1 change {done}.")),
         n => put(&mut text, format_args!("{n} changes {done}.")),
+    }
+    if let Some(refusal) = &plan.refused {
+        put(&mut text, format_args!("`allclear apply` refuses this: {refusal}."));
     }
     text
 }
@@ -425,6 +441,55 @@ pub fn export(store: &Store, actor: &Actor, source: Option<&str>) -> Result<Stri
 pub async fn create_token(store: &Store, rng: &dyn Rng, actor: &Actor, wish: &TokenWish) -> Result<String, OpsError> {
     let made = token::create(store, rng, actor, &wish.name, &wish.scopes, wish.person.as_deref()).await?;
     Ok(format!("{}\n", made.value))
+}
+
+/// The tokens, a line each, without their values.
+///
+/// # Errors
+/// As `ops::token::list`.
+pub async fn tokens(store: &Store, actor: &Actor) -> Result<String, OpsError> {
+    let listed = token::list(store, actor).await?;
+    if listed.tokens.is_empty() {
+        return Ok("No tokens. `allclear token create NAME` makes one.\n".to_owned());
+    }
+    let now = store.now();
+    let mut text = String::new();
+    for one in &listed.tokens {
+        let holder = match &one.holder {
+            token::Holder::Nobody => "nobody",
+            token::Holder::Person(name) => name,
+            token::Holder::Removed => "a removed person",
+        };
+        let state = match (one.revoked_at, &one.holder) {
+            (Some(at), _) => format!("revoked {} ago", ago(now, at)),
+            (None, token::Holder::Removed) => "dead: its person was removed".to_owned(),
+            (None, token::Holder::Nobody | token::Holder::Person(_)) => "good".to_owned(),
+        };
+        let (id, name, made) = (&one.id, plain(&one.name), ago(now, one.created_at));
+        put(&mut text, format_args!("{id}  {name}  [{}]  for {}  made {made} ago  {state}", one.scopes, plain(holder)));
+    }
+    if listed.has_more {
+        text.push_str("… there are more; older ones are not shown\n");
+    }
+    Ok(text)
+}
+
+/// A text on one line.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Revokes a token by its id or its name.
+///
+/// # Errors
+/// As `ops::token::revoke`.
+pub async fn revoke_token(store: &Store, actor: &Actor, key: &str) -> Result<String, OpsError> {
+    let token::Revoked { id, name, before } = token::revoke(store, actor, key).await?;
+    let name = plain(&name);
+    Ok(match before {
+        None => format!("The token {name} ({id}) is revoked: nothing accepts it any more.\n"),
+        Some(at) => format!("The token {name} ({id}) was revoked {} ago; nothing was changed.\n", ago(store.now(), at)),
+    })
 }
 
 /// Lets other incidents go on as one, and says which.
@@ -484,7 +549,11 @@ pub async fn secrets(store: &Store, vault: &Vault, actor: &Actor) -> Result<Stri
     }
     let mut text = String::new();
     for one in all {
-        let state = if one.opens { "" } else { "  cannot be opened: it was sealed with another key file" };
+        let state = match one.state {
+            ops::secret::State::Good => "",
+            ops::secret::State::Locked => "  cannot be opened: it was sealed with another key file",
+            ops::secret::State::Blank => "  is empty and counts as missing: set it anew",
+        };
         put(&mut text, format_args!("{}  changed {} ago{state}", one.name, ago(store.now(), one.changed_at)));
     }
     Ok(text)
@@ -605,8 +674,17 @@ pub(crate) async fn post_plan(Shared(app): Shared<App>, Caller(actor): Caller, b
     Ok(plan(&app.store, &*app.rng, &actor, files(&body)?).await?)
 }
 
-pub(crate) async fn post_apply(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
-    Ok(apply(&app.store, &*app.rng, &actor, files(&body)?).await?)
+pub(crate) async fn post_apply(
+    Shared(app): Shared<App>,
+    Caller(actor): Caller,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Result<String, Problem> {
+    let files = files(&body)?;
+    Ok(match query.as_deref() {
+        Some("remove=true") => apply_removing(&app.store, &*app.rng, &actor, files).await?,
+        _ => apply(&app.store, &*app.rng, &actor, files).await?,
+    })
 }
 
 pub(crate) async fn get_export(Shared(app): Shared<App>, Caller(actor): Caller, RawQuery(query): RawQuery) -> Result<String, Problem> {
@@ -618,4 +696,12 @@ pub(crate) async fn get_export(Shared(app): Shared<App>, Caller(actor): Caller, 
 pub(crate) async fn post_token(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<String, Problem> {
     let wish: TokenWish = serde_json::from_slice(&body).map_err(|e| OpsError::Invalid(format!("the body is not JSON: {e}")))?;
     Ok(create_token(&app.store, &*app.rng, &actor, &wish).await?)
+}
+
+pub(crate) async fn get_tokens(Shared(app): Shared<App>, Caller(actor): Caller) -> Result<String, Problem> {
+    Ok(tokens(&app.store, &actor).await?)
+}
+
+pub(crate) async fn delete_token(Shared(app): Shared<App>, Caller(actor): Caller, Path(key): Path<String>) -> Result<String, Problem> {
+    Ok(revoke_token(&app.store, &actor, &key).await?)
 }

@@ -130,6 +130,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/config/v1/apply", access: Access::Needs(Permission::ConfigWrite) },
     Route { method: "GET", path: "/config/v1/export", access: Access::Needs(Permission::ConfigRead) },
     Route { method: "POST", path: "/config/v1/tokens", access: Access::Needs(Permission::TokensWrite) },
+    Route { method: "GET", path: "/config/v1/tokens", access: Access::Needs(Permission::TokensWrite) },
+    Route { method: "DELETE", path: "/config/v1/tokens/{key}", access: Access::Needs(Permission::TokensWrite) },
 ];
 
 fn handler(route: &Route) -> MethodRouter<App> {
@@ -230,6 +232,8 @@ fn handler(route: &Route) -> MethodRouter<App> {
         ("POST", "/config/v1/apply") => post(console::post_apply).layer(DefaultBodyLimit::max(LARGEST_CONFIGURATION)),
         ("GET", "/config/v1/export") => get(console::get_export),
         ("POST", "/config/v1/tokens") => post(console::post_token),
+        ("GET", "/config/v1/tokens") => get(console::get_tokens),
+        ("DELETE", "/config/v1/tokens/{key}") => delete(console::delete_token),
         _ => MethodRouter::new(),
     }
 }

@@ -20,6 +20,13 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is empty, or has nothing but blanks. Nothing is signed or signed in with such a
+    /// value: everybody knows it.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.0.trim().is_empty()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -37,6 +44,7 @@ impl fmt::Display for Secret {
 type Named = BTreeMap<String, Secret>;
 
 /// Secrets by name: those that this process was given, and those that are stored. What was given comes first.
+/// A blank value is no secret: its name is missing here, as if nobody had set it.
 #[derive(Debug, Default)]
 pub struct Secrets {
     given: Named,
@@ -46,12 +54,12 @@ pub struct Secrets {
 impl Secrets {
     /// The secrets with these names.
     pub fn new(named: impl IntoIterator<Item = (String, Secret)>) -> Self {
-        Self { given: named.into_iter().collect(), stored: RwLock::default() }
+        Self { given: without_blanks(named), stored: RwLock::default() }
     }
 
     /// Puts these in place of all that were stored.
     pub fn replace_stored(&self, named: impl IntoIterator<Item = (String, Secret)>) {
-        *self.stored.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(named.into_iter().collect());
+        *self.stored.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(without_blanks(named));
     }
 
     fn stored(&self) -> Arc<Named> {
@@ -73,7 +81,7 @@ impl Secrets {
     /// The value that a setting stands for: `{{secret.NAME}}` names one, anything else is itself.
     ///
     /// # Errors
-    /// The name of a secret that is not set.
+    /// The name of a secret that is not set or is empty.
     pub fn resolve(&self, setting: &str) -> Result<Secret, String> {
         let name = setting.trim().strip_prefix("{{").and_then(|s| s.strip_suffix("}}")).and_then(|s| s.trim().strip_prefix("secret."));
         match name {
@@ -81,6 +89,10 @@ impl Secrets {
             None => Ok(Secret::new(setting)),
         }
     }
+}
+
+fn without_blanks(named: impl IntoIterator<Item = (String, Secret)>) -> Named {
+    named.into_iter().filter(|(_, value)| !value.is_blank()).collect()
 }
 
 /// A secret shorter than this is not searched for in texts: masking "1" would destroy every number.
@@ -131,6 +143,23 @@ mod tests {
         assert_eq!(secrets.get("B"), Some(Secret::new("kept")));
         secrets.replace_stored([]);
         assert_eq!(secrets.get("B"), None);
+    }
+
+    #[test]
+    fn a_secret_of_blanks_is_missing() {
+        for blank in ["", " ", "\t\r\n", "\u{a0}\u{3000}"] {
+            let secrets = Secrets::new([("A".to_owned(), Secret::new(blank))]);
+            secrets.replace_stored([("B".to_owned(), Secret::new(blank))]);
+            for name in ["A", "B"] {
+                assert_eq!(secrets.get(name), None, "{name} is {blank:?}");
+                assert_eq!(secrets.resolve(&format!("{{{{secret.{name}}}}}")), Err(name.to_owned()));
+            }
+            assert!(secrets.values().is_empty());
+            secrets.replace_stored([("A".to_owned(), Secret::new("stored"))]);
+            assert_eq!(secrets.get("A"), Some(Secret::new("stored")), "what is blank hides nothing");
+        }
+        let spaced = Secrets::new([("A".to_owned(), Secret::new(" a b "))]);
+        assert_eq!(spaced.get("A"), Some(Secret::new(" a b ")), "a value is kept as it is");
     }
 
     #[test]

@@ -108,6 +108,10 @@ impl Sink {
         self.found.borrow_mut().push(Diagnostic { severity, file, line: pos.line, column: pos.column, width, source, message, help });
     }
 
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.borrow().iter().any(|known| known.severity == Severity::Error)
+    }
+
     pub(crate) fn take(&self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.found.borrow_mut())
     }

@@ -99,13 +99,30 @@ pub(crate) struct Site {
 
 fn load_text(path: &Path, text: &str, loaded: &mut Loaded, sites: &mut Vec<Site>) {
     let sink = Sink::new(path, text);
-    for node in tree::parse(text, &sink) {
+    let nodes = tree::parse(text, &sink);
+    if nodes.is_empty() && !sink.has_errors() {
+        refuse_emptiness(text, &sink);
+    }
+    for node in nodes {
         if let Some(read) = document::decode(&node, &sink) {
             sites.push(Site { at: loaded.documents.len(), sink: sink.clone(), name_pos: read.name_pos, references: read.references });
             loaded.documents.push(Located { document: read.document, file: path.to_owned(), line: node.pos.line });
         }
     }
     loaded.diagnostics.extend(sink.take());
+}
+
+/// A file without a document looks like one that was cut off or written over: what it held would be
+/// removed. One that has only comments was left so on purpose.
+fn refuse_emptiness(text: &str, sink: &Sink) {
+    let lines = || text.trim_start_matches('\u{feff}').lines().map(str::trim).enumerate();
+    let other = lines().find(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    if other.is_none() && lines().any(|(_, line)| line.starts_with('#')) {
+        return;
+    }
+    let pos = tree::Pos { line: other.map_or(1, |(n, _)| n + 1), column: 1, width: 1 };
+    let help = "write a document, delete the file, or leave a comment in it that says why it holds nothing";
+    sink.error(pos, "there is no document in this file", Some(help.to_owned()));
 }
 
 fn read(path: &Path) -> Result<String, String> {

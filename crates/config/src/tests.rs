@@ -222,3 +222,17 @@ fn a_page_has_no_more_components_than_anybody_reads() {
     assert_eq!(errors(500), Vec::<String>::new());
     assert_eq!(errors(502), ["the page \"SYNQ\" has more than 500 components"]);
 }
+
+#[test]
+fn a_file_without_a_document_is_a_mistake_unless_it_says_by_a_comment_that_it_is_meant() {
+    let place = |text: &str| load_str("x.yaml", text, &|_, _| false).diagnostics.first().map(|one| (one.line, one.message.clone()));
+    let refused = |line| Some((line, "there is no document in this file".to_owned()));
+    for (text, line) in [("", 1), ("\n \n", 1), ("---\n", 1), ("# people\n---\n", 2), ("~\n", 1), ("\u{feff}", 1), ("---\n...\n", 1)] {
+        assert_eq!(place(text), refused(line), "{text:?}");
+    }
+    for text in ["# moved to people.yaml", "\n  # one\n\n# two\n", "\u{feff}# one\n"] {
+        assert_eq!(place(text), None, "{text:?}");
+    }
+    let of_syntax = place("{").expect("refused");
+    assert!(of_syntax.1.starts_with("this is not YAML"), "one mistake is told once: {of_syntax:?}");
+}

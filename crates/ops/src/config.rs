@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::draw::Ids;
 use crate::draw::SecretSeed;
 use crate::event;
+use crate::guard::{self, Refusal};
 use crate::heartbeat;
 use crate::{Actor, Draw, OpsError, Permission, judge, rules, status};
 
@@ -47,6 +48,8 @@ pub struct Plan {
     pub rev: i64,
     /// What happens, in order.
     pub steps: Vec<Step>,
+    /// Why [`apply`] refuses it; [`apply_removing`] does it all the same.
+    pub refused: Option<Refusal>,
 }
 
 /// A plan with the documents behind it.
@@ -56,16 +59,54 @@ pub(crate) struct Worked {
     pub(crate) remove: Vec<(Kind, String)>,
 }
 
+/// Whether a load may remove everything its source owns, or a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removing {
+    /// It is refused.
+    Guarded,
+    /// Somebody said that it is meant.
+    Meant,
+}
+
 /// Makes the documents of `source` be exactly these; references in them are names. Nothing else is touched.
 ///
 /// # Errors
-/// [`OpsError::Invalid`] for a name that nothing has, or a document that others still need.
+/// [`OpsError::Invalid`] for a name that nothing has, or a document that others still need;
+/// [`OpsError::WouldRemove`] for documents without everything that the source owned, or without a
+/// page of it.
 pub async fn apply(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, documents: Vec<Document>) -> Result<Plan, OpsError> {
+    apply_by(store, rng, actor, source, documents, Removing::Guarded).await
+}
+
+/// The same for somebody who means what it removes.
+///
+/// # Errors
+/// [`OpsError::Invalid`] as [`apply`].
+pub async fn apply_removing(store: &Store, rng: &dyn Rng, actor: &Actor, source: &str, documents: Vec<Document>) -> Result<Plan, OpsError> {
+    apply_by(store, rng, actor, source, documents, Removing::Meant).await
+}
+
+async fn apply_by(
+    store: &Store,
+    rng: &dyn Rng,
+    actor: &Actor,
+    source: &str,
+    documents: Vec<Document>,
+    removing: Removing,
+) -> Result<Plan, OpsError> {
     actor.require(Permission::ConfigWrite)?;
     let (draw, seed) = (Draw::new(rng), SecretSeed::new(rng));
     let (source, name) = (source.to_owned(), actor.name().to_owned());
     let write = Write::new("apply configuration", Lane::Events).lock(Lock::Catalog);
-    let plan = store.write(write, move |tx| apply_within(tx, &draw.ids(), &seed, &source, &documents, &name)).await?;
+    let work = move |tx: &mut Tx<'_>| {
+        let ids = draw.ids();
+        let mut worked = work_out(tx, &ids, &source, &documents)?;
+        match worked.plan.refused.take() {
+            Some(refusal) if removing == Removing::Guarded => Err(OpsError::WouldRemove(refusal)),
+            Some(_) | None => write_down(tx, &ids, &seed, worked, &name),
+        }
+    };
+    let plan = store.write(write, work).await?;
     crash::point("apply.after_commit");
     Ok(plan)
 }
@@ -105,15 +146,7 @@ pub fn export(store: &Store, actor: &Actor, source: Option<&str>) -> Result<Vec<
     Ok(documents)
 }
 
-fn apply_within(
-    tx: &mut Tx<'_>,
-    ids: &Ids,
-    seed: &SecretSeed,
-    source: &str,
-    documents: &[Document],
-    actor: &str,
-) -> Result<Plan, OpsError> {
-    let mut worked = work_out(tx, ids, source, documents)?;
+fn write_down(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, mut worked: Worked, actor: &str) -> Result<Plan, OpsError> {
     if worked.plan.steps.is_empty() {
         return Ok(worked.plan);
     }
@@ -137,6 +170,11 @@ pub(crate) fn follow(tx: &mut Tx<'_>, ids: &Ids, seed: &SecretSeed, before: &Cat
     heartbeat::follow(tx, seed, before, &beats)?;
     for (_, id) in touched.iter().filter(|(kind, _)| *kind == Kind::Person) {
         let (person, role) = (PersonId::from(*id), |catalog: &Catalog, id: &PersonId| catalog.person(id).map(|person| person.role));
+        // Nothing by which somebody came in outlives them.
+        if after.person(&person).is_none() {
+            session::remove_credentials_of(tx, &person)?;
+            continue;
+        }
         // Whoever may do something else from now on signs in anew.
         if role(before, &person) != role(&after, &person) {
             session::remove_sessions_of(tx, &person)?;
@@ -203,7 +241,7 @@ fn pages_touched(before: &Catalog, after: &Catalog, touched: &[(Kind, &str)]) ->
 fn work_out(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document]) -> Result<Worked, OpsError> {
     let (catalog, now) = (tx.catalog(), tx.now());
     let mut names: BTreeMap<(Kind, String), String> = BTreeMap::new();
-    let mut worked = Worked { plan: Plan { rev: catalog.rev(), steps: vec![] }, put: vec![], remove: vec![] };
+    let mut worked = Worked { plan: Plan { rev: catalog.rev(), steps: vec![], refused: None }, put: vec![], remove: vec![] };
     let mut present: BTreeSet<(Kind, String)> = BTreeSet::new();
     for kind in Kind::ALL {
         let of_kind = || documents.iter().filter(|document| document.kind() == kind);
@@ -236,12 +274,15 @@ fn work_out(tx: &mut Tx<'_>, ids: &Ids, source: &str, documents: &[Document]) ->
             worked.put.push(Resource { id, rev: 0, source: Some(source.to_owned()), created_at, document });
         }
     }
-    let owned = catalog.all().filter(|r| r.source.as_deref() == Some(source));
-    for resource in owned.filter(|r| !present.contains(&(r.document.kind(), r.id.clone()))) {
-        let kind = resource.document.kind();
-        worked.plan.steps.push(Step { action: Action::Remove, kind, name: display_name(&resource.document, &catalog, &names) });
+    let owned: Vec<_> = catalog.all().filter(|r| r.source.as_deref() == Some(source)).collect();
+    let mut removed = Vec::new();
+    for resource in owned.iter().filter(|r| !present.contains(&(r.document.kind(), r.id.clone()))) {
+        let (kind, name) = (resource.document.kind(), display_name(&resource.document, &catalog, &names));
+        worked.plan.steps.push(Step { action: Action::Remove, kind, name: name.clone() });
         worked.remove.push((kind, resource.id.clone()));
+        removed.push((kind, name));
     }
+    worked.plan.refused = guard::refuse(source, owned.len(), &removed);
     check_removed(&catalog, &worked)?;
     Ok(worked)
 }
@@ -297,13 +338,18 @@ pub(crate) fn check_removed(catalog: &Catalog, worked: &Worked) -> Result<(), Op
     Ok(())
 }
 
-/// The id of a document: the one it has, by its name or by the one before; the one it once had; or a new one.
+/// The id of a document: the one it has, by its name or by the one before; the one it once had; or
+/// a new one. Somebody who has the name of a person who was removed is somebody else: tokens,
+/// sessions and what happened belong to an id.
 pub(crate) fn id_of(tx: &mut Tx<'_>, ids: &Ids, document: &Document) -> Result<String, OpsError> {
     let (catalog, kind, identity) = (tx.catalog(), document.kind(), document.identity());
     let by_name = catalog.id_of(kind, &identity);
     let renamed = || document.renamed_from().and_then(|before| catalog.id_of(kind, &before));
     if let Some(known) = by_name.or_else(renamed) {
         return Ok(known.to_owned());
+    }
+    if kind == Kind::Person {
+        return Ok(new_id(ids, kind, &identity));
     }
     // Who was renamed since keeps it.
     let past = resource::past_id(tx, kind, &identity)?.filter(|id| catalog.get(kind, id).is_none());

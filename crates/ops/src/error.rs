@@ -4,6 +4,7 @@ use allclear_domain::incident::Refused;
 use allclear_store::StoreError;
 
 use crate::Permission;
+use crate::guard::Refusal;
 
 /// Why a use case did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum OpsError {
     /// The state of the incident does not allow it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// A load of files would remove more than it may without being told to.
+    #[error("{0}")]
+    WouldRemove(Refusal),
     /// What was asked for makes no sense; the text says why and what to do.
     #[error("{0}")]
     Invalid(String),

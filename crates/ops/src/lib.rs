@@ -13,6 +13,7 @@ mod draw;
 pub mod due;
 mod error;
 pub mod event;
+pub mod guard;
 pub mod heartbeat;
 pub mod incident;
 pub mod judge;

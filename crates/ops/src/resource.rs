@@ -68,7 +68,7 @@ where
     let created_at = old.map_or(tx.now(), |old| old.created_at);
     let step = Step { action, kind, name: document.name() };
     let put = Resource { id: new_id.clone(), rev: 0, source: None, created_at, document };
-    let worked = Worked { plan: Plan { rev: before.rev(), steps: vec![step] }, put: vec![put], remove: vec![] };
+    let worked = Worked { plan: Plan { rev: before.rev(), steps: vec![step], refused: None }, put: vec![put], remove: vec![] };
     if !same {
         change(tx, ids, seed, &before, &worked, actor)?;
     }
@@ -107,7 +107,8 @@ pub async fn remove(store: &Store, rng: &dyn Rng, actor: &Actor, kind: Kind, id:
         let before = tx.catalog();
         let old = mine_to_change(&before, kind, &id)?;
         let step = Step { action: Action::Remove, kind, name: old.document.name() };
-        let worked = Worked { plan: Plan { rev: before.rev(), steps: vec![step] }, put: vec![], remove: vec![(kind, id.clone())] };
+        let worked =
+            Worked { plan: Plan { rev: before.rev(), steps: vec![step], refused: None }, put: vec![], remove: vec![(kind, id.clone())] };
         check_removed(&before, &worked)?;
         change(tx, &draw.ids(), &seed, &before, &worked, &name)
     };

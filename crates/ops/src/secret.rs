@@ -23,8 +23,19 @@ pub struct Known {
     pub name: String,
     /// When it was last changed.
     pub changed_at: Timestamp,
-    /// Whether the key opens it.
-    pub opens: bool,
+    /// Whether it can be used.
+    pub state: State,
+}
+
+/// Whether a stored secret can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It can.
+    Good,
+    /// The key does not open it.
+    Locked,
+    /// It is empty, or has nothing but blanks: it counts as missing.
+    Blank,
 }
 
 /// Reads the stored secrets into the vault; the names of those that its key does not open.
@@ -55,8 +66,11 @@ pub async fn put(store: &Store, rng: &dyn Rng, vault: &Vault, actor: &Actor, nam
     if !is_name {
         return Err(OpsError::Invalid(format!("a secret's name has 1 to {LONGEST_NAME} letters, digits and underscores, not {name:?}")));
     }
-    if value.is_empty() || value.len() > LONGEST_VALUE {
-        return Err(OpsError::Invalid(format!("a secret has 1 to {LONGEST_VALUE} bytes")));
+    if value.trim().is_empty() {
+        return Err(OpsError::Invalid(format!("the value of the secret {name} is empty or has only blanks; nothing was changed")));
+    }
+    if value.len() > LONGEST_VALUE {
+        return Err(OpsError::Invalid(format!("a secret has at most {LONGEST_VALUE} bytes")));
     }
     let (name, sealed) = (name.to_owned(), vault.seal(rng, name, value));
     let work = move |tx: &mut Tx<'_>| Ok::<_, OpsError>(secret::put_secret(tx, &name, &sealed)?);
@@ -85,7 +99,11 @@ pub async fn remove(store: &Store, vault: &Vault, actor: &Actor, name: &str) -> 
 pub async fn list(store: &Store, vault: &Vault, actor: &Actor) -> Result<Vec<Known>, OpsError> {
     actor.require(Permission::ConfigRead)?;
     let sealed = store.read("list secrets", |tx| secret::list_secrets(tx, MOST_SECRETS)).await?;
-    let known =
-        |one: secret::Sealed| Known { opens: vault.open(&one.name, &one.sealed).is_some(), name: one.name, changed_at: one.changed_at };
+    let state = |one: &secret::Sealed| match vault.open(&one.name, &one.sealed) {
+        None => State::Locked,
+        Some(value) if value.is_blank() => State::Blank,
+        Some(_) => State::Good,
+    };
+    let known = |one: secret::Sealed| Known { state: state(&one), name: one.name, changed_at: one.changed_at };
     Ok(sealed.into_iter().map(known).collect())
 }

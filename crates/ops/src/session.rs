@@ -150,8 +150,9 @@ pub async fn claim(store: &Store, rng: &dyn Rng, link: &str, claim: Claim) -> Re
             // Somebody else was faster.
             (Entry::SetUp, _) if session::has_passwords(tx)? => return Err(OpsError::UnknownKey),
             (Entry::SetUp, _) => first_owner(tx, &draw, &claim)?,
-            (Entry::Reset, Some(person)) => person,
-            (Entry::Reset, None) | (Entry::SignIn, _) => return Err(OpsError::UnknownKey),
+            // A link may have been made while its person was removed.
+            (Entry::Reset, Some(person)) if tx.catalog().person(&person).is_some() => person,
+            (Entry::Reset, _) | (Entry::SignIn, _) => return Err(OpsError::UnknownKey),
         };
         let password = Password { person: person.clone(), hash: claim.password_hash.clone(), is_owner: entry == Entry::SetUp };
         session::put_password(tx, &password)?;

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use allclear_acceptance::binary::{path, wait};
+use allclear_acceptance::binary::{Process, Start, path, request, wait};
 use allclear_stage::live::Switch;
+use allclear_stage::pagerduty::sign;
 
 use super::binary::{Ground, PATIENCE, log_of};
 
@@ -49,6 +50,57 @@ fn a_stored_secret_serves_tests_at_once_and_after_a_restart_and_never_shows() {
     std::fs::remove_file(ground.data().join("secret.key")).expect("removed");
     let listed = ground.say(&["secret", "list"]);
     assert!(listed.contains("STORED_KEY") && listed.contains("cannot be opened"), "{listed}");
+}
+
+#[test]
+fn a_secret_of_blanks_is_missing() {
+    let ground = Ground::with_one_test();
+    let blank = |names: &[&str]| {
+        let of = |(name, value): (String, String)| {
+            let value = if names.iter().any(|blank| name == format!("ALLCLEAR_SECRET_{blank}")) { " ".to_owned() } else { value };
+            (name, value)
+        };
+        ground.world.secrets().into_iter().map(of).collect::<Vec<_>>()
+    };
+    let (config, data) = (ground.folder.path().join("config"), ground.data());
+    let secrets = blank(&["SYNQ_KEY", "PAGERDUTY_WEBHOOK"]);
+    let start = Start { config: &config, data: &data, listen: ground.addr, crash_at: None, database: None, secrets: secrets.clone() };
+    let mut process = Process::spawn(&start).expect("started");
+    assert!(process.wait_until_ready(PATIENCE), "{}", log_of(&process));
+
+    // Whoever signs with the empty key, or with a blank, says nothing.
+    let hook = format!("/hooks/pagerduty/{}", ground.channel_id("PagerDuty"));
+    for key in ["", " "] {
+        let signature = format!("x-pagerduty-signature: v1={}", sign(key, "{}"));
+        let raw =
+            format!("POST {hook} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{signature}\r\ncontent-length: 2\r\n\r\n{{}}", ground.addr);
+        let (status, body) = request(ground.addr, &raw).expect("an answer");
+        assert_eq!((status, body.as_str()), (503, "the webhook secret is not set\n"), "signed with {key:?}");
+    }
+
+    // A test does not send it; a value that is stored counts in its place.
+    let run = |secrets: Vec<(String, String)>| {
+        let mut command = Command::new(path().expect("the binary"));
+        command.args(["run", "config/world.yaml"]).current_dir(ground.folder.path()).env_clear().envs(secrets);
+        let output = command.output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let without = ground.world.secrets().into_iter().filter(|(name, _)| !name.ends_with("SYNQ_KEY")).collect();
+    let same_for_both =
+        |(code, text): (Option<i32>, String)| (code, text.lines().find(|line| line.contains("secret.SYNQ_KEY")).map(str::to_owned));
+    let missing = same_for_both(run(without));
+    assert!(missing.1.is_some(), "{missing:?}");
+    assert_eq!(same_for_both(run(secrets)), missing);
+    for value in ["", "\n", "  \n"] {
+        let said = say_with(&ground, &["secret", "set", "SYNQ_KEY"], value);
+        assert!(said.contains("the value of the secret SYNQ_KEY is empty or has only blanks"), "{said}");
+    }
+    let failing = || ground.say(&["incidents"]).contains("fails in production");
+    assert!(wait(PATIENCE, failing), "{}", log_of(&process));
+    let key = allclear_acceptance::binary::secret("SYNQ_KEY");
+    assert!(say_with(&ground, &["secret", "set", "SYNQ_KEY"], key).contains("is kept"));
+    assert!(wait(PATIENCE, || !failing()), "{}", log_of(&process));
+    process.terminate().expect("a clean stop");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
 use crate::cli::{DataArgs, DemoArgs};
-use crate::server::{Server, Settings, end, told_to_end};
+use crate::server::{Files, Server, Settings, end, told_to_end};
 
 const API_KEY: &str = "demo-api-key-4711";
 const SLACK_TOKEN: &str = "xoxb-demo-token-4711";
@@ -65,6 +65,9 @@ async fn play(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     };
     let world = set_up().await?;
     let server = start(args, folder, &world).await?;
+    if let Some(why) = &server.not_applied {
+        eprintln!("allclear: the demo goes on with what this folder holds: {why}");
+    }
     connect_callbacks(&server, &world).await?;
     let outcome = if args.script { script::run(&server, &world).await } else { attend(&server, &world).await };
     let ended = end(server).await;
@@ -122,7 +125,8 @@ async fn start(args: &DemoArgs, folder: &Path, world: &World) -> anyhow::Result<
             secret("MAIL_PASSWORD", MAIL_PASSWORD),
         ])),
     };
-    Server::start(settings, Some(("demo".to_owned(), documents(include_str!("world.yaml"), world)?))).await
+    let documents = documents(include_str!("world.yaml"), world)?;
+    Server::start(settings, Files::Read { source: "demo".to_owned(), documents }).await
 }
 
 /// The files of the demo, with the addresses of this stage.

@@ -97,6 +97,19 @@ pub fn remove_sessions_of(tx: &mut Tx<'_>, person: &PersonId) -> Result<u64, Sto
     tx.execute("DELETE FROM session WHERE person_id = $1", params![person.as_str()])
 }
 
+/// Ends everything by which a person comes in: sessions, the password, links. Needs the catalog's
+/// lock: whoever uses a link up meanwhile sets no password afterwards.
+///
+/// # Errors
+/// Errors of the store.
+pub fn remove_credentials_of(tx: &mut Tx<'_>, person: &PersonId) -> Result<(), StoreError> {
+    tx.require(&Lock::Catalog)?;
+    remove_sessions_of(tx, person)?;
+    tx.execute("DELETE FROM password WHERE person_id = $1", params![person.as_str()])?;
+    tx.execute("DELETE FROM entry_link WHERE person_id = $1", params![person.as_str()])?;
+    Ok(())
+}
+
 /// The most sessions that are listed.
 pub const MOST_LISTED: usize = 100;
 

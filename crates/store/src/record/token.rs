@@ -57,14 +57,28 @@ pub fn find_token(tx: &mut Tx<'_>, hash: &str) -> Result<Option<Token>, StoreErr
     row.as_ref().map(from_row).transpose()
 }
 
-/// Every token, newest first.
+/// Every token: those that were not revoked first, newest first.
 ///
 /// # Errors
 /// Errors of the store.
 pub fn list_tokens(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Token>, StoreError> {
     let rows = tx.query(
-        "SELECT id, name, scopes, person_id, created_at, revoked_at FROM token ORDER BY created_at DESC, id LIMIT $1",
+        "SELECT id, name, scopes, person_id, created_at, revoked_at FROM token \
+         ORDER BY CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END, created_at DESC, id LIMIT $1",
         params![most],
+    )?;
+    rows.iter().map(from_row).collect()
+}
+
+/// The tokens with this id or this name, in the same order.
+///
+/// # Errors
+/// Errors of the store.
+pub fn tokens_called(tx: &mut Tx<'_>, key: &str, most: u32) -> Result<Vec<Token>, StoreError> {
+    let rows = tx.query(
+        "SELECT id, name, scopes, person_id, created_at, revoked_at FROM token WHERE id = $1 OR name = $1 \
+         ORDER BY CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END, created_at DESC, id LIMIT $2",
+        params![key, most],
     )?;
     rows.iter().map(from_row).collect()
 }

@@ -278,6 +278,52 @@ on_both! {
         wait(db.store.write(write(), |tx| session::remove_links(tx, "reset"))).expect("removed");
     }
 
+    fn with_a_person_goes_everything_by_which_they_come_in(db) {
+        let fill = |tx: &mut Tx<'_>| {
+            tx.lock([Lock::Catalog])?;
+            for person in ["Ada", "Ben"] {
+                session::put_password(tx, &session::Password { person: person.into(), hash: "h".into(), is_owner: true })?;
+                let until = Timestamp(NOON + 1_000);
+                session::insert_session(tx, person, &session::Session { person: person.into(), expires_at: until })?;
+                let link = session::EntryLink { kind: "reset".into(), person: Some(person.into()), expires_at: until };
+                session::insert_link(tx, person, &link)?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        wait(db.store.write(write(), fill)).expect("kept");
+        let unlocked = wait(db.store.write(write(), |tx| session::remove_credentials_of(tx, &"Ada".into())));
+        assert!(matches!(unlocked, Err(StoreError::Lock(_))), "{unlocked:?}");
+        let remove = |tx: &mut Tx<'_>| session::remove_credentials_of(tx, &"Ada".into());
+        wait(db.store.write(write().lock(Lock::Catalog), remove)).expect("removed");
+        let left = |tx: &mut Tx<'_>| {
+            let mut left = Vec::new();
+            for person in ["Ada", "Ben"] {
+                let (password, session) = (session::find_password(tx, &person.into())?, session::find_session(tx, person)?);
+                left.push((password.is_some(), session.is_some(), session::find_link(tx, person)?.is_some()));
+            }
+            Ok::<_, StoreError>(left)
+        };
+        let left = wait(db.store.read("r", left)).expect("read");
+        assert_eq!(left, [(false, false, false), (true, true, true)]);
+    }
+
+    fn tokens_are_found_by_id_and_by_name_and_good_ones_come_first(db) {
+        for (n, id) in ["a", "b", "c"].into_iter().enumerate() {
+            let created_at = Timestamp(NOON + i64::try_from(n).expect("small"));
+            let name = if id == "c" { "other" } else { "ci" };
+            let made = token::Token {
+                id: id.into(), name: name.into(), scopes: "s".into(), person: None, created_at, revoked_at: None,
+            };
+            wait(db.store.write(write(), move |tx| token::insert_token(tx, &made, &made.id))).expect("kept");
+        }
+        wait(db.store.write(write(), |tx| token::revoke_token(tx, "b"))).expect("revoked");
+        let ids = |found: Vec<token::Token>| found.into_iter().map(|one| one.id).collect::<Vec<_>>();
+        let called = |key: &'static str, most| ids(wait(db.store.read("r", move |tx| token::tokens_called(tx, key, most))).expect("read"));
+        assert_eq!(called("ci", 10), ["a", "b"], "the revoked one comes last, though it is newer");
+        assert_eq!((called("ci", 1), called("c", 10), called("x", 10)), (vec!["a".to_owned()], vec!["c".to_owned()], vec![]));
+        assert_eq!(ids(wait(db.store.read("r", |tx| token::list_tokens(tx, 2))).expect("read")), ["c", "a"]);
+    }
+
     fn a_password_is_replaced_and_its_owner_stays_the_owner(db) {
         for hash in ["one", "two"] {
             let password = session::Password { person: "Ada".into(), hash: hash.into(), is_owner: hash == "one" };

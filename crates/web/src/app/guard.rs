@@ -108,7 +108,7 @@ pub(crate) fn failed(error: &OpsError) -> Response {
             &format!("No {what} has this address; it may be kept no longer."),
         ),
         OpsError::Forbidden(_) => page::notice(StatusCode::FORBIDDEN, "You may not do this", "An owner can give you another role."),
-        OpsError::Refused(_) | OpsError::Invalid(_) => {
+        OpsError::Refused(_) | OpsError::Invalid(_) | OpsError::WouldRemove(_) => {
             page::notice(StatusCode::UNPROCESSABLE_ENTITY, "Nothing was changed", &error.to_string())
         }
         OpsError::UnknownKey | OpsError::TooMany | OpsError::Store(_) => {
