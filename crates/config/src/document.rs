@@ -13,7 +13,7 @@ use allclear_domain::event::UrgencyRule;
 use allclear_domain::incident::Urgency;
 use allclear_domain::oncall::{self, Override, Schedule};
 use allclear_domain::status::{Branding, Component, ComponentStatus, IncidentTemplate, Link, Mirror, Page, Rule};
-use allclear_domain::{ChannelId, ServiceId, Span};
+use allclear_domain::{ChannelId, ServiceId, Span, forms};
 use serde_json::Map;
 
 use crate::decode::{self, Fields};
@@ -25,16 +25,30 @@ pub(crate) struct Read {
     pub(crate) document: Document,
     pub(crate) name_pos: Pos,
     pub(crate) references: Vec<(Kind, String, Pos)>,
+    pub(crate) addresses: Vec<AddressSite>,
 }
 
-/// Where names of other documents stand.
+/// An address on a channel: whether it has the channel's form is known once all documents are read.
+#[derive(Debug, Clone)]
+pub(crate) struct AddressSite {
+    pub(crate) channel: String,
+    pub(crate) address: String,
+    pub(crate) pos: Pos,
+    /// Whether it is a room that many read, and not a person.
+    pub(crate) is_room: bool,
+}
+
+/// Where names of other documents stand, and addresses on them.
 #[derive(Default)]
-pub(crate) struct Sites(Vec<(Kind, String, Pos)>);
+pub(crate) struct Sites {
+    references: Vec<(Kind, String, Pos)>,
+    addresses: Vec<AddressSite>,
+}
 
 impl Sites {
     fn name<T: From<String>>(&mut self, sink: &Sink, kind: Kind, node: &Node) -> Option<T> {
         let name = decode::name(sink, node)?;
-        self.0.push((kind, name.clone(), node.pos));
+        self.references.push((kind, name.clone(), node.pos));
         Some(T::from(name))
     }
 
@@ -102,7 +116,7 @@ pub(crate) fn decode(node: &Node, sink: &Sink) -> Option<Read> {
         Some(name) => document?.once_named(name),
         None => document?,
     };
-    Some(Read { document, name_pos, references: sites.0 })
+    Some(Read { document, name_pos, references: sites.references, addresses: sites.addresses })
 }
 
 fn channel(fields: &Fields<'_>, sites: &mut Sites) -> Option<Channel> {
@@ -239,7 +253,7 @@ fn slack(sink: &Sink, node: &Node) -> Option<SlackAccount> {
 
 fn twilio(sink: &Sink, node: &Node) -> Option<TwilioAccount> {
     let fields = Fields::of(sink, node, "twilio")?;
-    let account_sid = fields.required("account_sid", decode::name);
+    let account_sid = fields.required("account_sid", account_sid);
     let auth_token = fields.required("auth_token", secret);
     let from = fields.required("from", phone);
     let api = fields.or("api", decode::text, "https://api.twilio.com".to_owned());
@@ -247,10 +261,24 @@ fn twilio(sink: &Sink, node: &Node) -> Option<TwilioAccount> {
     Some(TwilioAccount { account_sid: account_sid?, auth_token: auth_token?, from: from?, api: api? })
 }
 
-/// A secret is named, never inlined.
+/// The id of a Twilio account.
+fn account_sid(sink: &Sink, node: &Node) -> Option<String> {
+    let text = decode::name(sink, node)?;
+    if !forms::is_twilio_account_sid(&text) {
+        let help = "AC and 32 hexadecimal digits, as Twilio's console shows it".to_owned();
+        sink.error(node.pos, format!("{text:?} is not the id of a Twilio account"), Some(help));
+        return None;
+    }
+    Some(text)
+}
+
+/// A secret is named, never inlined. What stands before or behind the name would be part of the value,
+/// for everybody to read.
 fn secret(sink: &Sink, node: &Node) -> Option<String> {
     let text = decode::text(sink, node)?;
-    if text.starts_with("{{") && text.contains("secret.") {
+    let inner = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    let name = inner.and_then(|inner| inner.trim().strip_prefix("secret."));
+    if name.is_some_and(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')) {
         return Some(text);
     }
     let help = "write \"{{secret.NAME}}\" and set ALLCLEAR_SECRET_NAME".to_owned();
@@ -260,8 +288,7 @@ fn secret(sink: &Sink, node: &Node) -> Option<String> {
 
 fn phone(sink: &Sink, node: &Node) -> Option<String> {
     let text: String = decode::text(sink, node)?.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')')).collect();
-    let digits = text.strip_prefix('+').filter(|rest| (7..=15).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_digit()));
-    if digits.is_none() {
+    if !forms::is_phone_number(&text) {
         sink.error(node.pos, "this is not a telephone number", Some("write it with its country code: \"+4512345678\"".into()));
         return None;
     }
@@ -358,6 +385,10 @@ fn contact_method(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Contact
     let id = fields.optional("id", record_id)?;
     fields.finish();
     let channel: ChannelId = channel?;
+    if let (Some(address), Some(node)) = (&address, fields.node("address")) {
+        let site = AddressSite { channel: channel.0.clone(), address: address.clone(), pos: node.pos, is_room: false };
+        sites.addresses.push(site);
+    }
     Some(ContactMethod { name: name.unwrap_or_else(|| channel.0.clone()), channel, address: address?, by: by?, id })
 }
 
@@ -563,6 +594,10 @@ fn room(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Room> {
     let room = fields.optional("room", decode::name)?;
     fields.finish();
     let channel: ChannelId = channel?;
+    if let (Some(room), Some(node)) = (&room, fields.node("room")) {
+        let site = AddressSite { channel: channel.0.clone(), address: room.clone(), pos: node.pos, is_room: true };
+        sites.addresses.push(site);
+    }
     Some(Room { room: room.unwrap_or_else(|| channel.0.clone()), channel })
 }
 

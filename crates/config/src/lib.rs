@@ -95,6 +95,7 @@ pub(crate) struct Site {
     pub(crate) sink: Sink,
     pub(crate) name_pos: tree::Pos,
     pub(crate) references: Vec<(Kind, String, tree::Pos)>,
+    pub(crate) addresses: Vec<document::AddressSite>,
 }
 
 fn load_text(path: &Path, text: &str, loaded: &mut Loaded, sites: &mut Vec<Site>) {
@@ -105,7 +106,13 @@ fn load_text(path: &Path, text: &str, loaded: &mut Loaded, sites: &mut Vec<Site>
     }
     for node in nodes {
         if let Some(read) = document::decode(&node, &sink) {
-            sites.push(Site { at: loaded.documents.len(), sink: sink.clone(), name_pos: read.name_pos, references: read.references });
+            sites.push(Site {
+                at: loaded.documents.len(),
+                sink: sink.clone(),
+                name_pos: read.name_pos,
+                references: read.references,
+                addresses: read.addresses,
+            });
             loaded.documents.push(Located { document: read.document, file: path.to_owned(), line: node.pos.line });
         }
     }

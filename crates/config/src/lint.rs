@@ -8,6 +8,7 @@ use allclear_domain::apitest::template::{self, Piece};
 use allclear_domain::catalog::{Account, Channel, Document, Kind, Settings};
 use allclear_domain::delivery::{ContactMethod, Means};
 use allclear_domain::escalation::{Policy, Target};
+use allclear_domain::forms;
 use allclear_domain::status::{Component, MOST_COMPONENTS};
 
 use crate::diagnostic::nearest;
@@ -24,6 +25,7 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
     }
     for site in sites {
         check_references(site, &names, known);
+        check_addresses(site, loaded);
         check_old_name(site, &loaded.documents[site.at].document, &names);
         match &loaded.documents[site.at].document {
             Document::Test(test) => check_test(site, test),
@@ -34,10 +36,6 @@ pub(crate) fn check(loaded: &mut Loaded, sites: &[Site], known: &dyn Fn(Kind, &s
                     format!("{} has a contact method that calls through a channel that cannot", person.name),
                     help,
                 );
-            }
-            Document::Person(person) if person.contact_methods.iter().any(|method| is_no_mail_address(loaded, method)) => {
-                let message = format!("{} has a contact method by mail whose address is not an e-mail address", person.name);
-                site.sink.error(site.name_pos, message, None);
             }
             Document::Channel(channel) => check_second(site, loaded, channel),
             Document::Component(component) => check_mirror(site, loaded, component),
@@ -80,9 +78,34 @@ fn cannot_call(loaded: &Loaded, method: &ContactMethod) -> bool {
     method.by == Means::Call && channel_named(loaded, &method.channel.0).is_some_and(|channel| !channel.account.can_call())
 }
 
-fn is_no_mail_address(loaded: &Loaded, method: &ContactMethod) -> bool {
-    let by_mail = channel_named(loaded, &method.channel.0).is_some_and(|channel| matches!(channel.account, Account::Smtp(_)));
-    by_mail && !crate::document::is_mail_address(&method.address)
+/// Every address has the form that its channel's provider takes.
+fn check_addresses(site: &Site, loaded: &Loaded) {
+    for one in &site.addresses {
+        let Some(channel) = channel_named(loaded, &one.channel) else { continue };
+        let (is_right, what, help) = match &channel.account {
+            Account::Twilio(_) => (
+                forms::is_phone_number(&one.address),
+                "a telephone number",
+                "write it with its country code: \"+4512345678\"",
+            ),
+            Account::Slack(_) if one.is_room => (
+                forms::is_slack_room(&one.address),
+                "a Slack channel",
+                "write \"#its-name\", or its id, which begins with C",
+            ),
+            Account::Slack(_) => (
+                forms::is_slack_person(&one.address),
+                "a Slack member's id",
+                "copy the member id from their profile in Slack: it begins with U or W",
+            ),
+            Account::Smtp(_) => (crate::document::is_mail_address(&one.address), "an e-mail address", "write ada@example.com"),
+            Account::Webhook(_) | Account::SlackWebhook(_) | Account::Pagerduty(_) | Account::Statuspage(_) => continue,
+        };
+        if !is_right {
+            let message = format!("{:?} is not {what}, which {:?} needs", one.address, channel.name);
+            site.sink.error(one.pos, message, Some(help.to_owned()));
+        }
+    }
 }
 
 fn reaches_nobody(loaded: &Loaded, method: &ContactMethod) -> bool {

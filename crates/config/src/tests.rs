@@ -236,3 +236,67 @@ fn a_file_without_a_document_is_a_mistake_unless_it_says_by_a_comment_that_it_is
     let of_syntax = place("{").expect("refused");
     assert!(of_syntax.1.starts_with("this is not YAML"), "one mistake is told once: {of_syntax:?}");
 }
+
+#[test]
+fn what_a_provider_would_refuse_is_an_error_at_its_place() {
+    let text = "\
+kind: channel
+name: Twilio
+twilio: { account_sid: hello, auth_token: \"{{secret.T}}\", from: \"+4570000000\" }
+---
+kind: channel
+name: Texts
+twilio: { account_sid: AC0123456789abcdef0123456789abcdef, auth_token: \"{{secret.T}}abc\", from: \"+0570000000\" }
+---
+kind: channel
+name: SMS
+twilio: { account_sid: AC0123456789abcdef0123456789abcdef, auth_token: \"{{secret.T}}\", from: \"+4570000000\" }
+---
+kind: channel
+name: Slack
+slack: { token: \"{{secret.S}}\", signing_secret: \"{{secret.G}}\" }
+---
+kind: channel
+name: Mail
+smtp: { host: mail.example.com, from: allclear@example.com }
+---
+kind: person
+name: Ada
+contact_methods:
+  - { channel: SMS, address: \"015550100001\" }
+  - { channel: Slack, address: \"@ada\" }
+  - { channel: Mail, address: ada }
+  - { channel: SMS, name: other, address: \"+4520000001\" }
+notification_rules:
+  - { urgency: high, method: SMS }
+---
+kind: escalation_policy
+name: Call
+levels: [{ targets: [{ person: Ada }] }]
+---
+kind: service
+name: Streams
+escalation_policy: Call
+rooms: [{ channel: Slack, room: \"@ada\" }, { channel: Slack, room: \"#incidents\" }]
+";
+    let loaded = crate::load_str("a.yaml", text, &|_, _| false);
+    let errors: Vec<_> = loaded
+        .diagnostics
+        .iter()
+        .filter(|one| one.severity == crate::Severity::Error)
+        .map(|one| (one.line, one.message.as_str()))
+        .collect();
+    let wanted = [
+        (3, "\"hello\" is not the id of a Twilio account"),
+        (7, "a secret must not stand in a file"),
+        (7, "this is not a telephone number"),
+        (24, "\"015550100001\" is not a telephone number, which \"SMS\" needs"),
+        (25, "\"@ada\" is not a Slack member's id, which \"Slack\" needs"),
+        (26, "\"ada\" is not an e-mail address, which \"Mail\" needs"),
+        (38, "\"@ada\" is not a Slack channel, which \"Slack\" needs"),
+    ];
+    for error in wanted {
+        assert!(errors.contains(&error), "{error:?} is missing in {errors:#?}");
+    }
+    assert_eq!(errors.len(), wanted.len(), "{errors:#?}");
+}

@@ -316,8 +316,7 @@ fn number(asked: &Value, text: &str) -> Result<String, OpsError> {
     let country = country.filter(|code| (1..=1_999).contains(code)).ok_or_else(|| invalid("country_code is a number from 1 to 1999"))?;
     let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.')).collect();
     let whole = if digits.starts_with('+') { digits } else { format!("+{country}{digits}") };
-    let is_number = whole.len() <= 16 && whole.len() >= 8 && whole[1..].bytes().all(|b| b.is_ascii_digit());
-    if is_number { Ok(whole) } else { Err(invalid("Address is not a telephone number")) }
+    if allclear_domain::forms::is_phone_number(&whole) { Ok(whole) } else { Err(invalid("Address is not a telephone number")) }
 }
 
 /// Adds `method` to a person, under a name that none of their others has.
