@@ -1,90 +1,94 @@
-//! A telephone behind Twilio's API: texts arrive, calls ring and speak; a person answers with digits.
+//! A telephone behind Twilio's API: texts arrive, calls ring and speak; a person answers with words and digits.
+//!
+//! It takes what Twilio takes, in Twilio's order: the path, the account, the rate, the parameters, the numbers. What Twilio does
+//! later (a text's turn in the queue, a receipt, a call that rings out) leaves as a callback with its time. It does not fetch
+//! documents for calls (`Url`), and plays no media, no recordings and no messaging service's pool of senders.
 
-use std::collections::BTreeMap;
+mod account;
+mod callback;
+mod calls;
+mod segments;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod twiml;
 
-use base64::Engine;
-use hmac::{Hmac, KeyInit, Mac};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha1::Sha1;
 
-use crate::faults::Faults;
-use crate::wire::{Callback, Player, Reply, Request, Response};
+use self::account::Refused;
+use self::callback::About;
+pub use self::calls::{APPLICATION_ERROR, Call, Habit};
+pub use self::texts::Text;
+use crate::facts::{self, TWILIO};
+use crate::faults::{Faults, Refusal};
+use crate::house::{House, Violation, again, no_such_control};
+use crate::rates::{Pace, Rates};
+use crate::wire::{Answer, Callback, Player, Reply, Request, Response};
 
-/// The longest document that Twilio takes with a call.
-const LONGEST_TWIML: usize = 4_000;
-
-/// What stands between two marks, each time, with XML's escapes undone.
-fn between(document: &str, from: &str, to: &str) -> Vec<String> {
-    let parts = document.split(from).skip(1).filter_map(|rest| rest.split(to).next());
-    parts.map(|part| part.replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")).collect()
+/// What kind of line a number is, as far as Twilio is concerned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// A telephone that takes everything.
+    #[default]
+    Mobile,
+    /// It takes no texts: 21614.
+    Landline,
+    /// Its country is not permitted: 21408.
+    Forbidden,
+    /// Switched off: texts are undelivered with 30003, calls find it busy.
+    Unreachable,
+    /// Texts are undelivered with this code.
+    Undelivered(u32),
+    /// Texts fail with this code.
+    Failed(u32),
 }
 
-/// What a document says, first to last.
-fn said(document: &str) -> Vec<String> {
-    between(document, "<Say", "</Say>").into_iter().filter_map(|part| part.split_once('>').map(|(_, words)| words.to_owned())).collect()
-}
-
-/// A text message.
-#[derive(Debug, Clone, Serialize)]
-pub struct Text {
-    /// Twilio's id of it.
-    pub sid: String,
-    /// From which number.
-    pub from: String,
-    /// To which number.
-    pub to: String,
-    /// What it says.
-    pub body: String,
-    /// When it came, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// Where its fate is reported.
-    #[serde(skip)]
-    pub callback: Option<String>,
-}
-
-/// A call.
-#[derive(Debug, Clone, Serialize)]
-pub struct Call {
-    /// Twilio's id of it.
-    pub sid: String,
-    /// From which number.
-    pub from: String,
-    /// To which number.
-    pub to: String,
-    /// What it says, first to last; what it answers to a key is added.
-    pub says: Vec<String>,
-    /// `ringing`, `completed`, `busy`, `no-answer` or `canceled`.
-    pub state: String,
-    /// When it came, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// Where a pressed key is reported.
-    #[serde(skip)]
-    action: Option<String>,
-    /// Where its fate is reported.
-    #[serde(skip)]
-    callback: Option<String>,
+/// Something that Twilio's console would show as an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Alert {
+    /// Twilio's code.
+    pub code: u64,
+    /// What was wrong where.
+    pub text: String,
 }
 
 /// The telephone and its provider.
 #[derive(Debug)]
 pub struct Telephone {
+    house: House,
     account: String,
     token: String,
+    /// The account's numbers; any, where none is named.
+    own_numbers: Vec<String>,
+    /// Whether addresses on this machine are refused, as the real one refuses them.
+    only_public: bool,
+    /// Whether signatures are over the port that the scheme implies.
+    signs_port: bool,
     /// Where replies go.
     webhook: Option<String>,
+    kept: Vec<texts::Kept>,
     texts: Vec<Text>,
     /// Texts that came as answers to replies.
     answers: Vec<Text>,
+    /// What Twilio answered by itself.
+    own_words: Vec<Text>,
     /// What people texted back.
     replies: Vec<Text>,
+    calls: Vec<Call>,
+    lines: BTreeMap<String, Line>,
+    opted_out: BTreeSet<String>,
+    habits: BTreeMap<String, Habit>,
+    alerts: Vec<Alert>,
+    /// The queue of each sender.
+    paces: BTreeMap<String, Pace>,
+    requests: Pace,
+    made: u64,
     /// When the last request came, in milliseconds since 1970.
     now_ms: u64,
-    calls: Vec<Call>,
-    /// Numbers that cannot be reached.
-    unreachable: BTreeMap<String, bool>,
-    faults: Faults,
 }
 
 impl Telephone {
@@ -92,16 +96,27 @@ impl Telephone {
     #[must_use]
     pub fn new(account: &str, token: &str) -> Self {
         Self {
+            house: House::default(),
             account: account.to_owned(),
             token: token.to_owned(),
+            own_numbers: vec![],
+            only_public: false,
+            signs_port: false,
             webhook: None,
+            kept: vec![],
             texts: vec![],
             answers: vec![],
+            own_words: vec![],
             replies: vec![],
-            now_ms: 0,
             calls: vec![],
-            unreachable: BTreeMap::new(),
-            faults: Faults::default(),
+            lines: BTreeMap::new(),
+            opted_out: BTreeSet::new(),
+            habits: BTreeMap::new(),
+            alerts: vec![],
+            paces: BTreeMap::new(),
+            requests: Pace::default(),
+            made: 0,
+            now_ms: 0,
         }
     }
 
@@ -110,9 +125,51 @@ impl Telephone {
         self.webhook = Some(url.to_owned());
     }
 
+    /// What kind of line a number is.
+    pub fn set_line(&mut self, number: &str, line: Line) {
+        self.lines.insert(number.to_owned(), line);
+    }
+
+    /// The numbers that the account may send from.
+    pub fn set_own_numbers(&mut self, numbers: &[&str]) {
+        self.own_numbers = numbers.iter().map(|number| (*number).to_owned()).collect();
+    }
+
+    /// Whether addresses for callbacks must be ones that the real Twilio could reach.
+    pub const fn require_public_addresses(&mut self, only_public: bool) {
+        self.only_public = only_public;
+    }
+
+    /// Whether signatures are over the port that the scheme implies.
+    pub const fn sign_port(&mut self, signs_port: bool) {
+        self.signs_port = signs_port;
+    }
+
+    /// What somebody does the next time that a number rings.
+    pub fn set_habit(&mut self, number: &str, habit: Habit) {
+        self.habits.insert(number.to_owned(), habit);
+    }
+
     /// The faults in force.
     pub const fn faults(&mut self) -> &mut Faults {
-        &mut self.faults
+        &mut self.house.faults
+    }
+
+    /// Puts rates in force or lifts them.
+    pub const fn set_rates(&mut self, rates: Rates) {
+        self.house.rates = rates;
+    }
+
+    /// Everything that broke one of Twilio's rules.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.house.violations()
+    }
+
+    /// What Twilio's console shows as errors: callbacks that were not answered as it wants.
+    #[must_use]
+    pub fn alerts(&self) -> &[Alert] {
+        &self.alerts
     }
 
     /// Every text that arrived, oldest first.
@@ -121,211 +178,176 @@ impl Telephone {
         &self.texts
     }
 
+    /// What people were answered to their texts.
+    #[must_use]
+    pub fn answers(&self) -> &[Text] {
+        &self.answers
+    }
+
     /// Every call that rang, oldest first.
     #[must_use]
     pub fn calls(&self) -> &[Call] {
         &self.calls
     }
 
-    fn sign(&self, url: &str, parameters: &[(&str, String)]) -> String {
-        let mut sorted: Vec<_> = parameters.iter().collect();
-        sorted.sort();
-        let mut text = url.to_owned();
-        for (name, value) in sorted {
-            text.push_str(name);
-            text.push_str(value);
-        }
-        let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(self.token.as_bytes()) else { return String::new() };
-        mac.update(text.as_bytes());
-        base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
+    fn next_sid(&mut self, kind: &str) -> String {
+        self.made += 1;
+        format!("{kind}{:032x}", self.made)
     }
 
-    fn callback(&self, url: &str, parameters: &[(&str, String)], note: &str) -> Callback {
-        let body = parameters.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
-        let headers = vec![
-            ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
-            ("x-twilio-signature".to_owned(), self.sign(url, parameters)),
-        ];
-        Callback { url: url.to_owned(), headers, body: body.collect::<Vec<_>>().join("&"), note: note.to_owned() }
+    fn alert(&mut self, code: u64, text: &str) {
+        self.alerts.push(Alert { code, text: text.to_owned() });
     }
 
-    /// Whether a request carries the account's token.
-    fn is_ours(&self, request: &Request) -> bool {
-        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", self.account, self.token));
-        request.header("authorization") == Some(&format!("Basic {pair}"))
-    }
-
-    fn send(&mut self, request: &Request, now_ms: u64) -> Reply {
-        let form = request.form();
-        let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()).unwrap_or_default();
-        let (to, from, body) = (field("To"), field("From"), field("Body"));
-        if !to.starts_with('+') || body.is_empty() {
-            return Response::json(400, &json!({ "code": 21211, "message": "Invalid 'To' Phone Number", "status": 400 })).into();
-        }
-        let sid = format!("SM{:032x}", self.texts.len() + 1);
-        let reachable = !self.unreachable.get(&to).copied().unwrap_or(false);
-        let status = if reachable { "delivered" } else { "undelivered" };
-        let callback = Some(field("StatusCallback")).filter(|url| !url.is_empty());
-        let receipts = callback.iter().map(|url| {
-            let mut parameters = vec![("MessageSid", sid.clone()), ("MessageStatus", status.to_owned()), ("To", to.clone())];
-            if !reachable {
-                parameters.push(("ErrorCode", "30003".to_owned()));
+    /// What an answer wants done; nothing, and an entry in the console, where Twilio cannot read it.
+    fn document(&mut self, line: &str, content_type: &str, body: &str) -> Option<Vec<twiml::Verb>> {
+        let known = &TWILIO["twiml"]["content_types"];
+        let of_type =
+            content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let read = match facts::has(known, &of_type) {
+            true => twiml::read(body),
+            false => Err(format!("of the type {content_type:?}")),
+        };
+        match read {
+            Ok(verbs) => Some(verbs),
+            Err(why) => {
+                self.alert(
+                    facts::number(&TWILIO["refusals"]["document"]),
+                    &format!("{line}: {why}"),
+                );
+                self.house.note_of(line, format!("the answer is {why}"));
+                None
             }
-            self.callback(url, &parameters, "receipt")
-        });
-        let callbacks = receipts.collect();
-        if reachable {
-            self.texts.push(Text { sid: sid.clone(), from, to, body, at_ms: now_ms, callback });
         }
-        Reply { callbacks, ..Response::json(201, &json!({ "sid": sid, "status": "queued" })).into() }
-    }
-
-    fn ring(&mut self, request: &Request, now_ms: u64) -> Reply {
-        let form = request.form();
-        let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()).unwrap_or_default();
-        let (to, document) = (field("To"), field("Twiml"));
-        if !to.starts_with('+') {
-            return Response::json(400, &json!({ "code": 21211, "message": "Invalid 'To' Phone Number", "status": 400 })).into();
-        }
-        if document.is_empty() || document.len() > LONGEST_TWIML {
-            return Response::json(400, &json!({ "code": 21218, "message": "Invalid 'Twiml'", "status": 400 })).into();
-        }
-        let sid = format!("CA{:032x}", self.calls.len() + 1);
-        let reachable = !self.unreachable.get(&to).copied().unwrap_or(false);
-        let call = Call {
-            sid: sid.clone(),
-            from: field("From"),
-            to,
-            says: said(&document).into_iter().take(1).collect(),
-            state: if reachable { "ringing" } else { "busy" }.to_owned(),
-            at_ms: now_ms,
-            action: between(&document, "action=\"", "\"").into_iter().next(),
-            callback: Some(field("StatusCallback")).filter(|url| !url.is_empty()),
-        };
-        let callbacks = if reachable { vec![] } else { self.fate(&call).into_iter().collect() };
-        self.calls.push(call);
-        Reply { callbacks, ..Response::json(201, &json!({ "sid": sid, "status": "queued" })).into() }
-    }
-
-    /// A call is told to end. One that nobody has picked up stops ringing; what is over cannot be ended.
-    fn end(&mut self, request: &Request, sid: &str) -> Reply {
-        let wanted = request.form().into_iter().find(|(name, _)| name == "Status").map(|(_, value)| value).unwrap_or_default();
-        let Some(at) = self.calls.iter().position(|call| call.sid == sid) else {
-            return Response::json(404, &json!({ "code": 20404, "message": "The requested resource was not found", "status": 404 })).into();
-        };
-        if !["canceled", "completed"].contains(&wanted.as_str()) || self.calls[at].state != "ringing" {
-            return Response::json(400, &json!({ "code": 21220, "message": "Unable to update record", "status": 400 })).into();
-        }
-        self.calls[at].state = "canceled".to_owned();
-        let callbacks = self.fate(&self.calls[at]).into_iter().collect();
-        Reply { callbacks, ..Response::json(200, &json!({ "sid": sid, "status": "canceled" })).into() }
-    }
-
-    /// The callback that tells how a call ended.
-    fn fate(&self, call: &Call) -> Option<Callback> {
-        let parameters = [("CallSid", call.sid.clone()), ("CallStatus", call.state.clone()), ("To", call.to.clone())];
-        call.callback.as_ref().map(|url| self.callback(url, &parameters, "receipt"))
-    }
-
-    /// Somebody picks up the last call that rings at a number: presses a key, or hangs up without one. `ignore` lets it ring.
-    fn pick_up(&mut self, body: &Value) -> Reply {
-        let (to, digits) = (body["to"].as_str().unwrap_or_default(), body["digits"].as_str().unwrap_or_default());
-        let Some(at) = self.calls.iter().rposition(|call| call.to == to && call.state == "ringing") else {
-            return Response::json(409, &json!({ "error": "no call rings there" })).into();
-        };
-        let ignored = body["ignore"].as_bool().unwrap_or(false);
-        self.calls[at].state = if ignored { "no-answer" } else { "completed" }.to_owned();
-        let call = self.calls[at].clone();
-        let pressed = call.action.as_ref().filter(|_| !digits.is_empty() && !ignored).map(|url| {
-            let parameters = [("CallSid", call.sid.clone()), ("Digits", digits.to_owned()), ("To", call.to.clone())];
-            self.callback(url, &parameters, &call.sid)
-        });
-        Reply { callbacks: pressed.into_iter().chain(self.fate(&call)).collect(), ..Response::empty(202).into() }
-    }
-
-    fn reply(&mut self, body: &Value) -> Reply {
-        let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        let Some(url) = self.webhook.clone() else {
-            return Response::json(409, &json!({ "error": "no webhook is set" })).into();
-        };
-        let sent =
-            Text { sid: String::new(), from: field("from"), to: String::new(), body: field("body"), at_ms: self.now_ms, callback: None };
-        self.replies.push(sent);
-        let parameters =
-            vec![("From", field("from")), ("Body", field("body")), ("MessageSid", format!("SM{:032x}", 0x0a00_0000 + self.replies.len()))];
-        let callback = self.callback(&url, &parameters, &field("from"));
-        Reply { callbacks: vec![callback], ..Response::empty(202).into() }
     }
 
     fn control(&mut self, request: &Request) -> Reply {
         let body = request.json();
+        let word = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/_stage/messages") => {
-                let to = request.param("to");
-                let shown = |texts: &[Text]| texts.iter().filter(|t| to.is_none_or(|to| t.to == to)).cloned().collect::<Vec<_>>();
-                Response::json(200, &json!({ "texts": shown(&self.texts), "answers": shown(&self.answers), "replies": self.replies }))
-                    .into()
-            }
+            ("GET", "/_stage/messages") => self.show_messages(request.param("to")),
             ("GET", "/_stage/calls") => Response::json(200, &json!({ "calls": self.calls })).into(),
-            ("POST", "/_stage/pick_up") => self.pick_up(&body),
-            ("POST", "/_stage/reply") => self.reply(&body),
-            ("POST", "/_stage/webhook") => {
-                self.webhook = body["url"].as_str().map(str::to_owned);
-                Response::empty(204).into()
+            ("GET", "/_stage/alerts") => {
+                Response::json(200, &json!({ "alerts": self.alerts })).into()
             }
-            ("POST", "/_stage/reach") => {
-                let number = body["number"].as_str().unwrap_or_default().to_owned();
-                self.unreachable.insert(number, body["unreachable"].as_bool().unwrap_or(false));
-                Response::empty(204).into()
+            ("POST", "/_stage/pick_up") => {
+                let habit = serde_json::from_value(body.clone()).unwrap_or_default();
+                let reply = self.pick_up(&word("to"), &habit);
+                self.house.send_out(reply)
             }
-            ("POST", "/_stage/faults") => self.faults.set(request),
-            _ => Response::json(404, &json!({ "error": "no such control" })).into(),
+            ("POST", "/_stage/reply") => {
+                let reply = self.reply(&body);
+                self.house.send_out(reply)
+            }
+            ("POST", _) => self.set(request, &body),
+            _ => no_such_control(),
+        }
+    }
+
+    /// What is set once.
+    fn set(&mut self, request: &Request, body: &Value) -> Reply {
+        let number = body["number"].as_str().unwrap_or_default();
+        let is = |name: &str| body[name].as_bool().unwrap_or(false);
+        match request.path.as_str() {
+            "/_stage/webhook" => self.webhook = body["url"].as_str().map(str::to_owned),
+            "/_stage/reach" => {
+                let line = if is("unreachable") { Line::Unreachable } else { Line::Mobile };
+                self.set_line(number, line);
+            }
+            "/_stage/line" => match serde_json::from_value(body["line"].clone()) {
+                Ok(line) => self.set_line(number, line),
+                Err(error) => {
+                    return Response::json(400, &json!({ "error": error.to_string() })).into();
+                }
+            },
+            "/_stage/habit" => match serde_json::from_value(body.clone()) {
+                Ok(habit) => self.set_habit(number, habit),
+                Err(error) => {
+                    return Response::json(400, &json!({ "error": error.to_string() })).into();
+                }
+            },
+            "/_stage/own_numbers" => {
+                self.own_numbers = facts::words(&body["numbers"]).map(str::to_owned).collect();
+            }
+            "/_stage/addresses" => self.only_public = is("public"),
+            "/_stage/signing" => self.signs_port = is("port"),
+            _ => return no_such_control(),
+        }
+        Response::empty(204).into()
+    }
+
+    fn show_messages(&self, to: Option<&str>) -> Reply {
+        let shown = |texts: &[Text]| {
+            texts
+                .iter()
+                .filter(|text| to.is_none_or(|to| text.to == to))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let body = json!({
+            "texts": shown(&self.texts), "answers": shown(&self.answers), "replies": self.replies,
+            "own_words": shown(&self.own_words), "opted_out": self.opted_out,
+        });
+        Response::json(200, &body).into()
+    }
+
+    fn serve(&mut self, request: &Request) -> Result<Reply, Refused> {
+        let (asked, given) = self.admit(request)?;
+        let sid = asked.named.get(1).map_or("", String::as_str);
+        match asked.operation {
+            "send_message" => self.send(&given),
+            "list_messages" => Ok(self.list_messages(request)),
+            "fetch_message" => self.fetch_message(sid),
+            "start_call" => self.start_call(request, &given),
+            "list_calls" => Ok(self.list_calls(request)),
+            "fetch_call" => self.fetch_call(sid),
+            "update_call" => self.update_call(sid, &given),
+            _ => Err(Refused::not_found()),
         }
     }
 }
 
 impl Player for Telephone {
     fn handle(&mut self, request: &Request, now_ms: u64) -> Reply {
-        self.now_ms = now_ms;
+        self.now_ms = self.now_ms.max(now_ms);
+        if let Some(reply) = self.house.control(request) {
+            return reply;
+        }
         if request.path.starts_with("/_stage/") {
             return self.control(request);
         }
-        if let Some(refusal) = self.faults.refusal() {
-            return refusal;
-        }
-        let resource = request.path.strip_prefix(&format!("/2010-04-01/Accounts/{}/", self.account));
-        let resource = resource.filter(|_| request.method == "POST").unwrap_or_default();
-        let call = resource.strip_prefix("Calls/").and_then(|rest| rest.strip_suffix(".json"));
-        if ["Messages.json", "Calls.json"].contains(&resource) || call.is_some() {
-            if !self.is_ours(request) {
-                return Response::json(401, &json!({ "code": 20003, "message": "Authenticate", "status": 401 })).into();
+        self.house.greet(request);
+        match self.house.faults.refusal() {
+            Some(Refusal::Unavailable) => {
+                return Refused::unlucky(503, 20_503, "Service unavailable").response().into();
             }
-            let reply = match (resource, call) {
-                (_, Some(sid)) => self.end(request, sid),
-                ("Calls.json", None) => self.ring(request, now_ms),
-                (_, None) => self.send(request, now_ms),
-            };
-            return self.faults.spoil(reply);
+            Some(Refusal::TooMany) => return Refused::too_many().response().into(),
+            None => {}
         }
-        Response::json(404, &json!({ "code": 20404, "message": "The requested resource was not found", "status": 404 })).into()
+        match self.serve(request) {
+            Ok(reply) => self.house.spoil(reply),
+            Err(refused) => {
+                let reply = self.refuse(request, &refused);
+                self.house.spoil(reply)
+            }
+        }
     }
 
-    /// A reply's answer is TwiML; its message arrives on the telephone.
-    fn answered(&mut self, callback: &Callback, _status: u16, body: &str) {
-        if let Some(call) = self.calls.iter_mut().find(|call| call.sid == callback.note) {
-            call.says.extend(said(body).into_iter().take(1));
-            return;
-        }
-        let message = body.split("<Message>").nth(1).and_then(|rest| rest.split("</Message>").next());
-        if let Some(message) = message.filter(|_| callback.note != "receipt") {
-            self.answers.push(Text {
-                sid: String::new(),
-                from: String::new(),
-                to: callback.note.clone(),
-                body: message.to_owned(),
-                at_ms: self.now_ms,
-                callback: None,
-            });
-        }
+    fn answered(&mut self, callback: &Callback, answer: &Answer, now_ms: u64) -> Vec<Callback> {
+        self.now_ms = self.now_ms.max(now_ms);
+        let answer = &self.house.faults.hears(answer);
+        let next = match About::of(callback) {
+            About::Turn(sid) => {
+                self.arrive(&sid);
+                vec![]
+            }
+            About::RungOut(sid) => self.ring_out(&sid),
+            About::Habit(sid) => self.by_habit(&sid),
+            About::Inbound(sid) => return self.written_back(&sid, callback, answer),
+            About::Key(sid) => return self.spoken_back(&sid, callback, answer),
+            About::Receipt if *answer == Answer::None => return again(callback),
+            About::Receipt => vec![],
+        };
+        self.house.faults.spoil_callbacks(next)
     }
 }
