@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use allclear_stage::endpoint::Endpoint;
+use allclear_stage::endpoint::{Door, Endpoint};
 use allclear_stage::live::LiveStreaming;
 use allclear_stage::mailbox::{Certificate, Mailbox};
 use allclear_stage::pagerduty::PagerDuty;
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
 use allclear_stage::statuspage::StatusPage;
-use allclear_stage::{Player, Stage};
+use allclear_stage::{Player, Stage, Violation};
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
@@ -24,12 +24,19 @@ pub const SECRETS: &[(&str, &str)] = &[
     ("TWILIO_TOKEN", "canary-auth-81723"),
     ("SECOND_TWILIO_TOKEN", "canary-second-auth-81723"),
     ("MAIL_PASSWORD", "canary-mail-81723"),
-    ("HOOK_SECRET", "whsec_Y2FuYXJ5LWhvb2stODE3MjM="),
+    ("HOOK_SECRET", "whsec_Y2FuYXJ5LWhvb2stODE3MjMtb2YtMzItYnl0ZXMtaW4="),
     ("SLACK_HOOK", "canary-slack-hook-81723"),
     ("PAGERDUTY_KEY", "c0a5e1d4b7f84c2e9d3a61f0b8e7c281"),
     ("PAGERDUTY_WEBHOOK", "canary-pagerduty-webhook-81723"),
     ("STATUSPAGE_KEY", "canary-statuspage-81723"),
 ];
+
+/// The Twilio accounts that the world's files name.
+pub const TWILIO_ACCOUNT: &str = "ACde300000000000000000000000000000";
+pub const SECOND_TWILIO_ACCOUNT: &str = "AC5ec00000000000000000000000000000";
+
+/// Where an incoming webhook of Slack's stands, before its secret part.
+pub const SLACK_SERVICE: &str = "/services/T0STAGE/B0STAGE/";
 
 /// The secret of this name.
 ///
@@ -70,10 +77,10 @@ impl World {
     pub async fn on_sockets() -> anyhow::Result<Self> {
         let live = Stage::new(LiveStreaming::new(secret("SYNQ_KEY"), 10_000));
         let slack = Stage::new(Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET")));
-        let phone = Stage::new(Telephone::new("ACdemo", secret("TWILIO_TOKEN")));
-        let second_phone = Stage::new(Telephone::new("ACsecond", secret("SECOND_TWILIO_TOKEN")));
+        let phone = Stage::new(Telephone::new(TWILIO_ACCOUNT, secret("TWILIO_TOKEN")));
+        let second_phone = Stage::new(Telephone::new(SECOND_TWILIO_ACCOUNT, secret("SECOND_TWILIO_TOKEN")));
         let mail = Stage::new(Mailbox::new("allclear", secret("MAIL_PASSWORD")));
-        let hook = Stage::new(Endpoint::default());
+        let hook = Stage::new(program());
         let pagerduty = Stage::new(PagerDuty::new(secret("PAGERDUTY_KEY"), secret("PAGERDUTY_WEBHOOK")));
         let statuspage = Stage::new(StatusPage::new(secret("STATUSPAGE_KEY"), "page1", &["live1"]));
         let certificate = Certificate::new()?;
@@ -104,8 +111,27 @@ impl World {
     #[must_use]
     pub fn secrets(&self) -> Vec<(String, String)> {
         let hook = self.names.iter().find(|(name, _)| *name == "$HOOK").map_or("", |(_, value)| value).to_owned();
-        let value = |name: &str, value: &str| if name == "SLACK_HOOK" { format!("{hook}/{value}") } else { value.to_owned() };
+        let value = |name: &str, value: &str| if name == "SLACK_HOOK" { format!("{hook}{SLACK_SERVICE}{value}") } else { value.to_owned() };
         SECRETS.iter().map(|(name, secret)| (format!("ALLCLEAR_SECRET_{name}"), value(name, secret))).collect()
+    }
+
+    /// Everything that broke a rule of one of the providers, each with whose.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        let all = [
+            ("live", self.live.player().violations().to_vec()),
+            ("Twilio", self.phone.player().violations().to_vec()),
+            ("the second Twilio", self.second_phone.player().violations().to_vec()),
+            ("Slack", self.slack.player().violations().to_vec()),
+            ("mail", self.mail.player().violations().to_vec()),
+            ("the program", self.hook.player().violations().to_vec()),
+            ("PagerDuty", self.pagerduty.player().violations().to_vec()),
+            ("StatusPage", self.statuspage.player().violations().to_vec()),
+        ];
+        let shown = |(whose, list): (&str, Vec<Violation>)| {
+            list.into_iter().map(|one| format!("{whose}: {} ({})", one.what, one.request)).collect::<Vec<_>>()
+        };
+        all.into_iter().flat_map(shown).collect()
     }
 
     /// Tells Slack and the telephone companies where AllClear is. `channel` gives a channel's id by its name.
@@ -116,6 +142,15 @@ impl World {
         self.phone.player().set_webhook(&twilio("Twilio"));
         self.second_phone.player().set_webhook(&twilio("Second Twilio"));
     }
+}
+
+/// A program that takes AllClear's webhooks, verified, and its heartbeat.
+#[must_use]
+pub fn program() -> Endpoint {
+    let mut program = Endpoint::default();
+    program.set_door("/allclear", Door::Program { secret: secret("HOOK_SECRET").to_owned() });
+    program.set_door("/heartbeat", Door::Plain);
+    program
 }
 
 #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]

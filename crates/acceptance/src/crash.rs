@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use allclear_base::{OsRng, Rng, SeededRng, SystemClock, crash};
 use allclear_domain::catalog::Kind;
-use allclear_stage::Player;
 use allclear_stage::live::Switch;
 use allclear_stage::wire::Request;
+use allclear_stage::{Answer, Player};
 use allclear_store::{Backend, Options, Store};
 use anyhow::bail;
 
@@ -61,6 +61,12 @@ struct Harness {
     world: World,
     rng: SeededRng,
     tool: Mutex<Tool>,
+}
+
+/// What an answer's head says that its body is.
+fn content_type(head: &str) -> &str {
+    let of = |line: &&str| line.to_ascii_lowercase().starts_with("content-type:");
+    head.lines().find(of).and_then(|line| line.split_once(':')).map_or("", |(_, value)| value.trim())
 }
 
 /// The path of the link in a mail.
@@ -274,7 +280,12 @@ impl Harness {
                 callback.body.len(),
                 callback.body
             );
-            let _answered = crate::binary::request(self.addr, &raw);
+            let answer = match crate::binary::exchange(self.addr, &raw) {
+                Some((status, head, body)) => Answer::given(status, content_type(&head), &body),
+                None => Answer::None,
+            };
+            // Nobody sends again here what was not answered: a kill is soon followed by the next answer of somebody.
+            let _next = company.player().answered(&callback, &answer, 0);
         }
     }
 

@@ -111,7 +111,7 @@ teardown: [{ request: { method: PUT, url: "https://a.example", text: hello } }]
 ---
 { kind: channel, name: C, slack: { token: "{{secret.A}}", signing_secret: "{{secret.B}}" }, allow: [10.0.0.0/8] }
 ---
-{ kind: channel, name: T, twilio: { account_sid: AC1, auth_token: "{{secret.A}}", from: "+4570000000" } }
+{ kind: channel, name: T, twilio: { account_sid: AC00000000000000000000000000000001, auth_token: "{{secret.A}}", from: "+4570000000" } }
 ---
 { kind: page, name: P, host: status.example.com, time_zone: Europe/Copenhagen }
 ---
@@ -148,7 +148,7 @@ fn operators_whose_policy_ends_in_a_schedule_are_refused_and_a_person_without_ru
     let text = |last: &str| {
         format!(
             "{{ kind: person, name: Ada, contact_methods: [{{ channel: T, address: \"+4520000001\" }}, {{ name: call, channel: T, address: \"+4520000001\", by: call }}] }}\n---\n\
-             {{ kind: channel, name: T, twilio: {{ account_sid: AC1, auth_token: \"{{{{secret.A}}}}\", from: \"+4570000000\" }} }}\n---\n\
+             {{ kind: channel, name: T, twilio: {{ account_sid: AC00000000000000000000000000000001, auth_token: \"{{{{secret.A}}}}\", from: \"+4570000000\" }} }}\n---\n\
              {{ kind: schedule, name: N, people: [Ada], start: \"2026-01-05T09:00\", turn: 1w, time_zone: Etc/UTC }}\n---\n\
              {{ kind: escalation_policy, name: E, levels: [{{ targets: [Ada] }}, {{ targets: [{last}] }}] }}\n---\n\
              {{ kind: service, name: S, escalation_policy: E }}\n---\n{{ kind: settings, operators: S }}\n"
@@ -204,7 +204,7 @@ fn integrations_have_a_name_each_and_a_bound() {
 #[test]
 fn a_call_through_slack_is_refused() {
     let slack = "kind: channel\nname: Slack\nslack: { token: \"{{secret.T}}\", signing_secret: \"{{secret.S}}\" }\n---\n";
-    let shown = rendered(&format!("{slack}kind: person\nname: Ada\ncontact_methods: [{{ channel: Slack, address: U1, by: call }}]\n"));
+    let shown = rendered(&format!("{slack}kind: person\nname: Ada\ncontact_methods: [{{ channel: Slack, address: U0ADA, by: call }}]\n"));
     assert!(shown.contains("x.yaml:6:7: error: Ada has a contact method that calls through a channel that cannot"), "{shown}");
     assert!(shown.contains("calls go through a channel of kind twilio"), "{shown}");
 }

@@ -6,15 +6,20 @@
 //! is read, and what is to happen is set, under `/_stage/`.
 
 pub mod endpoint;
+pub mod facts;
 pub mod faults;
+mod house;
 pub mod live;
 pub mod mailbox;
 pub mod pagerduty;
 pub mod phone;
+pub mod rates;
 pub mod server;
 pub mod slack;
 pub mod statuspage;
 pub mod wire;
 
+pub use house::Violation;
+pub use rates::Rates;
 pub use server::Stage;
-pub use wire::{Callback, Player, Reply, Request, Response};
+pub use wire::{Answer, Callback, Player, Reply, Request, Response};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::house::{House, Violation};
 use crate::wire::{Player, Reply, Request, Response};
 
 /// How the API is today.
@@ -38,6 +39,7 @@ pub struct LiveStreaming {
     created: u64,
     key: String,
     requests: u64,
+    house: House,
 }
 
 /// How long an answer takes while the switch stands on slow.
@@ -47,7 +49,15 @@ impl LiveStreaming {
     /// An API that wants `key` as its bearer token and has room for `capacity` streams.
     #[must_use]
     pub fn new(key: &str, capacity: usize) -> Self {
-        Self { switch: Switch::Healthy, streams: BTreeMap::new(), capacity, created: 0, key: key.to_owned(), requests: 0 }
+        Self {
+            switch: Switch::Healthy,
+            streams: BTreeMap::new(),
+            capacity,
+            created: 0,
+            key: key.to_owned(),
+            requests: 0,
+            house: House::default(),
+        }
     }
 
     /// Turns the switch.
@@ -61,8 +71,19 @@ impl LiveStreaming {
         self.streams.len()
     }
 
+    /// Everything that broke a rule: requests that did not say who sends them.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.house.violations()
+    }
+
     fn state(&self) -> Value {
-        let streams: Vec<Value> = self.streams.iter().take(100).map(|(id, s)| json!({ "id": id, "name": s.name })).collect();
+        let streams: Vec<Value> = self
+            .streams
+            .iter()
+            .take(100)
+            .map(|(id, s)| json!({ "id": id, "name": s.name }))
+            .collect();
         json!({
             "switch": self.switch, "streams": self.streams.len(), "capacity": self.capacity,
             "created": self.created, "requests": self.requests, "latest": streams,
@@ -77,11 +98,18 @@ impl LiveStreaming {
                 Ok(to) => self.turn(to),
                 Err(_) => {
                     let known = ["healthy", "out_of_capacity", "slow", "wrong_json", "down"];
-                    return Response::json(400, &json!({ "error": "unknown switch", "known": known })).into();
+                    return Response::json(
+                        400,
+                        &json!({ "error": "unknown switch", "known": known }),
+                    )
+                    .into();
                 }
             },
             ("POST", "/_stage/capacity") => {
-                self.capacity = body["capacity"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(self.capacity);
+                self.capacity = body["capacity"]
+                    .as_u64()
+                    .and_then(|n| usize::try_from(n).ok())
+                    .unwrap_or(self.capacity);
             }
             ("POST", "/_stage/clear") => self.streams.clear(),
             _ => return Response::json(404, &json!({ "error": "no such control" })).into(),
@@ -91,7 +119,10 @@ impl LiveStreaming {
 
     fn create(&mut self, request: &Request) -> Response {
         if self.switch == Switch::OutOfCapacity || self.streams.len() >= self.capacity {
-            return Response::json(503, &json!({ "error": "no capacity", "message": "the encoder pool has no free slot" }));
+            return Response::json(
+                503,
+                &json!({ "error": "no capacity", "message": "the encoder pool has no free slot" }),
+            );
         }
         self.created += 1;
         let id = format!("st{:06}", self.created);
@@ -138,14 +169,20 @@ impl LiveStreaming {
 
 impl Player for LiveStreaming {
     fn handle(&mut self, request: &Request, _now_ms: u64) -> Reply {
+        if let Some(reply) = self.house.control(request) {
+            return reply;
+        }
         if request.path.starts_with("/_stage/") {
             return self.control(request);
         }
+        self.house.greet(request);
         self.requests += 1;
         match self.switch {
             Switch::Down => Reply { dropped: true, ..Reply::default() },
             Switch::Slow => Reply { delay_ms: SLOW_MS, ..self.serve(request).into() },
-            Switch::Healthy | Switch::OutOfCapacity | Switch::WrongJson => self.serve(request).into(),
+            Switch::Healthy | Switch::OutOfCapacity | Switch::WrongJson => {
+                self.serve(request).into()
+            }
         }
     }
 }
@@ -166,7 +203,16 @@ mod tests {
         let (_, first) = call(&mut api, "POST", "/v1/streams", "{\"name\":\"a\"}");
         assert_eq!(call(&mut api, "POST", "/v1/streams", "{\"name\":\"b\"}").0, 200);
         assert_eq!(call(&mut api, "POST", "/v1/streams", "{\"name\":\"c\"}").0, 503);
-        assert_eq!(call(&mut api, "DELETE", &format!("/v1/streams/{}", first["id"].as_str().expect("an id")), "").0, 204);
+        assert_eq!(
+            call(
+                &mut api,
+                "DELETE",
+                &format!("/v1/streams/{}", first["id"].as_str().expect("an id")),
+                ""
+            )
+            .0,
+            204
+        );
         assert_eq!(call(&mut api, "DELETE", "/v1/streams?name=b", "").0, 204);
         assert_eq!(api.stream_count(), 0);
         assert_eq!(call(&mut api, "POST", "/v1/streams", "{\"name\":\"c\"}").0, 200);

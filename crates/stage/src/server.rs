@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::mailbox::{self, Certificate, Mailbox};
-use crate::wire::{Callback, Player, Request};
+use crate::wire::{Answer, Callback, Player, Request};
 
 /// The largest body that a player reads.
 const LARGEST_BODY: usize = 16 << 20;
@@ -46,7 +46,10 @@ impl<P: Player> Stage<P> {
     }
 
     /// Serves every connection until the task ends.
-    #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the stage is the outside world: it has tasks of its own"
+    )]
     pub async fn serve(self, listener: TcpListener) {
         while let Ok((stream, _)) = listener.accept().await {
             let stage = self.clone();
@@ -58,17 +61,22 @@ impl<P: Player> Stage<P> {
     async fn serve_connection(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let service = service_fn(|request| self.answer(request));
         // A client that goes away, or a connection that breaks on purpose, is no error of the stage.
-        let _ended = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service).await;
+        let _ended = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(io), service)
+            .await;
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has time and tasks of its own")]
-    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<hyper::Response<Full<Bytes>>, Dropped> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the stage is the outside world: it has time and tasks of its own"
+    )]
+    async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+    ) -> Result<hyper::Response<Full<Bytes>>, Dropped> {
         let request = read(request).await?;
         let reply = self.player().handle(&request, now_ms());
-        if !reply.callbacks.is_empty() {
-            let (stage, callbacks) = (self.clone(), reply.callbacks);
-            tokio::spawn(async move { stage.call_back(callbacks).await });
-        }
+        self.send_out(reply.callbacks);
         if reply.delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(reply.delay_ms)).await;
         }
@@ -78,25 +86,51 @@ impl<P: Player> Stage<P> {
         Ok(to_hyper(&reply.response))
     }
 
-    async fn call_back(&self, callbacks: Vec<Callback>) {
+    /// Sends callbacks when their time comes, each by itself: one that is not answered holds up no other.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the stage is the outside world: it has tasks of its own"
+    )]
+    fn send_out(&self, callbacks: Vec<Callback>) {
         for callback in callbacks {
-            if let Some((status, body)) = post(&callback).await {
-                self.player().answered(&callback, status, &body);
-            }
+            let stage = self.clone();
+            tokio::spawn(async move { stage.call_back(&callback).await });
         }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the stage is the outside world: it has time of its own"
+    )]
+    async fn call_back(&self, callback: &Callback) {
+        tokio::time::sleep(Duration::from_millis(callback.after_ms)).await;
+        let patience = Duration::from_millis(callback.patience_ms());
+        let answer = match callback.is_wake() {
+            true => Answer::Due,
+            false => match tokio::time::timeout(patience, post(callback)).await {
+                Ok(Some(given)) => given,
+                Ok(None) | Err(_) => Answer::None,
+            },
+        };
+        let next = self.player().answered(callback, &answer, now_ms());
+        self.send_out(next);
     }
 }
 
 impl Stage<Mailbox> {
     /// Takes mail on every connection until the task ends.
-    #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has tasks of its own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the stage is the outside world: it has tasks of its own"
+    )]
     pub async fn serve_mail(self, listener: TcpListener, certificate: Option<Certificate>) {
         let certificate = Arc::new(certificate);
         while let Ok((stream, _)) = listener.accept().await {
             let (stage, certificate) = (self.clone(), Arc::clone(&certificate));
             tokio::spawn(async move {
                 // A client that goes away is no error of the stage.
-                let _ended = mailbox::talk(&stage, stream, Option::as_ref(&certificate), &Machine).await;
+                let _ended =
+                    mailbox::talk(&stage, stream, Option::as_ref(&certificate), &Machine).await;
             });
         }
     }
@@ -110,7 +144,10 @@ impl mailbox::Time for Machine {
         now_ms()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has time of its own")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the stage is the outside world: it has time of its own"
+    )]
     async fn pause(&self, ms: u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
@@ -120,10 +157,13 @@ impl mailbox::Time for Machine {
 #[must_use]
 pub fn to_hyper(response: &crate::Response) -> hyper::Response<Full<Bytes>> {
     let mut built = hyper::Response::new(Full::new(Bytes::from(response.body.clone())));
-    *built.status_mut() = hyper::StatusCode::from_u16(response.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    *built.status_mut() = hyper::StatusCode::from_u16(response.status)
+        .unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in &response.headers {
-        if let (Ok(name), Ok(value)) = (hyper::header::HeaderName::try_from(name), hyper::header::HeaderValue::try_from(value)) {
-            built.headers_mut().insert(name, value);
+        if let (Ok(name), Ok(value)) =
+            (hyper::header::HeaderName::try_from(name), hyper::header::HeaderValue::try_from(value))
+        {
+            built.headers_mut().append(name, value);
         }
     }
     built
@@ -136,28 +176,46 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, Dropped> {
     let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    Ok(Request::new(parts.method.as_str(), target, parts.headers.iter().map(header).collect(), body.to_vec()))
+    Ok(Request::new(
+        parts.method.as_str(),
+        target,
+        parts.headers.iter().map(header).collect(),
+        body.to_vec(),
+    ))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has time of its own")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the stage is the outside world: it has time of its own"
+)]
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(0)
 }
 
 /// Posts a callback; nothing where nobody answers.
-#[expect(clippy::disallowed_methods, reason = "the stage is the outside world: it has sockets of its own")]
-async fn post(callback: &Callback) -> Option<(u16, String)> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the stage is the outside world: it has sockets of its own"
+)]
+async fn post(callback: &Callback) -> Option<Answer> {
     let uri: hyper::Uri = callback.url.parse().ok()?;
     let stream = TcpStream::connect((uri.host()?, uri.port_u16().unwrap_or(80))).await.ok()?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     tokio::spawn(connection);
-    let mut request = hyper::Request::post(uri.path_and_query()?.as_str()).header("host", uri.authority()?.as_str());
+    let mut request = hyper::Request::post(uri.path_and_query()?.as_str())
+        .header("host", uri.authority()?.as_str());
     for (name, value) in &callback.headers {
         request = request.header(name, value);
     }
-    let response = sender.send_request(request.body(Full::new(Bytes::from(callback.body.clone()))).ok()?).await.ok()?;
+    let response = sender
+        .send_request(request.body(Full::new(Bytes::from(callback.body.clone()))).ok()?)
+        .await
+        .ok()?;
     let status = response.status().as_u16();
+    let given = response.headers().get(hyper::header::CONTENT_TYPE);
+    let content_type = given.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let body = Limited::new(response.into_body(), LARGEST_BODY).collect().await.ok()?.to_bytes();
-    Some((status, String::from_utf8_lossy(&body).into_owned()))
+    Some(Answer::Given { status, content_type, body: String::from_utf8_lossy(&body).into_owned() })
 }

@@ -271,7 +271,7 @@ steps:
 ---
 kind: channel
 name: Twilio
-twilio: { account_sid: ACdemo, auth_token: "{{secret.TWILIO_TOKEN}}", from: "+4570000000" }
+twilio: { account_sid: ACde300000000000000000000000000000, auth_token: "{{secret.TWILIO_TOKEN}}", from: "+4570000000" }
 ---
 kind: person
 name: Ada

@@ -99,7 +99,7 @@ fn visible(reader: &Reader) -> anyhow::Result<Option<String>> {
 /// Tests that tell services which tie to the components of a page; one person is paged for all.
 fn world(target: SocketAddr) -> String {
     let mut text = format!(
-        "{LOCAL}---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: AC1, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://127.0.0.1:9\" }}\nallow: [\"127.0.0.1\"]\n\
+        "{LOCAL}---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: AC00000000000000000000000000000001, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://127.0.0.1:9\" }}\nallow: [\"127.0.0.1\"]\n\
          ---\nkind: person\nname: Ada\nemail: ada@synq.example\nrole: owner\ncontact_methods: [{{ channel: Twilio, address: \"+4520000001\" }}]\n\
          ---\n{{ kind: escalation_policy, name: On call, levels: [{{ targets: [Ada] }}] }}\n---\n{{ kind: page, name: SYNQ }}\n"
     );

@@ -107,7 +107,7 @@ fn on(database: Option<String>, span: Duration) -> anyhow::Result<Intake> {
 
 /// A policy that pages: its channel leads to an address where nobody answers, as on the night when everything fails.
 fn world() -> String {
-    let mut text = "kind: channel\nname: Twilio\ntwilio: { account_sid: AC1, auth_token: \"{{secret.TWILIO_TOKEN}}\", from: \"+4570000000\", api: \"http://127.0.0.1:9\" }\nallow: [\"127.0.0.1\"]\n".to_owned();
+    let mut text = "kind: channel\nname: Twilio\ntwilio: { account_sid: AC00000000000000000000000000000001, auth_token: \"{{secret.TWILIO_TOKEN}}\", from: \"+4570000000\", api: \"http://127.0.0.1:9\" }\nallow: [\"127.0.0.1\"]\n".to_owned();
     for n in 0..50 {
         // Writing to a String cannot fail.
         let _written = write!(

@@ -14,7 +14,7 @@ use anyhow::bail;
 use tokio::net::TcpListener;
 
 use super::{ms, quantile};
-use crate::binary::{Process, Start, fixed_secrets, free_addr, pause, secret};
+use crate::binary::{Process, Start, TWILIO_ACCOUNT, fixed_secrets, free_addr, pause, secret};
 
 /// Tests that fail in turn, each with its own service, person and room.
 const VICTIMS: usize = 20;
@@ -102,7 +102,7 @@ pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
         note: |victim| _ = victim.slack_at.get_or_insert_with(now),
     };
     let phone = Noting {
-        player: Telephone::new("ACdemo", secret("TWILIO_TOKEN")),
+        player: Telephone::new(TWILIO_ACCOUNT, secret("TWILIO_TOKEN")),
         victims: Arc::clone(&victims),
         note: |victim| _ = victim.text_at.get_or_insert_with(now),
     };
@@ -189,7 +189,7 @@ fn report(commits: &[Duration], to_slack: &[Duration], to_phone: &[Duration]) ->
 
 fn world(target: SocketAddr, slack: SocketAddr, phone: SocketAddr) -> String {
     let mut text = format!(
-        "kind: location\nname: local\nallow: [\"127.0.0.1\"]\n---\nkind: channel\nname: Slack\nslack: {{ token: \"{{{{secret.SLACK_TOKEN}}}}\", signing_secret: \"{{{{secret.SLACK_SIGNING_SECRET}}}}\", api: \"http://{slack}/api\" }}\nallow: [\"127.0.0.1\"]\n---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: ACdemo, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://{phone}\" }}\nallow: [\"127.0.0.1\"]\n---\nkind: page\nname: SYNQ\n"
+        "kind: location\nname: local\nallow: [\"127.0.0.1\"]\n---\nkind: channel\nname: Slack\nslack: {{ token: \"{{{{secret.SLACK_TOKEN}}}}\", signing_secret: \"{{{{secret.SLACK_SIGNING_SECRET}}}}\", api: \"http://{slack}/api\" }}\nallow: [\"127.0.0.1\"]\n---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: ACde300000000000000000000000000000, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://{phone}\" }}\nallow: [\"127.0.0.1\"]\n---\nkind: page\nname: SYNQ\n"
     );
     let test = |n: usize, name: &str, notify: &str| {
         format!(

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::crowd::{Ground, LOCAL, QUIET, TESTS, now, serve, test};
 use super::{ms, quantile};
-use crate::binary::{Process, pause, request, secret, wait};
+use crate::binary::{Process, TWILIO_ACCOUNT, pause, request, secret, wait};
 
 /// How much longer the slowest page of a hundred may take while runs hang.
 const MOST_BESIDE_RUNS: f64 = 1.2;
@@ -61,7 +61,7 @@ impl Player for Noting {
 
 pub(super) fn noting() -> (Noting, Arc<Mutex<Seen>>) {
     let seen: Arc<Mutex<Seen>> = Arc::default();
-    (Noting { phone: Telephone::new("ACdemo", secret("TWILIO_TOKEN")), seen: Arc::clone(&seen) }, seen)
+    (Noting { phone: Telephone::new(TWILIO_ACCOUNT, secret("TWILIO_TOKEN")), seen: Arc::clone(&seen) }, seen)
 }
 
 /// Takes every connection and never answers.
@@ -88,7 +88,7 @@ async fn nobody() -> anyhow::Result<SocketAddr> {
 /// People, policies and services; their telephones ring at `phone`, and where there is a `slack`, they are written to there too.
 pub(super) fn people(phone: SocketAddr, slack: Option<SocketAddr>, people: usize, services: usize) -> String {
     let mut text = format!(
-        "{LOCAL}---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: ACdemo, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://{phone}\" }}\nallow: [\"127.0.0.1\"]\n"
+        "{LOCAL}---\nkind: channel\nname: Twilio\ntwilio: {{ account_sid: ACde300000000000000000000000000000, auth_token: \"{{{{secret.TWILIO_TOKEN}}}}\", from: \"+4570000000\", api: \"http://{phone}\" }}\nallow: [\"127.0.0.1\"]\n"
     );
     if let Some(slack) = slack {
         // Writing to a String cannot fail.

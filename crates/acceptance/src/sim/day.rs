@@ -23,7 +23,7 @@ use allclear_stage::pagerduty::{Kept, PagerDuty};
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
 use allclear_stage::statuspage::StatusPage;
-use allclear_stage::{Callback, Player, Request, Stage};
+use allclear_stage::{Answer, Callback, Request, Stage};
 use allclear_store::evidence::Evidence;
 use allclear_store::record::{incident, run};
 use allclear_store::{Backend, Options, Store, StoreError};
@@ -32,8 +32,8 @@ use tower::ServiceExt;
 
 use super::executor::Executor;
 use super::far;
-use super::pipe::{PipeConnect, Players};
-use crate::binary::{SECRETS, secret};
+use super::pipe::{PipeConnect, Players, Underway, Waiting};
+use crate::binary::{SECOND_TWILIO_ACCOUNT, SECRETS, TWILIO_ACCOUNT, program, secret};
 use crate::crash::link_in;
 use crate::idle::NoRuns;
 use crate::invariants;
@@ -138,11 +138,11 @@ impl Day {
         let store = Store::inline(&options, planted)?;
         let players = Players {
             live: Arc::new(Mutex::new(LiveStreaming::new(secret("SYNQ_KEY"), 10_000))),
-            phone: Arc::new(Mutex::new(Telephone::new("ACdemo", secret("TWILIO_TOKEN")))),
-            second_phone: Arc::new(Mutex::new(Telephone::new("ACsecond", secret("SECOND_TWILIO_TOKEN")))),
+            phone: Arc::new(Mutex::new(Telephone::new(TWILIO_ACCOUNT, secret("TWILIO_TOKEN")))),
+            second_phone: Arc::new(Mutex::new(Telephone::new(SECOND_TWILIO_ACCOUNT, secret("SECOND_TWILIO_TOKEN")))),
             slack: Arc::new(Mutex::new(Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET")))),
             mail: Stage::new(Mailbox::new("allclear", secret("MAIL_PASSWORD"))),
-            hook: Arc::default(),
+            hook: Arc::new(Mutex::new(program())),
             pagerduty: Arc::new(Mutex::new(PagerDuty::new(secret("PAGERDUTY_KEY"), secret("PAGERDUTY_WEBHOOK")))),
             statuspage: Arc::new(Mutex::new(StatusPage::new(secret("STATUSPAGE_KEY"), "page1", &["live1"]))),
             callbacks: Arc::default(),
@@ -260,15 +260,14 @@ impl Day {
     /// Hands a report of the monitoring tool to the API; whether it was taken is known once it answers.
     fn send(&self, report: &Report) {
         let note = serde_json::json!([report.action, report.dedup_key]).to_string();
-        let callback = Callback { url: "http://allclear.sim/v2/enqueue".into(), headers: vec![], body: report.body.clone(), note };
-        self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(("tool", callback));
+        let url = "http://allclear.sim/v2/enqueue".into();
+        self.ask("tool", Callback { url, body: report.body.clone(), note, ..Callback::default() });
     }
 
     /// The tool says that it lives, or that it failed.
     fn beat(&self, well: bool) {
         let url = format!("http://allclear.sim{}", self.tool().heartbeat(well));
-        let callback = Callback { url, headers: vec![], body: String::new(), note: String::new() };
-        self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(("heartbeat", callback));
+        self.ask("heartbeat", Callback { url, ..Callback::default() });
     }
 
     /// Somebody presses a button behind a mail's link.
@@ -277,8 +276,17 @@ impl Day {
         let Some(path) = link else { return };
         let body = if self.rng.below(3) == 0 { "act=resolve" } else { "act=acknowledge" };
         let headers = vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())];
-        let callback = Callback { url: format!("http://allclear.sim{path}"), headers, body: body.into(), note: String::new() };
-        self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).push(("mail", callback));
+        let url = format!("http://allclear.sim{path}");
+        self.ask("mail", Callback { url, headers, body: body.into(), ..Callback::default() });
+    }
+
+    /// Somebody asks AllClear at once.
+    fn ask(&self, who: &'static str, callback: Callback) {
+        self.players.send_out(who, vec![callback], self.now_ms());
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0)
     }
 
     fn kill(&mut self) {
@@ -345,7 +353,8 @@ impl Day {
             if self.deliver_callbacks() {
                 continue;
             }
-            match self.clock.next_wake_us().filter(|at| *at <= to) {
+            let next = [self.clock.next_wake_us(), self.players.next_due_us()].into_iter().flatten().min();
+            match next.filter(|at| *at <= to) {
                 Some(at) => self.clock.advance_to(at),
                 None => break,
             }
@@ -354,37 +363,50 @@ impl Day {
         self.executor.run_until_stalled();
     }
 
-    /// Hands the players' callbacks to the API's handlers; whether there were any. Without a process they are lost.
+    /// Hands the players' callbacks, as they fall due, to the API's handlers; whether there were any.
     fn deliver_callbacks(&self) -> bool {
-        let waiting: Vec<(&'static str, Callback)> =
-            self.players.callbacks.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
-        let Some(life) = &self.life else { return false };
-        let any = !waiting.is_empty();
-        for (player, callback) in waiting {
-            let (router, players, tool) = (life.router.clone(), self.players.clone(), Arc::clone(&self.tool));
+        let Some(life) = &self.life else { return self.pass_unheard() };
+        let due = self.players.due(self.clock.now_us());
+        let any = !due.is_empty();
+        for Waiting { player, callback, .. } in due {
+            if callback.is_wake() {
+                self.players.answered(player, &callback, &Answer::Due, self.now_ms());
+                continue;
+            }
             let path = callback.url.trim_start_matches("http://allclear.sim").to_owned();
             let mut request = hyper::Request::post(path).header("host", "allclear.sim");
             for (name, value) in &callback.headers {
                 request = request.header(name, value);
             }
             let Ok(request) = request.body(axum::body::Body::from(callback.body.clone())) else { continue };
-            allclear_base::Spawn::spawn(
-                &self.executor,
-                Box::pin(async move {
-                    let Ok(response) = router.oneshot(request).await;
-                    let status = response.status().as_u16();
-                    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap_or_default();
-                    let body = String::from_utf8_lossy(&body);
-                    match player {
-                        "phone" => players.phone.lock().unwrap_or_else(PoisonError::into_inner).answered(&callback, status, &body),
-                        "second" => players.second_phone.lock().unwrap_or_else(PoisonError::into_inner).answered(&callback, status, &body),
-                        "tool" if status == 202 => tool.lock().unwrap_or_else(PoisonError::into_inner).taken(&report_of(&callback)),
-                        _ => {}
-                    }
-                }),
+            let work = deliver(
+                self.players.clone(),
+                self.clock.clone(),
+                Arc::clone(&self.tool),
+                player,
+                callback,
+                life.router.clone().oneshot(request),
             );
+            allclear_base::Spawn::spawn(&self.executor, Box::pin(work));
         }
         any
+    }
+
+    /// What falls due while nobody answers: the players hear nothing, and go on; whether there was anything.
+    fn pass_unheard(&self) -> bool {
+        let mut any = false;
+        loop {
+            let due = self.players.due(self.clock.now_us());
+            if due.is_empty() {
+                return any;
+            }
+            any = true;
+            for Waiting { player, callback, due_us } in due {
+                let answer = if callback.is_wake() { Answer::Due } else { Answer::None };
+                let at_ms = u64::try_from(due_us / 1_000).unwrap_or(0);
+                self.players.answered(player, &callback, &answer, at_ms);
+            }
+        }
     }
 
     /// Something happens.
@@ -407,8 +429,9 @@ impl Day {
             29 => self.control("statuspage.sim", "/_stage/faults", &self.some_faults(), now_ms),
             32 | 33 => self.by_hand()?,
             30 => {
-                let status = if self.rng.below(3) == 0 { "resolved" } else { "acknowledged" };
-                self.control("pagerduty.sim", "/_stage/act", &serde_json::json!({ "status": status, "user": "Ada" }), now_ms);
+                let kind = ["acknowledged", "acknowledged", "resolved", "unacknowledged", "annotated"];
+                let kind = kind[usize::try_from(self.rng.below(5)).unwrap_or(0)];
+                self.control("pagerduty.sim", "/_stage/act", &serde_json::json!({ "kind": kind, "user": "Ada" }), now_ms);
             }
             24 | 25 => {
                 let report = self.tool().next(self.rng.below(2) == 0);
@@ -432,8 +455,9 @@ impl Day {
             15 => self.fail_for_a_while(self.clock.now_us()),
             18 | 19 => {
                 let digits = ["4", "4", "6", "9", ""][usize::try_from(self.rng.below(5)).unwrap_or(0)];
-                let body = serde_json::json!({ "to": "+4520000002", "digits": digits, "ignore": self.rng.below(4) == 0 });
-                self.control("phone.sim", "/_stage/pick_up", &body, now_ms);
+                let (ignore, after_ms) = (self.rng.below(4) == 0, self.rng.below(50_000));
+                let habit = serde_json::json!({ "number": "+4520000002", "digits": digits, "ignore": ignore, "after_ms": after_ms });
+                self.control("phone.sim", "/_stage/habit", &habit, now_ms);
             }
             34 => self.beat(self.rng.below(4) > 0),
             16 | 17 => drop(self.cut.fetch_xor(true, Ordering::SeqCst)),
@@ -441,6 +465,7 @@ impl Day {
                 self.kill();
                 let pause = i64::try_from(self.rng.below(20 * 60)).unwrap_or(0) * 1_000_000;
                 self.clock.advance_to(self.clock.now_us() + pause);
+                self.pass_unheard();
                 self.start()?;
             }
         }
@@ -486,6 +511,7 @@ impl Day {
         let until = self.clock.now_us() + pause;
         self.fail_for_a_while(until);
         self.clock.advance_to(until);
+        self.pass_unheard();
         self.executor.run_until_stalled();
     }
 
@@ -499,6 +525,7 @@ impl Day {
         serde_json::json!({
             "drop_answers": self.rng.below(3), "refuse": self.rng.below(4), "limit": self.rng.below(3),
             "delay_ms": self.rng.below(20_000), "duplicate": self.rng.below(2) == 0,
+            "reorder": self.rng.below(4) == 0, "lose_callbacks": self.rng.below(2), "lose_answers": self.rng.below(2),
         })
     }
 
@@ -559,6 +586,38 @@ impl Drop for Day {
 impl Drop for Life {
     fn drop(&mut self) {
         debug_assert!(Arc::strong_count(&self.engine) == 1, "somebody else holds the engine");
+    }
+}
+
+/// Carries a callback to the API and its answer back. A request whose answer is too late runs on all the same.
+async fn deliver(
+    players: Players,
+    clock: VirtualClock,
+    tool: Arc<Mutex<Tool>>,
+    player: &'static str,
+    callback: Callback,
+    request: impl Future<Output = Result<axum::response::Response, std::convert::Infallible>>,
+) {
+    let mut underway = Underway::new(players, clock.clone(), player, callback.clone());
+    let patience_us = i64::try_from(callback.patience_ms()).unwrap_or(0) * 1_000;
+    let deadline = std::pin::pin!(clock.sleep_until(clock.now_us() + patience_us));
+    let answer = std::pin::pin!(async move {
+        let Ok(response) = request.await;
+        let status = response.status().as_u16();
+        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap_or_default();
+        (status, kind, String::from_utf8_lossy(&body).into_owned())
+    });
+    let (status, kind, body) = match futures::future::select(answer, deadline).await {
+        futures::future::Either::Left((given, _)) => given,
+        futures::future::Either::Right(((), late)) => {
+            underway.ends(&Answer::None);
+            late.await
+        }
+    };
+    underway.ends(&Answer::given(status, &kind, &body));
+    if player == "tool" && status == 202 {
+        tool.lock().unwrap_or_else(PoisonError::into_inner).taken(&report_of(&callback));
     }
 }
 

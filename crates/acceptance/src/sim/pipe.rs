@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use allclear_base::clock::VirtualClock;
 use allclear_base::{Clock, Runtime};
 use allclear_egress::{Connect, Connected, Error, Guard, Target};
 use allclear_stage::endpoint::Endpoint;
@@ -15,7 +16,7 @@ use allclear_stage::phone::Telephone;
 use allclear_stage::server::to_hyper;
 use allclear_stage::slack::Workspace;
 use allclear_stage::statuspage::StatusPage;
-use allclear_stage::{Callback, Player, Request, Stage};
+use allclear_stage::{Answer, Callback, Player, Request, Stage, Violation};
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -32,7 +33,16 @@ pub(super) struct Players {
     pub(super) pagerduty: Arc<Mutex<PagerDuty>>,
     pub(super) statuspage: Arc<Mutex<StatusPage>>,
     /// What the players send out; the day delivers it.
-    pub(super) callbacks: Arc<Mutex<Vec<(&'static str, Callback)>>>,
+    pub(super) callbacks: Arc<Mutex<Vec<Waiting>>>,
+}
+
+/// A callback whose time will come.
+pub(super) struct Waiting {
+    /// Whose it is.
+    pub(super) player: &'static str,
+    pub(super) callback: Callback,
+    /// When it leaves, in microseconds since 1970.
+    pub(super) due_us: i64,
 }
 
 impl Players {
@@ -48,9 +58,89 @@ impl Players {
             "mail.sim" => ("mail", self.mail.player().handle(request, now_ms)),
             _ => ("slack", self.slack.lock().unwrap_or_else(PoisonError::into_inner).handle(request, now_ms)),
         };
-        let callbacks = reply.callbacks.iter().cloned().map(|callback| (name, callback));
-        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).extend(callbacks);
+        self.send_out(name, reply.callbacks.clone(), now_ms);
         reply
+    }
+
+    /// Keeps callbacks until their time comes.
+    pub(super) fn send_out(&self, player: &'static str, callbacks: Vec<Callback>, now_ms: u64) {
+        let waiting = callbacks.into_iter().map(|callback| {
+            let due_us = i64::try_from((now_ms + callback.after_ms) * 1_000).unwrap_or(i64::MAX);
+            Waiting { player, callback, due_us }
+        });
+        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).extend(waiting);
+    }
+
+    /// When the next callback leaves.
+    pub(super) fn next_due_us(&self) -> Option<i64> {
+        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|one| one.due_us).min()
+    }
+
+    /// The callbacks whose time has come, earliest first.
+    pub(super) fn due(&self, now_us: i64) -> Vec<Waiting> {
+        let mut waiting = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due: Vec<Waiting> = waiting.extract_if(.., |one| one.due_us <= now_us).collect();
+        due.sort_by_key(|one| one.due_us);
+        due
+    }
+
+    /// A player hears what became of a callback.
+    pub(super) fn answered(&self, player: &'static str, callback: &Callback, answer: &Answer, now_ms: u64) {
+        let unpoisoned = PoisonError::into_inner;
+        let next = match player {
+            "phone" => self.phone.lock().unwrap_or_else(PoisonError::into_inner).answered(callback, answer, now_ms),
+            "second" => self.second_phone.lock().unwrap_or_else(PoisonError::into_inner).answered(callback, answer, now_ms),
+            "slack" => self.slack.lock().unwrap_or_else(PoisonError::into_inner).answered(callback, answer, now_ms),
+            "pagerduty" => self.pagerduty.lock().unwrap_or_else(unpoisoned).answered(callback, answer, now_ms),
+            _ => vec![],
+        };
+        self.send_out(player, next, now_ms);
+    }
+
+    /// Everything that broke a rule of one of the providers, each with whose.
+    pub(super) fn violations(&self) -> Vec<String> {
+        let of = PoisonError::into_inner;
+        let all = [
+            ("Twilio", self.phone.lock().unwrap_or_else(PoisonError::into_inner).violations().to_vec()),
+            ("the second Twilio", self.second_phone.lock().unwrap_or_else(PoisonError::into_inner).violations().to_vec()),
+            ("Slack", self.slack.lock().unwrap_or_else(PoisonError::into_inner).violations().to_vec()),
+            ("the program", self.hook.lock().unwrap_or_else(PoisonError::into_inner).violations().to_vec()),
+            ("PagerDuty", self.pagerduty.lock().unwrap_or_else(PoisonError::into_inner).violations().to_vec()),
+            ("StatusPage", self.statuspage.lock().unwrap_or_else(of).violations().to_vec()),
+            ("mail", self.mail.player().violations().to_vec()),
+        ];
+        let shown = |(whose, list): (&str, Vec<Violation>)| {
+            list.into_iter().map(|one| format!("{whose}: {} ({})", one.what, one.request)).collect::<Vec<_>>()
+        };
+        all.into_iter().flat_map(shown).collect()
+    }
+}
+
+/// A callback on its way. Whoever kills the process under it leaves it without an answer.
+pub(super) struct Underway {
+    pub(super) players: Players,
+    pub(super) clock: VirtualClock,
+    pub(super) player: &'static str,
+    callback: Option<Callback>,
+}
+
+impl Underway {
+    pub(super) const fn new(players: Players, clock: VirtualClock, player: &'static str, callback: Callback) -> Self {
+        Self { players, clock, player, callback: Some(callback) }
+    }
+
+    /// The player hears what became of it; what comes later it does not hear.
+    pub(super) fn ends(&mut self, answer: &Answer) {
+        if let Some(callback) = self.callback.take() {
+            let now_ms = u64::try_from(self.clock.now_us() / 1_000).unwrap_or(0);
+            self.players.answered(self.player, &callback, answer, now_ms);
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.ends(&Answer::None);
     }
 }
 

@@ -19,7 +19,7 @@ kind: person
 name: Ada
 contact_methods: [{ name: mobile, channel: Twilio, address: "+4520000001" }]
 ---
-{ kind: channel, name: Twilio, twilio: { account_sid: AC1, auth_token: "{{secret.T}}", from: "+4570000000" } }
+{ kind: channel, name: Twilio, twilio: { account_sid: AC00000000000000000000000000000001, auth_token: "{{secret.T}}", from: "+4570000000" } }
 ---
 { kind: escalation_policy, name: On call, levels: [{ targets: [Ada] }] }
 ---

@@ -32,7 +32,7 @@ async fn a_receipt_that_overtakes_its_outcome_leaves_its_line_in_the_timeline() 
 }
 
 const CALLED: &str = r#"
-{ kind: channel, name: Twilio, twilio: { account_sid: AC1, auth_token: "{{secret.T}}", from: "+4570000000" } }
+{ kind: channel, name: Twilio, twilio: { account_sid: AC00000000000000000000000000000001, auth_token: "{{secret.T}}", from: "+4570000000" } }
 ---
 { kind: person, name: Bo, contact_methods: [{ channel: Twilio, address: "+4520000001", by: call }] }
 ---

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use allclear_acceptance::binary::{secret, wait};
+use allclear_acceptance::binary::{SLACK_SERVICE, secret, wait};
 use allclear_stage::endpoint::Received;
 use allclear_stage::live::Switch;
 use base64::Engine;
@@ -51,7 +51,7 @@ fn a_program_hears_of_every_change_once_each_signed_though_answers_get_lost() {
     let about = &told[0].body["data"];
     assert_eq!((about["purpose"].as_str(), about["incident"]["service"].as_str()), (Some("state"), Some("Streams")));
 
-    let slack = received(&ground, "/canary-slack-hook");
+    let slack = received(&ground, SLACK_SERVICE);
     assert!(slack[0].body["text"].as_str().is_some_and(|text| text.contains("Triggered")), "{slack:?}");
     assert!(!slack.iter().any(|one| one.raw.contains("action_id")), "an incoming webhook has no buttons");
     process.terminate().expect("a clean stop");

@@ -28,7 +28,7 @@ use crate::server::{Files, Server, Settings, end, told_to_end};
 const API_KEY: &str = "demo-api-key-4711";
 const SLACK_TOKEN: &str = "xoxb-demo-token-4711";
 const SLACK_SIGNING: &str = "demo-signing-secret-4711";
-const TWILIO_ACCOUNT: &str = "ACdemo";
+const TWILIO_ACCOUNT: &str = "ACde300000000000000000000000000000";
 const TWILIO_TOKEN: &str = "demo-auth-token-4711";
 const MAIL_PASSWORD: &str = "demo-mail-password-4711";
 
