@@ -64,6 +64,9 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     /// Open an incident by hand.
     Declare(DeclareArgs),
+    /// Send one real message to a person, by each contact method or one, and tell what the provider said.
+    /// Exit code 0: every provider took it; 1: one did not.
+    NotifyTest(NotifyTestArgs),
     /// Show what applying files would change.
     Plan(FilesArgs),
     /// Make what the files' source owns be exactly what they say.
@@ -254,6 +257,16 @@ pub(crate) struct DeclareArgs {
     /// To whom, in place of the service's escalation policy; may be repeated.
     #[arg(long = "to", value_name = "PERSON")]
     pub(crate) people: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: Reach,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NotifyTestArgs {
+    /// To whom: a name or an e-mail address.
+    pub(crate) person: String,
+    /// The contact method's name; every one where none is named.
+    pub(crate) method: Option<String>,
     #[command(flatten)]
     pub(crate) place: Reach,
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use allclear_api::console::{self, Files, TokenWish};
+use allclear_api::console::{self, Files, TestMessage, TokenWish};
 use allclear_base::{Clock, OsRng, Secret, SystemClock};
 use allclear_domain::incident::{Priority, Urgency};
 use allclear_egress::{Client, Guard, Target, TcpConnect};
@@ -28,7 +28,7 @@ use crate::say::say;
 use crate::{UNUSABLE, check, server};
 
 /// What is asked for, in both forms.
-enum Ask {
+pub(crate) enum Ask {
     Incidents { all: bool },
     Show { key: String },
     Act { key: String, wish: Wish },
@@ -47,6 +47,8 @@ enum Ask {
     Secrets,
     SetSecret { name: String, value: Secret },
     RemoveSecret { name: String },
+    TestMessage(TestMessage),
+    TestMessages { ids: Vec<String> },
 }
 
 pub(crate) fn incidents(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
@@ -159,13 +161,17 @@ pub(crate) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn ask(place: &Reach, ask: Ask) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let text = match &place.server {
-        Some(server) => runtime.block_on(ask_elsewhere(server, place, &ask))?,
-        None => runtime.block_on(ask_here(&place.data, ask))?,
-    };
-    say(&text)?;
+    say(&answer(place, ask)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the server, or the database where no server runs, answers.
+pub(crate) fn answer(place: &Reach, ask: Ask) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match &place.server {
+        Some(server) => runtime.block_on(ask_elsewhere(server, place, &ask)),
+        None => runtime.block_on(ask_here(&place.data, ask)),
+    }
 }
 
 async fn ask_here(place: &DataArgs, ask: Ask) -> anyhow::Result<String> {
@@ -236,6 +242,9 @@ async fn ask_database(store: &Store, place: &DataArgs, ask: Ask) -> anyhow::Resu
             console::set_secret(store, &*rng, &server::vault(&place.data, Arc::default())?, &actor, &name, value.expose()).await
         }
         Ask::RemoveSecret { name } => console::remove_secret(store, &server::vault(&place.data, Arc::default())?, &actor, &name).await,
+        Ask::TestMessage(_) | Ask::TestMessages { .. } => {
+            bail!("no AllClear runs on this data folder: start it with `allclear up`, which is what sends messages")
+        }
     };
     Ok(answer?)
 }
@@ -267,6 +276,8 @@ where
         Ask::Token(wish) => ("POST", "/config/v1/tokens".to_owned(), Bytes::from(serde_json::to_vec(wish)?)),
         Ask::Tokens => ("GET", "/config/v1/tokens".to_owned(), Bytes::new()),
         Ask::RevokeToken { key } => ("DELETE", format!("/config/v1/tokens/{}", encode(key)), Bytes::new()),
+        Ask::TestMessage(wanted) => ("POST", "/config/v1/test-messages".to_owned(), Bytes::from(serde_json::to_vec(wanted)?)),
+        Ask::TestMessages { ids } => ("GET", format!("/config/v1/test-messages/{}", encode(&ids.join(","))), Bytes::new()),
     };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
     let request = hyper::Request::builder().method(method).uri(path).header("host", host);

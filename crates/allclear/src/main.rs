@@ -8,6 +8,7 @@ mod crowd;
 mod demo;
 mod hands;
 mod http;
+mod notify_test;
 mod peer;
 mod run;
 mod say;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         Command::Secret(args) => client::secret(&args),
         Command::User(args) => client::user(&args),
         Command::Token(args) => client::token(&args),
+        Command::NotifyTest(args) => notify_test::notify_test(&args),
         Command::Schema => say::say(allclear_config::SCHEMA).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Backup(args) => backup::backup(&args),
         Command::Restore(args) => backup::restore(&args),

@@ -29,6 +29,11 @@ pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Opt
             "  without --public-url messages carry no links, buttons or keys: no answer could reach AllClear from outside".to_owned(),
         );
     }
+    for channel in catalog.of_kind(Kind::Channel).filter_map(|resource| resource.document.as_channel()) {
+        if let Some(why) = crate::secrets::unusable(channel, secrets) {
+            lines.push(format!("  unusable: {}: {why}", channel.name));
+        }
+    }
     for name in missing_secrets(catalog, secrets) {
         lines.push(format!("  missing: the secret {name} is not set or is empty; set ALLCLEAR_SECRET_{name} and start again"));
     }

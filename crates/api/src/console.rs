@@ -5,9 +5,10 @@ use std::fmt::Write;
 use allclear_base::{Rng, Vault};
 use allclear_domain::apitest::report::{AssertionReport, RunReport, StepReport, Teardown, Verdict};
 use allclear_domain::catalog::{Document, Kind};
+use allclear_domain::delivery::Status;
 use allclear_domain::incident::{Incident, Paging, State};
 use allclear_domain::status::Owner;
-use allclear_domain::{RunId, Timestamp};
+use allclear_domain::{DeliveryId, RunId, Timestamp};
 use allclear_ops::config::{Action, Plan};
 use allclear_ops::incident;
 use allclear_ops::view::{self, IncidentView, Names};
@@ -15,6 +16,7 @@ use allclear_ops::wish::{self, Declared, Wish};
 use allclear_ops::{self as ops, Actor, OpsError, config, delivery, event, token};
 use allclear_store::Store;
 use allclear_store::evidence::Evidence;
+use axum::Json;
 use axum::extract::{Path, RawQuery, State as Shared};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,60 @@ pub struct TokenWish {
     pub scopes: Vec<String>,
     /// The person it acts for, by name or e-mail address.
     pub person: Option<String>,
+}
+
+/// A wish for a test message.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TestMessage {
+    /// To whom: a name or an e-mail address.
+    pub person: String,
+    /// By which contact method; by all of them where none is named.
+    pub method: Option<String>,
+}
+
+/// How a test message stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TestMessageState {
+    /// The message.
+    pub id: String,
+    /// What carries it: `sms`.
+    pub by: String,
+    /// The channel's name.
+    pub channel: String,
+    /// The address, as far as it is shown.
+    pub address: String,
+    /// How it stands, in the outbox's words.
+    pub status: Status,
+    /// What the provider said, or why it is tried again.
+    pub why: Option<String>,
+    /// Attempts begun.
+    pub attempts: u32,
+}
+
+/// `POST /config/v1/test-messages`: writes the messages; their ids.
+pub(crate) async fn post_test_message(Shared(app): Shared<App>, Caller(actor): Caller, body: Bytes) -> Result<Json<Vec<String>>, Problem> {
+    let wanted: TestMessage = serde_json::from_slice(&body).map_err(|e| OpsError::Invalid(format!("the body is not JSON: {e}")))?;
+    let written = delivery::notify_test(&app.store, &*app.rng, &actor, &wanted.person, wanted.method.as_deref()).await?;
+    Ok(Json(written.into_iter().map(|one| one.id.0).collect()))
+}
+
+/// `GET /config/v1/test-messages/{ids}`: how they stand; ids are separated by commas.
+pub(crate) async fn get_test_messages(
+    Shared(app): Shared<App>,
+    Caller(actor): Caller,
+    Path(ids): Path<String>,
+) -> Result<Json<Vec<TestMessageState>>, Problem> {
+    let ids = ids.split(',').map(DeliveryId::from).collect();
+    let state = |sent: delivery::Sent| TestMessageState {
+        id: sent.id.0,
+        by: view::means(&sent.class).to_owned(),
+        channel: sent.channel,
+        address: sent.address,
+        status: sent.status,
+        why: sent.why,
+        attempts: sent.attempts,
+    };
+    Ok(Json(delivery::sent(&app.store, &actor, ids).await?.into_iter().map(state).collect()))
 }
 
 /// The newest incidents, a line each; open ones only unless `all`.

@@ -3,6 +3,7 @@
 use allclear_base::crash;
 use allclear_channels::{pagerduty as pagerduty_channel, slack as slack_channel, twilio};
 use allclear_domain::catalog::{Account, Channel, Kind};
+use allclear_domain::delivery::Receipt;
 use allclear_domain::incident::Via;
 use allclear_domain::{ChannelId, PersonId};
 use allclear_ops::incident::{self, Act, Answered};
@@ -279,7 +280,7 @@ pub(crate) async fn twilio_voice(
         Ok(answered) => answered,
         Err(error) => return unavailable(&error),
     };
-    if let Err(error) = delivery::receipt(&app.store, &*app.rng, &attempt, true, None).await {
+    if let Err(error) = delivery::receipt(&app.store, &*app.rng, &attempt, Receipt::Arrived).await {
         // What matters is done; only that the call was heard is not on record.
         tracing::warn!(%error, attempt, "a call's receipt could not be written down");
     }
@@ -302,8 +303,8 @@ pub(crate) async fn twilio_status(
         Ok(parameters) => parameters,
         Err(refused) => return refused,
     };
-    let Some((arrived, why)) = twilio::receipt(&parameters) else { return StatusCode::NO_CONTENT.into_response() };
-    match delivery::receipt(&app.store, &*app.rng, &attempt, arrived, why).await {
+    let Some(receipt) = twilio::receipt(&parameters) else { return StatusCode::NO_CONTENT.into_response() };
+    match delivery::receipt(&app.store, &*app.rng, &attempt, receipt).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => unavailable(&error),
     }

@@ -132,6 +132,8 @@ pub const ROUTES: &[Route] = &[
     Route { method: "POST", path: "/config/v1/tokens", access: Access::Needs(Permission::TokensWrite) },
     Route { method: "GET", path: "/config/v1/tokens", access: Access::Needs(Permission::TokensWrite) },
     Route { method: "DELETE", path: "/config/v1/tokens/{key}", access: Access::Needs(Permission::TokensWrite) },
+    Route { method: "POST", path: "/config/v1/test-messages", access: Access::Needs(Permission::IncidentsWrite) },
+    Route { method: "GET", path: "/config/v1/test-messages/{ids}", access: Access::Needs(Permission::IncidentsRead) },
 ];
 
 fn handler(route: &Route) -> MethodRouter<App> {
@@ -234,6 +236,8 @@ fn handler(route: &Route) -> MethodRouter<App> {
         ("POST", "/config/v1/tokens") => post(console::post_token),
         ("GET", "/config/v1/tokens") => get(console::get_tokens),
         ("DELETE", "/config/v1/tokens/{key}") => delete(console::delete_token),
+        ("POST", "/config/v1/test-messages") => post(console::post_test_message),
+        ("GET", "/config/v1/test-messages/{ids}") => get(console::get_test_messages),
         _ => MethodRouter::new(),
     }
 }

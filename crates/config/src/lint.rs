@@ -83,16 +83,12 @@ fn check_addresses(site: &Site, loaded: &Loaded) {
     for one in &site.addresses {
         let Some(channel) = channel_named(loaded, &one.channel) else { continue };
         let (is_right, what, help) = match &channel.account {
-            Account::Twilio(_) => (
-                forms::is_phone_number(&one.address),
-                "a telephone number",
-                "write it with its country code: \"+4512345678\"",
-            ),
-            Account::Slack(_) if one.is_room => (
-                forms::is_slack_room(&one.address),
-                "a Slack channel",
-                "write \"#its-name\", or its id, which begins with C",
-            ),
+            Account::Twilio(_) => {
+                (forms::is_phone_number(&one.address), "a telephone number", "write it with its country code: \"+4512345678\"")
+            }
+            Account::Slack(_) if one.is_room => {
+                (forms::is_slack_room(&one.address), "a Slack channel", "write \"#its-name\", or its id, which begins with C")
+            }
             Account::Slack(_) => (
                 forms::is_slack_person(&one.address),
                 "a Slack member's id",

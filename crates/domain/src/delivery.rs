@@ -471,6 +471,34 @@ impl ChannelFinding {
     }
 }
 
+/// What a provider reports later of a message that it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    /// It arrived.
+    Arrived,
+    /// It did not.
+    Lost {
+        /// Why, if the provider said so.
+        why: Option<String>,
+    },
+    /// A call was picked up and ended, and no key was pressed: it may have been a mailbox.
+    EndedWithoutKey,
+}
+
+impl Receipt {
+    /// Whether a message of this purpose counts as arrived, and why it does not. A page needs a key; what
+    /// was only to be said was said.
+    #[must_use]
+    pub fn arrived(&self, purpose: Purpose) -> (bool, Option<String>) {
+        match self {
+            Self::Arrived => (true, None),
+            Self::Lost { why } => (false, why.clone()),
+            Self::EndedWithoutKey if purpose == Purpose::Notice => (true, None),
+            Self::EndedWithoutKey => (false, Some("the call ended and no key was pressed".to_owned())),
+        }
+    }
+}
+
 /// Why a call did not arrive that somebody else's answer ended.
 pub const STOPPED_RINGING: &str = "it was not needed any more and stopped ringing";
 

@@ -9,7 +9,7 @@ use allclear_base::runtime::Task;
 use allclear_base::{Runtime, SeededRng, Spawn};
 use allclear_domain::apitest::report::{Failure, RunReport, Teardown, Verdict};
 use allclear_domain::catalog::Kind;
-use allclear_domain::delivery::Outcome;
+use allclear_domain::delivery::{Outcome, Receipt};
 use allclear_domain::{IncidentId, TestId, Timestamp};
 use allclear_ops::delivery::{self, Capacity, Carrier, Outgoing};
 use allclear_ops::incident::{self, Act};
@@ -131,7 +131,8 @@ pub(super) const CASES: &[Case] = &[
         name: "the other page is not delivered",
         run: |a| {
             let rng = SeededRng::new(600);
-            block_on(delivery::receipt(&a.store, &rng, &a.known.accepted, false, Some("code 30003".into()))).map(|known| known.to_string())
+            block_on(delivery::receipt(&a.store, &rng, &a.known.accepted, Receipt::Lost { why: Some("code 30003".into()) }))
+                .map(|known| known.to_string())
         },
     },
     Case {

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use sha1::Sha1;
 use sha2::Sha256;
 
-use allclear_domain::delivery::STOPPED_RINGING;
+use allclear_domain::delivery::{Receipt, STOPPED_RINGING};
 
 use super::facts;
 use crate::text::xml;
@@ -113,25 +113,26 @@ pub fn read_text(parameters: &[(String, String)]) -> Inbound {
     }
 }
 
-/// What a status callback says: arrived, did not, or nothing final. A call that ended without a key reached nobody: it may
-/// have been a mailbox; one with a key is on record as such already.
+/// What a status callback says: arrived, did not, or nothing final. A call with a key is on record by
+/// that key already.
 #[must_use]
-pub fn receipt(parameters: &[(String, String)]) -> Option<(bool, Option<String>)> {
+pub fn receipt(parameters: &[(String, String)]) -> Option<Receipt> {
     let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
     let code = || value("ErrorCode").map(|code| format!("Twilio's code {}", code.chars().take(20).collect::<String>()));
+    let lost = |why: &str| Some(Receipt::Lost { why: Some(why.to_owned()) });
     if let Some(status) = value("CallStatus") {
         return match status {
-            "completed" => Some((false, Some("the call ended and no key was pressed".into()))),
-            "busy" => Some((false, Some("the line was busy".into()))),
-            "no-answer" => Some((false, Some("nobody picked up".into()))),
-            "canceled" => Some((false, Some(STOPPED_RINGING.into()))),
-            "failed" => Some((false, code().or_else(|| Some("the call could not be made".into())))),
+            "completed" => Some(Receipt::EndedWithoutKey),
+            "busy" => lost("the line was busy"),
+            "no-answer" => lost("nobody picked up"),
+            "canceled" => lost(STOPPED_RINGING),
+            "failed" => Some(Receipt::Lost { why: code().or_else(|| Some("the call could not be made".into())) }),
             _ => None,
         };
     }
     match value("MessageStatus")? {
-        "delivered" | "read" => Some((true, None)),
-        "undelivered" | "failed" => Some((false, code())),
+        "delivered" | "read" => Some(Receipt::Arrived),
+        "undelivered" | "failed" => Some(Receipt::Lost { why: code() }),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use allclear_domain::Timestamp;
 use allclear_domain::catalog::Channel;
-use allclear_domain::delivery::{Brief, EventLink, Message, Outcome, Purpose};
+use allclear_domain::delivery::{Brief, EventLink, Message, Outcome, Purpose, Receipt};
 use allclear_domain::incident::Urgency;
 
 use super::*;
@@ -244,19 +244,22 @@ fn the_longest_call_fits_into_what_twilio_takes() {
 }
 
 #[test]
-fn a_call_without_a_key_reached_nobody() {
+fn a_call_without_a_key_reached_nobody_unless_it_was_only_to_be_heard() {
     let status = |s: &str| receipt(&[("CallStatus".to_owned(), s.to_owned())]);
-    for lost in ["completed", "busy", "no-answer", "failed", "canceled"] {
-        assert!(matches!(status(lost), Some((false, Some(_)))), "{lost}");
+    for lost in ["busy", "no-answer", "failed", "canceled"] {
+        assert!(matches!(status(lost), Some(Receipt::Lost { why: Some(_) })), "{lost}");
     }
+    let ended = status("completed").expect("it is final");
+    assert!(matches!(ended.arrived(Purpose::Page), (false, Some(_))));
+    assert_eq!(ended.arrived(Purpose::Notice), (true, None));
     assert_eq!([status("ringing"), status("in-progress")], [None, None]);
 }
 
 #[test]
 fn receipts_tell_arrival_from_loss() {
     let status = |s: &str| receipt(&[("MessageStatus".to_owned(), s.to_owned())]);
-    assert_eq!(status("delivered"), Some((true, None)));
-    assert_eq!(status("undelivered"), Some((false, None)));
+    assert_eq!(status("delivered"), Some(Receipt::Arrived));
+    assert_eq!(status("undelivered"), Some(Receipt::Lost { why: None }));
     assert_eq!(status("sent"), None);
 }
 

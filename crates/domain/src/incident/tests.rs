@@ -122,6 +122,47 @@ fn an_acknowledgement_stops_paging_and_its_timeout_pages_the_same_level_again() 
 }
 
 #[test]
+fn an_acknowledgement_that_was_taken_back_elsewhere_pages_the_same_level_again() {
+    let context = context(&[&["Ada"], &["Ben"]]);
+    let incident = opened(Urgency::High, 0, &context).next;
+    let taken = transition(&incident, &Event::Acknowledge { by: ada() }, &context, minute(1)).expect("a change");
+    let by = Agent::Linked { channel: "PD".into(), name: "PagerDuty".into() };
+    let back = transition(&taken.next, &Event::Unacknowledge { by: by.clone() }, &context, minute(31)).expect("a change");
+    assert_eq!(pages(&back), [("Ada".into(), NotifyReason::AcknowledgementTimedOut)]);
+    assert_eq!(back.log.first().map(|entry| (&entry.agent, &entry.kind)), Some((&by, &LogKind::Unacknowledged)));
+    assert!(back.effects.contains(&Effect::ClearTimer { kind: Timer::AcknowledgementTimeout.kind() }));
+}
+
+#[test]
+fn a_change_is_named_for_what_changed_and_says_whether_the_status_did() {
+    let context = context(&[&["Ada"], &["Ben"]]);
+    let open = opened(Urgency::High, 0, &context);
+    let named = |change: &Change| (change.news().and_then(IncidentEvent::of), change.changes_status());
+    assert_eq!(named(&open), (Some(IncidentEvent::Triggered), true));
+    let after = |incident: &Incident, event: Event| transition(incident, &event, &context, minute(1)).expect("a change");
+    let triggered = open.next;
+    let taken = after(&triggered, Event::Acknowledge { by: ada() }).next;
+    let snooze = || by_ada(ByHand::Snooze { until: minute(90) });
+    let priority = || by_ada(ByHand::SetPriority { priority: Some(Priority::P1) });
+    let quieter = || by_ada(ByHand::SetUrgency { urgency: Urgency::Low });
+    let reassign = || by_ada(ByHand::Reassign { people: vec!["Ben".into()] });
+    for (incident, event, name, changes_status) in [
+        (&triggered, Event::Acknowledge { by: ada() }, IncidentEvent::Acknowledged, true),
+        (&triggered, snooze(), IncidentEvent::Snoozed, true),
+        (&taken, snooze(), IncidentEvent::Snoozed, false),
+        (&triggered, priority(), IncidentEvent::PriorityUpdated, false),
+        (&taken, quieter(), IncidentEvent::UrgencyUpdated, false),
+        (&triggered, Event::EscalationDue { level: 0, pass: 0 }, IncidentEvent::Escalated, false),
+        (&triggered, reassign(), IncidentEvent::Reassigned, false),
+        (&taken, reassign(), IncidentEvent::Reassigned, true),
+        (&taken, Event::AcknowledgementTimedOut, IncidentEvent::Unacknowledged, true),
+        (&taken, Event::Resolve { by: ada(), why: ResolveReason::ByHand }, IncidentEvent::Resolved, true),
+    ] {
+        assert_eq!(named(&after(incident, event)), (Some(name), changes_status), "{name:?}");
+    }
+}
+
+#[test]
 fn a_second_acknowledgement_by_the_same_person_is_refused_and_by_another_is_added() {
     let context = context(&[&["Ada"]]);
     let incident = opened(Urgency::High, 0, &context).next;
@@ -160,6 +201,7 @@ fn the_transition_table_is_as_documented() {
             ("level unreachable", Event::LevelUnreachable { level: 0, pass: 0 }),
             ("look again", Event::LookAgain),
             ("acknowledgement timed out", Event::AcknowledgementTimedOut),
+            ("acknowledgement taken back elsewhere", Event::Unacknowledge { by: Agent::System }),
             ("open too long", Event::OpenTooLong),
             ("note", by_ada(ByHand::Note { text: "looking".into() })),
             ("reassign", by_ada(ByHand::Reassign { people: vec!["Ben".into()] })),

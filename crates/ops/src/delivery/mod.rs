@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use allclear_base::Rng;
 use allclear_base::metrics::metrics;
-use allclear_domain::delivery::{self, About, Brief, ChannelFinding, Delivery, Outcome, Purpose, Recipient, Settled, Status, Way};
+use allclear_domain::delivery::{self, About, Brief, ChannelFinding, Delivery, Outcome, Purpose, Receipt, Recipient, Settled, Status, Way};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State, Urgency};
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span};
 use allclear_store::record::channel_finding as finding;
@@ -272,18 +272,19 @@ pub async fn settle_orphans(store: &Store, rng: &dyn Rng, at_start: bool) -> Res
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn receipt(store: &Store, rng: &dyn Rng, attempt: &str, arrived: bool, why: Option<String>) -> Result<bool, OpsError> {
+pub async fn receipt(store: &Store, rng: &dyn Rng, attempt: &str, receipt: Receipt) -> Result<bool, OpsError> {
     let (draw, attempt) = (Draw::new(rng), attempt.to_owned());
     let work = move |tx: &mut Tx<'_>| {
         let ids = draw.ids();
         let found = outbox::deliveries_of_bundle(tx, &attempt)?;
         tx.lock(found.iter().map(|stored| outbox::lock_of(&stored.delivery.about)))?;
-        let status = if arrived { Status::Delivered } else { Status::Undelivered };
         if !found.is_empty() {
             // The provider has it, whatever became of its answer.
             outbox::settle_attempt(tx, &attempt, "accepted")?;
         }
         for stored in &found {
+            let (arrived, why) = receipt.arrived(stored.delivery.purpose);
+            let status = if arrived { Status::Delivered } else { Status::Undelivered };
             if !outbox::receipt(tx, &stored.delivery.id, status, why.as_deref())? {
                 continue;
             }
