@@ -1,8 +1,9 @@
-//! A program that takes webhooks by the specification (Standard Webhooks), Slack's incoming webhooks, and plain pings. It keeps
-//! what came and drops repeats by their id, as the specification asks.
+//! A program that takes webhooks by the specification (Standard Webhooks), Slack's incoming
+//! webhooks, and plain pings. It keeps what came and drops repeats by their id, as the
+//! specification asks.
 //!
-//! What a path is decides what it takes: below `/services/` it is one of Slack's, everywhere else a program's, until a test
-//! says otherwise. An answer that a test sets comes before everything.
+//! What a path is decides what it takes: below `/services/` it is one of Slack's, everywhere else a
+//! program's, until a test says otherwise. An answer that a test sets comes before everything.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The real StatusPage in miniature: components that its manage API changes. Of that API it has the one operation that the
-//! extract names.
+//! The real StatusPage in miniature: components that its manage API changes. Of that API it has the
+//! one operation that the extract names.
 
 use std::collections::BTreeMap;
 

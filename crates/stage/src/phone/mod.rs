@@ -1,8 +1,10 @@
-//! A telephone behind Twilio's API: texts arrive, calls ring and speak; a person answers with words and digits.
+//! A telephone behind Twilio's API: texts arrive, calls ring and speak; a person answers with words
+//! and digits.
 //!
-//! It takes what Twilio takes, in Twilio's order: the path, the account, the rate, the parameters, the numbers. What Twilio does
-//! later (a text's turn in the queue, a receipt, a call that rings out) leaves as a callback with its time. It does not fetch
-//! documents for calls (`Url`), and plays no media, no recordings and no messaging service's pool of senders.
+//! It takes what Twilio takes, in Twilio's order: the path, the account, the rate, the parameters,
+//! the numbers. What Twilio does later (a text's turn in the queue, a receipt, a call that rings
+//! out) leaves as a callback with its time. It does not fetch documents for calls (`Url`), and
+//! plays no media, no recordings and no messaging service's pool of senders.
 
 mod account;
 mod callback;
@@ -199,7 +201,8 @@ impl Telephone {
         self.alerts.push(Alert { code, text: text.to_owned() });
     }
 
-    /// What an answer wants done; nothing, and an entry in the console, where Twilio cannot read it.
+    /// What an answer wants done; nothing, and an entry in the console, where Twilio cannot read
+    /// it.
     fn document(&mut self, line: &str, content_type: &str, body: &str) -> Option<Vec<twiml::Verb>> {
         let known = &TWILIO["twiml"]["content_types"];
         let of_type =

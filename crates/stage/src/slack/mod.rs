@@ -1,8 +1,8 @@
 //! A Slack workspace: messages, threads, updates, and buttons that somebody presses.
 //!
-//! It takes what Slack takes: the method, the token, the arguments, the blocks, the channel, the rate, in this order. Every
-//! channel with a `#` exists and the app is in it, every member and conversation is known, until a test says otherwise. It has
-//! no events, no views and no files.
+//! It takes what Slack takes: the method, the token, the arguments, the blocks, the channel, the
+//! rate, in this order. Every channel with a `#` exists and the app is in it, every member and
+//! conversation is known, until a test says otherwise. It has no events, no views and no files.
 
 mod blocks;
 pub(crate) mod form;
@@ -208,7 +208,8 @@ impl Workspace {
         self.webhook = Some(url.to_owned());
     }
 
-    /// Where the workspace itself is reached: `http://127.0.0.1:8080`. Otherwise it is learned from the first request.
+    /// Where the workspace itself is reached: `http://127.0.0.1:8080`. Otherwise it is learned from
+    /// the first request.
     pub fn set_base(&mut self, base: &str) {
         (self.base, self.base_is_given) = (base.trim_end_matches('/').to_owned(), true);
     }
