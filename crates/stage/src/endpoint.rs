@@ -223,7 +223,7 @@ impl Endpoint {
             if let Err(wait_ms) = pace.take(now_ms, every_ms, facts::number(&rates["burst"])) {
                 let seconds = wait_ms.div_ceil(1_000).to_string();
                 let response = Response::text(429, "rate_limited").with("retry-after", &seconds);
-                return Some(("rate_limited: too fast".to_owned(), response));
+                return Some((format!("rate_limited: too fast by {wait_ms} ms"), response));
             }
         }
         None

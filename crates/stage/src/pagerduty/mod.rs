@@ -132,8 +132,8 @@ impl PagerDuty {
         }
         if self.house.is_paced() {
             let a_minute = facts::number(&PAGERDUTY["rates"]["events_per_minute_and_key"]).max(1);
-            if self.pace.take(now_ms, 60_000 / a_minute, a_minute).is_err() {
-                self.house.note(request, "too fast");
+            if let Err(wait_ms) = self.pace.take(now_ms, 60_000 / a_minute, a_minute) {
+                self.house.note(request, format!("too fast by {wait_ms} ms"));
                 return too_many().into();
             }
         }

@@ -324,7 +324,7 @@ impl Player for Telephone {
             Some(Refusal::Unavailable) => {
                 return Refused::unlucky(503, 20_503, "Service unavailable").response().into();
             }
-            Some(Refusal::TooMany) => return Refused::too_many().response().into(),
+            Some(Refusal::TooMany) => return Refused::too_many(1_000).response().into(),
             None => {}
         }
         match self.serve(request) {

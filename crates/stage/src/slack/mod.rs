@@ -175,7 +175,7 @@ impl Refused {
 fn too_fast(what: &str, wait_ms: u64) -> Refused {
     let word = SLACK["rates"]["error"].as_str().unwrap_or_default();
     let retry_after_s = Some(wait_ms.div_ceil(1_000).max(1));
-    Refused { retry_after_s, ..Refused::wrong(word, format!("too fast: {what}")) }
+    Refused { retry_after_s, ..Refused::wrong(word, format!("too fast by {wait_ms} ms: {what}")) }
 }
 
 impl Workspace {
