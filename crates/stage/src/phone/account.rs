@@ -55,11 +55,7 @@ impl Refused {
     pub(super) fn too_many(wait_ms: u64) -> Self {
         let said = format!("Too Many Requests: too fast by {wait_ms} ms");
         let rates = &TWILIO["rates"];
-        Self::wrong(
-            facts::code(&rates["status"]),
-            facts::number(&rates["error"]),
-            "Too Many Requests",
-        )
+        Self::wrong(facts::code(&rates["status"]), facts::number(&rates["error"]), said)
     }
 
     pub(super) fn response(&self) -> Response {
