@@ -1,8 +1,9 @@
-//! A program that takes webhooks by the specification (Standard Webhooks), Slack's incoming webhooks, and plain pings. It keeps
-//! what came and drops repeats by their id, as the specification asks.
+//! A program that takes webhooks by the specification (Standard Webhooks), Slack's incoming
+//! webhooks, and plain pings. It keeps what came and drops repeats by their id, as the
+//! specification asks.
 //!
-//! What a path is decides what it takes: below `/services/` it is one of Slack's, everywhere else a program's, until a test
-//! says otherwise. An answer that a test sets comes before everything.
+//! What a path is decides what it takes: below `/services/` it is one of Slack's, everywhere else a
+//! program's, until a test says otherwise. An answer that a test sets comes before everything.
 
 use std::collections::BTreeMap;
 
@@ -222,7 +223,7 @@ impl Endpoint {
             if let Err(wait_ms) = pace.take(now_ms, every_ms, facts::number(&rates["burst"])) {
                 let seconds = wait_ms.div_ceil(1_000).to_string();
                 let response = Response::text(429, "rate_limited").with("retry-after", &seconds);
-                return Some(("rate_limited: too fast".to_owned(), response));
+                return Some((format!("rate_limited: too fast by {wait_ms} ms"), response));
             }
         }
         None

@@ -1,7 +1,7 @@
 //! What the vendors' documents say, read from our extract of them: `crates/channels/facts`.
 //!
-//! The players keep no rule of their own where the extract has one. The product may read the same files; it shares no code
-//! with the stage, so that both cannot be wrong in the same way.
+//! The players keep no rule of their own where the extract has one. The product may read the same
+//! files; it shares no code with the stage, so that both cannot be wrong in the same way.
 
 use std::sync::LazyLock;
 

@@ -12,7 +12,8 @@ pub struct Faults {
     pub drop_answers: u32,
     /// Requests that are refused with 503 before they have any effect.
     pub refuse: u32,
-    /// Requests that are refused as too many, in the provider's words, to come again after a second.
+    /// Requests that are refused as too many, in the provider's words, to come again after a
+    /// second.
     pub limit: u32,
     /// How long every answer takes.
     pub delay_ms: u64,

@@ -1,4 +1,5 @@
-//! What every player has: its faults, its rates, and the book in which it writes down what broke a rule.
+//! What every player has: its faults, its rates, and the book in which it writes down what broke a
+//! rule.
 
 use serde::Serialize;
 use serde_json::json;
@@ -48,7 +49,8 @@ impl House {
         }
     }
 
-    /// Looks who comes. The real ones serve whoever does not say; it is a breach of their terms all the same.
+    /// Looks who comes. The real ones serve whoever does not say; it is a breach of their terms all
+    /// the same.
     pub(crate) fn greet(&mut self, request: &Request) {
         let agent = request.header("user-agent").unwrap_or_default();
         if !agent.starts_with(USER_AGENT) {

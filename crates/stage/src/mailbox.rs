@@ -1,4 +1,5 @@
-//! A mail server with everybody's mailbox: SMTP with STARTTLS and AUTH on one side, what arrived on the other.
+//! A mail server with everybody's mailbox: SMTP with STARTTLS and AUTH on one side, what arrived on
+//! the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -457,3 +458,6 @@ async fn read_mail(io: &mut BufReader<Box<dyn Io>>) -> io::Result<Option<Vec<u8>
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

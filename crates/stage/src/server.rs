@@ -60,7 +60,8 @@ impl<P: Player> Stage<P> {
     /// Serves one connection with the machine's clock and real waits.
     async fn serve_connection(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let service = service_fn(|request| self.answer(request));
-        // A client that goes away, or a connection that breaks on purpose, is no error of the stage.
+        // A client that goes away, or a connection that breaks on purpose, is no error of the
+        // stage.
         let _ended = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(io), service)
             .await;
@@ -86,7 +87,8 @@ impl<P: Player> Stage<P> {
         Ok(to_hyper(&reply.response))
     }
 
-    /// Sends callbacks when their time comes, each by itself: one that is not answered holds up no other.
+    /// Sends callbacks when their time comes, each by itself: one that is not answered holds up no
+    /// other.
     #[expect(
         clippy::disallowed_methods,
         reason = "the stage is the outside world: it has tasks of its own"
@@ -218,4 +220,81 @@ async fn post(callback: &Callback) -> Option<Answer> {
     let content_type = given.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let body = Limited::new(response.into_body(), LARGEST_BODY).collect().await.ok()?.to_bytes();
     Some(Answer::Given { status, content_type, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::wire::{Reply, Response};
+
+    /// Calls back once for each request, and tells what came of it.
+    struct Caller {
+        url: String,
+        heard: mpsc::UnboundedSender<(Answer, usize)>,
+    }
+
+    impl Player for Caller {
+        fn handle(&mut self, _request: &Request, _now_ms: u64) -> Reply {
+            let callback = Callback {
+                url: self.url.clone(),
+                body: "the same".into(),
+                deadline_ms: 5_000,
+                repeats_after_ms: vec![1, 1],
+                ..Callback::default()
+            };
+            Reply {
+                callbacks: vec![callback, Callback::wake("w", 1)],
+                ..Response::empty(204).into()
+            }
+        }
+
+        fn answered(
+            &mut self,
+            callback: &Callback,
+            answer: &Answer,
+            _now_ms: u64,
+        ) -> Vec<Callback> {
+            self.heard.send((answer.clone(), callback.repeats_after_ms.len())).expect("a listener");
+            if *answer == Answer::None { callback.again().into_iter().collect() } else { vec![] }
+        }
+    }
+
+    /// Reads one request whole.
+    async fn request(stream: &mut TcpStream) -> String {
+        let mut text = String::new();
+        while !text.ends_with("the same") {
+            let mut part = [0; 512];
+            let read = stream.read(&mut part).await.expect("a request");
+            text.push_str(&String::from_utf8_lossy(&part[..read]));
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn a_callback_whose_answer_is_lost_is_sent_again_and_its_answer_is_heard() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+        let (heard, mut hears) = mpsc::unbounded_channel();
+        let stage = Stage::new(Caller { url, heard });
+        let reply = stage.player().handle(&Request::default(), 0);
+        stage.send_out(reply.callbacks);
+        let mut texts = Vec::new();
+        for answer in
+            ["", "HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ncontent-length: 2\r\n\r\nok"]
+        {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            texts.push(request(&mut stream).await);
+            stream.write_all(answer.as_bytes()).await.expect("an answer");
+        }
+        assert_eq!(texts[0], texts[1], "the same identifiers and the same body");
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            all.push(hears.recv().await.expect("an outcome"));
+        }
+        assert!(all.contains(&(Answer::None, 2)) && all.contains(&(Answer::Due, 0)), "{all:?}");
+        assert!(all.contains(&(Answer::given(200, "text/xml", "ok"), 1)), "{all:?}");
+    }
 }

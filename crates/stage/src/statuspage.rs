@@ -1,5 +1,5 @@
-//! The real StatusPage in miniature: components that its manage API changes. Of that API it has the one operation that the
-//! extract names.
+//! The real StatusPage in miniature: components that its manage API changes. Of that API it has the
+//! one operation that the extract names.
 
 use std::collections::BTreeMap;
 
@@ -126,7 +126,7 @@ impl StatusPage {
         let rates = &STATUSPAGE["rates"];
         let every_ms = 1_000 / facts::number(&rates["requests_per_second_and_key"]).max(1);
         let taken = self.paces.entry(key).or_default().take(now_ms, every_ms, 1);
-        taken.map_err(|_| too_many())
+        taken.map_err(too_many)
     }
 
     fn change(
@@ -194,9 +194,9 @@ impl StatusPage {
     }
 }
 
-fn too_many() -> Refused {
+fn too_many(wait_ms: u64) -> Refused {
     let status = facts::code(&STATUSPAGE["rates"]["status"]);
-    refused(status, "You have exceeded the rate limit of your API key: too fast")
+    refused(status, format!("You have exceeded your rate limit: too fast by {wait_ms} ms"))
 }
 
 impl Player for StatusPage {
@@ -212,7 +212,7 @@ impl Player for StatusPage {
             |refused: Refused| Response::json(refused.status, &json!({ "error": refused.error }));
         match self.house.faults.refusal() {
             Some(Refusal::Unavailable) => return answer(refused(503, "unavailable")).into(),
-            Some(Refusal::TooMany) => return answer(too_many()).into(),
+            Some(Refusal::TooMany) => return answer(too_many(1_000)).into(),
             None => {}
         }
         let response = self.serve(request, now_ms).unwrap_or_else(|refused| {

@@ -165,7 +165,8 @@ impl Callback {
         if self.deadline_ms == 0 { PATIENCE_MS } else { self.deadline_ms }
     }
 
-    /// The same once more: the same identifiers, the same body. Nothing when it was sent often enough.
+    /// The same once more: the same identifiers, the same body. Nothing when it was sent often
+    /// enough.
     #[must_use]
     pub fn again(&self) -> Option<Self> {
         let (next, later) = self.repeats_after_ms.split_first()?;
@@ -218,7 +219,8 @@ pub struct Reply {
     pub response: Response,
     /// How long it takes, in milliseconds.
     pub delay_ms: u64,
-    /// Whether the connection breaks in place of a response. The request had its effect all the same.
+    /// Whether the connection breaks in place of a response. The request had its effect all the
+    /// same.
     pub dropped: bool,
     /// What the player sends out afterwards.
     pub callbacks: Vec<Callback>,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
 use allclear_stage::wire::{Reply, Request, Response};
-use allclear_stage::{Player, Stage};
+use allclear_stage::{Answer, Callback, Player, Rates, Stage};
 use anyhow::bail;
 use tokio::net::TcpListener;
 
@@ -83,6 +83,10 @@ impl<P: Player> Player for Noting<P> {
         }
         self.player.handle(request, now_ms)
     }
+
+    fn answered(&mut self, callback: &Callback, answer: &Answer, now_ms: u64) -> Vec<Callback> {
+        self.player.answered(callback, answer, now_ms)
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the measured thing's outside world")]
@@ -96,16 +100,12 @@ async fn serve(player: impl Player) -> anyhow::Result<SocketAddr> {
 pub(super) fn measure(span: Duration) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let victims: Victims = Arc::new(Mutex::new(vec![Victim::default(); VICTIMS]));
-    let slack = Noting {
-        player: Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET")),
-        victims: Arc::clone(&victims),
-        note: |victim| _ = victim.slack_at.get_or_insert_with(now),
-    };
-    let phone = Noting {
-        player: Telephone::new(TWILIO_ACCOUNT, secret("TWILIO_TOKEN")),
-        victims: Arc::clone(&victims),
-        note: |victim| _ = victim.text_at.get_or_insert_with(now),
-    };
+    let mut slack = Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET"));
+    slack.set_rates(Rates::Lifted);
+    let mut phone = Telephone::new(TWILIO_ACCOUNT, secret("TWILIO_TOKEN"));
+    phone.set_rates(Rates::Lifted);
+    let slack = Noting { player: slack, victims: Arc::clone(&victims), note: |victim| _ = victim.slack_at.get_or_insert_with(now) };
+    let phone = Noting { player: phone, victims: Arc::clone(&victims), note: |victim| _ = victim.text_at.get_or_insert_with(now) };
     let (target, slack, phone) =
         runtime.block_on(async { anyhow::Ok((serve(Target(Arc::clone(&victims))).await?, serve(slack).await?, serve(phone).await?)) })?;
     let folder = super::folder()?;

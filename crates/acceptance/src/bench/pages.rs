@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use allclear_stage::Player;
 use allclear_stage::phone::Telephone;
 use allclear_stage::slack::Workspace;
 use allclear_stage::wire::{Reply, Request};
+use allclear_stage::{Answer, Callback, Player, Rates};
 use anyhow::bail;
 use tokio::net::TcpListener;
 
@@ -57,11 +57,17 @@ impl Player for Noting {
         }
         self.phone.handle(request, now_ms)
     }
+
+    fn answered(&mut self, callback: &Callback, answer: &Answer, now_ms: u64) -> Vec<Callback> {
+        self.phone.answered(callback, answer, now_ms)
+    }
 }
 
 pub(super) fn noting() -> (Noting, Arc<Mutex<Seen>>) {
     let seen: Arc<Mutex<Seen>> = Arc::default();
-    (Noting { phone: Telephone::new(TWILIO_ACCOUNT, secret("TWILIO_TOKEN")), seen: Arc::clone(&seen) }, seen)
+    let mut phone = Telephone::new(TWILIO_ACCOUNT, secret("TWILIO_TOKEN"));
+    phone.set_rates(Rates::Lifted);
+    (Noting { phone, seen: Arc::clone(&seen) }, seen)
 }
 
 /// Takes every connection and never answers.
@@ -140,7 +146,8 @@ pub(super) fn beside_runs(span: Duration) -> anyhow::Result<()> {
 /// nobody listens; in the same seconds.
 pub(super) fn beside_a_provider(span: Duration) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let workspace = Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET"));
+    let mut workspace = Workspace::new(secret("SLACK_TOKEN"), secret("SLACK_SIGNING_SECRET"));
+    workspace.set_rates(Rates::Lifted);
     let (well, slow, dead) = runtime.block_on(async { anyhow::Ok((serve(workspace).await?, hang().await?, nobody().await?)) })?;
     let mut sides = Vec::new();
     for slack in [well, slow, dead] {

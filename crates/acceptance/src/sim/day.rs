@@ -1,5 +1,6 @@
 //! One seeded day and a little more.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -331,6 +332,11 @@ impl Day {
         if i64::try_from(last_ms).unwrap_or(0) * 1_000 < self.clock.now_us() - 30 * MINUTE_US {
             return Ok(Some("in the end:\n  the heartbeat stopped".to_owned()));
         }
+        // A process that was killed does not know how fast it was: that alone is forgiven.
+        let broken: Vec<String> = self.players.violations().into_iter().filter(|one| !one.contains("too fast")).collect();
+        if !broken.is_empty() {
+            return Ok(Some(format!("in the end:\n  rules of providers were broken:\n  {}", kinds_of(&broken).join("\n  "))));
+        }
         if let Some(echoed) = self.echo() {
             return Ok(Some(format!("in the end:\n  {echoed}")));
         }
@@ -619,6 +625,16 @@ async fn deliver(
     if player == "tool" && status == 202 {
         tool.lock().unwrap_or_else(PoisonError::into_inner).taken(&report_of(&callback));
     }
+}
+
+/// Every kind of broken rule once, with how often; numbers in them do not make a kind.
+fn kinds_of(broken: &[String]) -> Vec<String> {
+    let mut kinds: BTreeMap<String, (usize, &String)> = BTreeMap::new();
+    for one in broken {
+        let kind: String = one.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+        kinds.entry(kind).or_insert((0, one)).0 += 1;
+    }
+    kinds.into_values().map(|(times, one)| format!("{times} × {one}")).collect()
 }
 
 /// The report that a request of the tool carried.

@@ -1,5 +1,6 @@
-//! The real PagerDuty in miniature: takes events by dedup key, and tells its webhook subscription of every change, whoever
-//! made it: an echo that whoever is linked both ways must not answer. It has no REST API.
+//! The real PagerDuty in miniature: takes events by dedup key, and tells its webhook subscription
+//! of every change, whoever made it: an echo that whoever is linked both ways must not answer. It
+//! has no REST API.
 
 mod events;
 #[cfg(test)]
@@ -131,8 +132,8 @@ impl PagerDuty {
         }
         if self.house.is_paced() {
             let a_minute = facts::number(&PAGERDUTY["rates"]["events_per_minute_and_key"]).max(1);
-            if self.pace.take(now_ms, 60_000 / a_minute, a_minute).is_err() {
-                self.house.note(request, "too fast");
+            if let Err(wait_ms) = self.pace.take(now_ms, 60_000 / a_minute, a_minute) {
+                self.house.note(request, format!("too fast by {wait_ms} ms"));
                 return too_many().into();
             }
         }
@@ -205,7 +206,8 @@ impl PagerDuty {
         self.incidents.insert(key.to_owned(), kept);
     }
 
-    /// Somebody acts, or PagerDuty itself does: `status` says how the incident is then, `kind` what else happened.
+    /// Somebody acts, or PagerDuty itself does: `status` says how the incident is then, `kind` what
+    /// else happened.
     fn act(&mut self, body: &Value, now_ms: u64) -> Reply {
         let kind =
             body["kind"].as_str().or(body["status"].as_str()).unwrap_or("acknowledged").to_owned();

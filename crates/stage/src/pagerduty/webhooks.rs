@@ -9,7 +9,8 @@ use crate::facts::{self, PAGERDUTY};
 use crate::house::{again, not_now};
 use crate::wire::{Answer, Callback, Reply, Response};
 
-/// The first pause before a repeat and the longest one, in milliseconds: each is twice the one before.
+/// The first pause before a repeat and the longest one, in milliseconds: each is twice the one
+/// before.
 const FIRST_PAUSE_MS: u64 = 10_000;
 const LONGEST_PAUSE_MS: u64 = 4 * 3_600 * 1_000;
 

@@ -52,13 +52,10 @@ impl Refused {
         Self::wrong(404, code, "The requested resource was not found")
     }
 
-    pub(super) fn too_many() -> Self {
+    pub(super) fn too_many(wait_ms: u64) -> Self {
+        let said = format!("Too Many Requests: too fast by {wait_ms} ms");
         let rates = &TWILIO["rates"];
-        Self::wrong(
-            facts::code(&rates["status"]),
-            facts::number(&rates["error"]),
-            "Too Many Requests",
-        )
+        Self::wrong(facts::code(&rates["status"]), facts::number(&rates["error"]), said)
     }
 
     pub(super) fn response(&self) -> Response {
@@ -149,7 +146,7 @@ impl Telephone {
         if self.house.is_paced() {
             let most = facts::number(&TWILIO["rates"]["requests_per_second_and_account"]).max(1);
             let taken = self.requests.take(self.now_ms, 1_000 / most, most);
-            taken.map_err(|_| Refused::too_many())?;
+            taken.map_err(Refused::too_many)?;
         }
         let parameters = parameters(request, asked.facts)?;
         Ok((asked, parameters))

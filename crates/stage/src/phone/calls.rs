@@ -149,7 +149,8 @@ impl Telephone {
         Reply { callbacks, ..Response::json(201, &shown).into() }
     }
 
-    /// A call is told to end. One that nobody has picked up stops ringing; what is over cannot be ended.
+    /// A call is told to end. One that nobody has picked up stops ringing; what is over cannot be
+    /// ended.
     pub(super) fn update_call(&mut self, sid: &str, given: &Parameters) -> Result<Reply, Refused> {
         let at =
             self.calls.iter().position(|call| call.sid == sid).ok_or_else(Refused::not_found)?;
@@ -263,8 +264,8 @@ impl Telephone {
         })
     }
 
-    /// Somebody picks up the last call at a number: presses a key, or hangs up without one. `ignore` lets it ring, `stay`
-    /// keeps the line.
+    /// Somebody picks up the last call at a number: presses a key, or hangs up without one.
+    /// `ignore` lets it ring, `stay` keeps the line.
     pub(super) fn pick_up(&mut self, to: &str, habit: &Habit) -> Reply {
         let is_there = |call: &Call| {
             call.to == to && (call.state == "ringing" || call.gather.is_some() && is_live(call))

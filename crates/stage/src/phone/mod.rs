@@ -1,8 +1,10 @@
-//! A telephone behind Twilio's API: texts arrive, calls ring and speak; a person answers with words and digits.
+//! A telephone behind Twilio's API: texts arrive, calls ring and speak; a person answers with words
+//! and digits.
 //!
-//! It takes what Twilio takes, in Twilio's order: the path, the account, the rate, the parameters, the numbers. What Twilio does
-//! later (a text's turn in the queue, a receipt, a call that rings out) leaves as a callback with its time. It does not fetch
-//! documents for calls (`Url`), and plays no media, no recordings and no messaging service's pool of senders.
+//! It takes what Twilio takes, in Twilio's order: the path, the account, the rate, the parameters,
+//! the numbers. What Twilio does later (a text's turn in the queue, a receipt, a call that rings
+//! out) leaves as a callback with its time. It does not fetch documents for calls (`Url`), and
+//! plays no media, no recordings and no messaging service's pool of senders.
 
 mod account;
 mod callback;
@@ -199,7 +201,8 @@ impl Telephone {
         self.alerts.push(Alert { code, text: text.to_owned() });
     }
 
-    /// What an answer wants done; nothing, and an entry in the console, where Twilio cannot read it.
+    /// What an answer wants done; nothing, and an entry in the console, where Twilio cannot read
+    /// it.
     fn document(&mut self, line: &str, content_type: &str, body: &str) -> Option<Vec<twiml::Verb>> {
         let known = &TWILIO["twiml"]["content_types"];
         let of_type =
@@ -321,7 +324,7 @@ impl Player for Telephone {
             Some(Refusal::Unavailable) => {
                 return Refused::unlucky(503, 20_503, "Service unavailable").response().into();
             }
-            Some(Refusal::TooMany) => return Refused::too_many().response().into(),
+            Some(Refusal::TooMany) => return Refused::too_many(1_000).response().into(),
             None => {}
         }
         match self.serve(request) {

@@ -301,6 +301,13 @@ fn texts_are_listed_by_number_newest_first_in_pages() {
     let next = page["next_page_uri"].as_str().expect("a next page").to_owned();
     let page = body_of(&phone.handle(&request("GET", &next, &[]), NOW_MS + 60_000));
     assert_eq!((bodies(&page), page["next_page_uri"].is_null()), (vec![json!("0")], true));
+    for (bound, found) in
+        [("DateSent%3E=2026-03-28", 3), ("DateSent%3E=2026-03-29", 0), ("DateSent=2026-03-28", 3)]
+    {
+        let path = format!("/2010-04-01/Accounts/{ACCOUNT}/Messages.json?{bound}");
+        let page = body_of(&phone.handle(&request("GET", &path, &[]), NOW_MS + 60_000));
+        assert_eq!(bodies(&page).len(), found, "{bound}");
+    }
     let elsewhere = format!("/2010-04-01/Accounts/{ACCOUNT}/Messages.json?To=%2B4520000009");
     assert_eq!(
         bodies(&body_of(&phone.handle(&request("GET", &elsewhere, &[]), NOW_MS + 61_000))),
@@ -393,7 +400,8 @@ fn help_is_answered_by_twilio_and_told() {
     assert_eq!(said(&write(&mut phone, "info please"), "OptOutType"), "");
 }
 
-const MENU: &str = "<Response><Gather action=\"http://allclear.example/key\" numDigits=\"1\"><Say>Press 4</Say></Gather></Response>";
+const MENU: &str = "<Response><Gather action=\"http://allclear.example/key\" numDigits=\"1\">\
+                    <Say>Press 4</Say></Gather></Response>";
 
 fn call(phone: &mut Telephone, document: &str) -> Reply {
     let fields = [

@@ -1,5 +1,7 @@
 //! Texts: to people, with what becomes of them; and from people, with what they are answered.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -58,6 +60,12 @@ const QUEUED_TOO_LONG: u32 = 30_001;
 
 /// The number of ours that a person writes to who was never written to.
 const SOME_NUMBER: &str = "+4570000000";
+
+/// The day of an instant, as lists are asked for it.
+fn day_of(at_ms: u64) -> String {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(at_ms).unwrap_or(0));
+    at.unwrap_or_default().strftime("%Y-%m-%d").to_string()
+}
 
 impl Kept {
     fn status(&self, now_ms: u64) -> &'static str {
@@ -238,7 +246,16 @@ impl Telephone {
     pub(super) fn list_messages(&self, request: &Request) -> Reply {
         let wanted =
             |name: &str, value: &str| request.param(name).is_none_or(|wanted| wanted == value);
-        let fits = |kept: &&Kept| wanted("To", &kept.text.to) && wanted("From", &kept.text.from);
+        let is_of_day = |kept: &Kept| {
+            let day = day_of(kept.sent_ms);
+            let bounds = |name: &str| request.param(name).map(|bound| day.as_str().cmp(bound));
+            bounds("DateSent").is_none_or(Ordering::is_eq)
+                && bounds("DateSent>").is_none_or(Ordering::is_ge)
+                && bounds("DateSent<").is_none_or(Ordering::is_le)
+        };
+        let fits = |kept: &&Kept| {
+            wanted("To", &kept.text.to) && wanted("From", &kept.text.from) && is_of_day(kept)
+        };
         let found = self.kept.iter().rev().filter(fits);
         let found: Vec<Value> = found.map(|kept| kept.shown(&self.account, self.now_ms)).collect();
         Response::json(200, &account::page(request, "messages", &found)).into()
@@ -257,7 +274,8 @@ impl Telephone {
         self.texts.extend(arrived);
     }
 
-    /// Somebody writes. Words that are Twilio's own it answers itself; the text is told all the same.
+    /// Somebody writes. Words that are Twilio's own it answers itself; the text is told all the
+    /// same.
     pub(super) fn reply(&mut self, body: &Value) -> Reply {
         let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let Some(url) = self.webhook.clone() else { return not_now("no webhook is set") };
@@ -311,16 +329,13 @@ impl Telephone {
         let (kind, says) = match word.as_str() {
             word if facts::has(&reserved["stop"], word) => {
                 self.opted_out.insert(text.from.clone());
-                (
-                    "STOP",
-                    "You have successfully been unsubscribed. You will not receive any more messages from this number. Reply START to resubscribe.",
-                )
+                ("STOP", "You have been unsubscribed. Reply START to hear from this number again.")
             }
             word if facts::has(&reserved["start"], word) => {
                 self.opted_out.remove(&text.from);
                 (
                     "START",
-                    "You have successfully been re-subscribed to messages from this number. Reply HELP for help. Reply STOP to unsubscribe.",
+                    "You hear from this number again. Reply HELP for help, STOP to unsubscribe.",
                 )
             }
             word if facts::has(&reserved["help"], word) => {

@@ -1,4 +1,5 @@
-//! What people do in Slack: they press buttons; and what the app says to them alone, by the address that a press brings.
+//! What people do in Slack: they press buttons; and what the app says to them alone, by the address
+//! that a press brings.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -26,7 +27,8 @@ struct Button {
 }
 
 impl Workspace {
-    /// Somebody presses a button: the newest message's that has it, or the one's that is named, though it may show it no more.
+    /// Somebody presses a button: the newest message's that has it, or the one's that is named,
+    /// though it may show it no more.
     pub(super) fn press(&mut self, body: &Value, now_ms: u64) -> Reply {
         let Some(url) = self.webhook.clone() else { return not_now("no webhook is set") };
         let action = body["action"].as_str().unwrap_or("acknowledge");
@@ -172,7 +174,8 @@ impl Workspace {
         self.house.send_out(reply)
     }
 
-    /// What the app answered. Slack looks at the status alone, but for an address that it verifies and for a form.
+    /// What the app answered. Slack looks at the status alone, but for an address that it verifies
+    /// and for a form.
     pub(super) fn hear(&mut self, callback: &Callback, answer: &Answer) {
         let line = format!("POST {}", callback.url);
         match answer {

@@ -1,8 +1,8 @@
 //! A Slack workspace: messages, threads, updates, and buttons that somebody presses.
 //!
-//! It takes what Slack takes: the method, the token, the arguments, the blocks, the channel, the rate, in this order. Every
-//! channel with a `#` exists and the app is in it, every member and conversation is known, until a test says otherwise. It has
-//! no events, no views and no files.
+//! It takes what Slack takes: the method, the token, the arguments, the blocks, the channel, the
+//! rate, in this order. Every channel with a `#` exists and the app is in it, every member and
+//! conversation is known, until a test says otherwise. It has no events, no views and no files.
 
 mod blocks;
 pub(crate) mod form;
@@ -175,7 +175,7 @@ impl Refused {
 fn too_fast(what: &str, wait_ms: u64) -> Refused {
     let word = SLACK["rates"]["error"].as_str().unwrap_or_default();
     let retry_after_s = Some(wait_ms.div_ceil(1_000).max(1));
-    Refused { retry_after_s, ..Refused::wrong(word, format!("too fast: {what}")) }
+    Refused { retry_after_s, ..Refused::wrong(word, format!("too fast by {wait_ms} ms: {what}")) }
 }
 
 impl Workspace {
@@ -208,7 +208,8 @@ impl Workspace {
         self.webhook = Some(url.to_owned());
     }
 
-    /// Where the workspace itself is reached: `http://127.0.0.1:8080`. Otherwise it is learned from the first request.
+    /// Where the workspace itself is reached: `http://127.0.0.1:8080`. Otherwise it is learned from
+    /// the first request.
     pub fn set_base(&mut self, base: &str) {
         (self.base, self.base_is_given) = (base.trim_end_matches('/').to_owned(), true);
     }
