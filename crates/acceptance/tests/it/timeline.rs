@@ -2,7 +2,7 @@
 
 use allclear_base::OsRng;
 use allclear_domain::catalog::Kind;
-use allclear_domain::delivery::{Outcome, Purpose};
+use allclear_domain::delivery::{Outcome, Purpose, Receipt};
 use allclear_domain::incident::{LogKind, Via};
 use allclear_ops::delivery::{self, Capacity};
 use allclear_ops::incident::{self, Act};
@@ -17,7 +17,7 @@ async fn a_receipt_that_overtakes_its_outcome_leaves_its_line_in_the_timeline() 
     let opened = too_hot(&api, "AllClear itself").await;
     let capacity = Capacity { idle: 1, ..Capacity::default() };
     let sent = delivery::claim(&api.store, &OsRng, capacity).await.expect("claimed").outgoing.remove(0);
-    assert!(delivery::receipt(&api.store, &OsRng, &sent.attempt, true, None).await.expect("taken"));
+    assert!(delivery::receipt(&api.store, &OsRng, &sent.attempt, Receipt::Arrived).await.expect("taken"));
     let accepted = Outcome::Accepted { provider_id: "SM1".into() };
     delivery::settle(&api.store, &OsRng, &sent, accepted).await.expect("settled");
     let log = api.store.read("log", move |tx| incidents::log_of(tx, &opened.id, 0, 100)).await.expect("a timeline");
