@@ -332,15 +332,18 @@ impl Day {
         if i64::try_from(last_ms).unwrap_or(0) * 1_000 < self.clock.now_us() - 30 * MINUTE_US {
             return Ok(Some("in the end:\n  the heartbeat stopped".to_owned()));
         }
+        if let Some(echoed) = self.echo() {
+            return Ok(Some(format!("in the end:\n  {echoed}")));
+        }
+        if let Some(violation) = self.violation("in the end", true)? {
+            return Ok(Some(violation));
+        }
         // A process that was killed does not know how fast it was: that alone is forgiven.
         let broken: Vec<String> = self.players.violations().into_iter().filter(|one| !one.contains("too fast")).collect();
         if !broken.is_empty() {
             return Ok(Some(format!("in the end:\n  rules of providers were broken:\n  {}", kinds_of(&broken).join("\n  "))));
         }
-        if let Some(echoed) = self.echo() {
-            return Ok(Some(format!("in the end:\n  {echoed}")));
-        }
-        self.violation("in the end", true)
+        Ok(None)
     }
 
     /// What the real PagerDuty still has open, or was told more often than anything happened: an echo that did not end.
