@@ -234,6 +234,8 @@ impl Process {
         let log = start.data.with_extension("log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         command.arg("up").arg("--config").arg(start.config).arg("--data").arg(start.data).args(["--listen", &start.listen.to_string()]);
+        // The providers on the stage stand on this machine.
+        command.args(["--public-url", &format!("http://{}", start.listen)]);
         command.envs(start.secrets.iter().cloned());
         command.env("RUST_BACKTRACE", "0").stdout(Stdio::null()).stderr(file);
         if let Some(url) = &start.database {

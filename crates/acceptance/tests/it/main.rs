@@ -16,6 +16,7 @@ mod files;
 mod guard;
 mod heartbeats;
 mod hostile;
+mod judges;
 mod keeping;
 mod lines;
 mod links;
