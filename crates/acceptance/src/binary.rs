@@ -107,6 +107,17 @@ impl World {
         self.names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
+    /// Tells a player on its own socket what to do, so that what follows really travels: `at` is the name
+    /// that the files have for it, such as `$PHONE_API`. The status of the answer.
+    #[must_use]
+    pub fn control(&self, at: &str, path: &str, body: &serde_json::Value) -> u16 {
+        let url = self.names.iter().find(|(name, _)| *name == at).map_or("", |(_, url)| url.as_str());
+        let Some(addr) = url.strip_prefix("http://").and_then(|addr| addr.parse().ok()) else { return 0 };
+        let body = body.to_string();
+        let raw = format!("POST {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        request(addr, &raw).map_or(0, |(status, _)| status)
+    }
+
     /// What AllClear finds in its environment.
     #[must_use]
     pub fn secrets(&self) -> Vec<(String, String)> {

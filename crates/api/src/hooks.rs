@@ -152,19 +152,25 @@ fn unavailable(error: &OpsError) -> Response {
 
 /// The parameters of a request that is Twilio's, or the refusal. Twilio signs the address that it calls,
 /// which is our public one.
-fn from_twilio(app: &App, channel: &ChannelId, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<Vec<(String, String)>, Response> {
+fn from_twilio(
+    app: &App,
+    channel: &ChannelId,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Vec<(String, String)>, Box<Response>> {
     let catalog = app.store.catalog();
     let Some(Channel { account: Account::Twilio(account), .. }) = catalog.channel(channel) else {
-        return Err(StatusCode::NOT_FOUND.into_response());
+        return Err(Box::new(StatusCode::NOT_FOUND.into_response()));
     };
-    let token = app.channels.signing_key(&account.auth_token).map_err(|why| no_key(channel, &why))?;
+    let token = app.channels.signing_key(&account.auth_token).map_err(|why| Box::new(no_key(channel, &why)))?;
     let Some(public) = app.channels.site().public() else {
-        return Err(no_key(channel, "no --public-url says which address Twilio signs"));
+        return Err(Box::new(no_key(channel, "no --public-url says which address Twilio signs")));
     };
     let url = format!("{public}{}", uri.path_and_query().map_or("", |p| p.as_str()));
     let parameters = twilio::form(body);
     let genuine = twilio::verify(token.expose(), &url, &parameters, header(headers, "x-twilio-signature"));
-    if genuine { Ok(parameters) } else { Err(StatusCode::FORBIDDEN.into_response()) }
+    if genuine { Ok(parameters) } else { Err(Box::new(StatusCode::FORBIDDEN.into_response())) }
 }
 
 /// A text to our number. `4` acknowledges, `6` resolves what the last message to the sender's number was
@@ -174,7 +180,7 @@ pub(crate) async fn twilio_sms(State(app): State<App>, Path(channel): Path<Strin
     let channel = ChannelId(channel);
     let parameters = match from_twilio(&app, &channel, &uri, &headers, &body) {
         Ok(parameters) => parameters,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str());
     let (from, silent) = (value("From"), twiml(twilio::no_reply_xml()));
@@ -258,7 +264,7 @@ pub(crate) async fn twilio_voice(
     let channel = ChannelId(channel);
     let parameters = match from_twilio(&app, &channel, &uri, &headers, &body) {
         Ok(parameters) => parameters,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let value = |name: &str| parameters.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str());
     let digits = value("Digits");
@@ -301,7 +307,7 @@ pub(crate) async fn twilio_status(
 ) -> Response {
     let parameters = match from_twilio(&app, &ChannelId(channel), &uri, &headers, &body) {
         Ok(parameters) => parameters,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let Some(receipt) = twilio::receipt(&parameters) else { return StatusCode::NO_CONTENT.into_response() };
     match delivery::receipt(&app.store, &*app.rng, &attempt, receipt).await {

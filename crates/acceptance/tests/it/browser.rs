@@ -159,11 +159,11 @@ fn a_visitor_of_the_stage_breaks_the_api_answers_by_text_and_everything_returns_
         let number = turn + 1;
         let says = |word: &str| {
             format!(
-                "[...document.querySelectorAll('.bubbles li')].some(li => li.innerText.includes('{word}') && li.innerText.includes('[#{number}]'))"
+                "[...document.querySelectorAll('.bubbles li')].some(li => li.innerText.includes('{word}') && li.innerText.includes('#{number}'))"
             )
         };
         tap(&mut browser, "wrong_json");
-        browser.until(&says("ALERT")).expect("a text comes");
+        browser.until(&says("Reply 4")).expect("a text comes");
         tap(&mut browser, "4");
         let taken = format!("li.innerText.includes('acknowledged by Ada') && li.innerText.includes('[#{number}]')");
         browser.until(&format!("[...document.querySelectorAll('.messages li')].some(li => {taken})")).expect("Slack shows who has it");

@@ -76,9 +76,9 @@ fn what_slacks_own_library_signs_is_accepted() {
     }
 }
 
-fn brief(title: &str) -> Brief {
+fn brief(title: &str, at: usize) -> Brief {
     Brief {
-        incident: "Q0ABCDEFGHIJKL".into(),
+        incident: format!("Q0ABCDEFGHIJK{at}").into(),
         number: 7,
         key: "test:t:production".into(),
         title: title.to_owned(),
@@ -102,7 +102,7 @@ fn messages() -> Vec<Message> {
     let about = |title: String| {
         purposes.map(|purpose| Message {
             purpose,
-            incidents: vec![brief(&title); 3],
+            incidents: (0..3).map(|at| brief(&title, at)).collect(),
             mirror: None,
             more: 2,
             words: None,
@@ -123,13 +123,18 @@ fn messages() -> Vec<Message> {
 
 /// Sends every message through a channel, and what came of each.
 async fn send(channel: &Value, secrets: &[(&str, &str)], address: &str, root: Option<&str>) -> Vec<Outcome> {
+    send_these(&messages(), channel, secrets, address, root).await
+}
+
+/// Sends some messages through a channel, and what came of each.
+async fn send_these(messages: &[Message], channel: &Value, secrets: &[(&str, &str)], address: &str, root: Option<&str>) -> Vec<Outcome> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let client = Client::new(Arc::new(TcpConnect::new(Arc::clone(&clock))), Arc::clone(&clock));
     let secrets = Secrets::new(secrets.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))));
     let channels = Channels::new(client, Arc::new(secrets), Site::new("http://127.0.0.1:1", Some("https://allclear.example.com")));
     let channel: Channel = serde_json::from_value(channel.clone()).expect("a channel");
     let mut outcomes = Vec::new();
-    for (at, message) in messages().iter().enumerate() {
+    for (at, message) in messages.iter().enumerate() {
         let now = Timestamp(clock.now_us());
         let envelope = Envelope {
             channel_id: &"PCHAN01".into(),
@@ -214,7 +219,7 @@ async fn a_real_mail_server_takes_every_mail_over_starttls_and_pythons_parser_re
     let root = Some("<first@example.com>");
     let outcomes = send(&account("{{secret.RIGHT}}"), &secrets, "ada@example.com", root).await;
     all_taken(&outcomes);
-    let refused = send(&account("{{secret.WRONG}}"), &secrets, "ada@example.com", None).await;
+    let refused = send_these(&messages()[..1], &account("{{secret.WRONG}}"), &secrets, "ada@example.com", None).await;
     assert!(refused.iter().all(|one| matches!(one, Outcome::ChannelBroken { why } if !why.contains("hunter"))), "{refused:?}");
     drop(server.stdin.take());
     let mut rest = String::new();
@@ -231,7 +236,7 @@ async fn a_real_mail_server_takes_every_mail_over_starttls_and_pythons_parser_re
         assert!(headers["Bcc"].is_null(), "a detail wrote a header: {mail:#}");
         let plain = mail["parts"]["text/plain"].as_str().expect("plain text");
         let html = mail["parts"]["text/html"].as_str().expect("HTML");
-        let told = if plain.contains("test message") { "test message" } else { "https://allclear.example.com/incidents/Q0ABCDEFGHIJKL" };
+        let told = if plain.contains("test message") { "test message" } else { "https://allclear.example.com/incidents/Q0ABCDEFGHIJK0" };
         assert!(plain.contains(told) && html.contains(told), "{mail:#}");
         assert!(plain.contains("https://allclear.example.com/answer/thelinkscredential"), "{plain}");
     }

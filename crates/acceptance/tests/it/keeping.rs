@@ -75,7 +75,11 @@ fn a_secret_of_blanks_is_missing() {
         let raw =
             format!("POST {hook} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{signature}\r\ncontent-length: 2\r\n\r\n{{}}", ground.addr);
         let (status, body) = request(ground.addr, &raw).expect("an answer");
-        assert_eq!((status, body.as_str()), (503, "the webhook secret is not set\n"), "signed with {key:?}");
+        assert_eq!(
+            (status, body.as_str()),
+            (503, "callbacks cannot be verified: the secret PAGERDUTY_WEBHOOK is not set or is empty\n"),
+            "signed with {key:?}"
+        );
     }
 
     // A test does not send it; a value that is stored counts in its place.

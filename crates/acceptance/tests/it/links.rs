@@ -69,7 +69,7 @@ fn an_incident_shows_in_the_real_pagerduty_and_what_its_users_do_shows_here_with
         || get(ground.addr, "/status/synq/api/v2/components.json").is_some_and(|(_, body)| !body.contains("\"degraded_performance\""));
     assert!(wait(PATIENCE, operational), "{}{}", ground.say(&["show", "1"]), log_of(&process));
     assert!(ground.say(&["show", "1"]).contains("[Ada in PagerDuty]"));
-    assert!(wait(PATIENCE, || ground.world.phone.player().texts().iter().any(|text| text.body.contains("All clear: [#1]"))));
+    assert!(wait(PATIENCE, || ground.world.phone.player().texts().iter().any(|text| text.body.contains("All clear: #1 "))));
     let events = || there(&ground).map_or(vec![], |(_, kept)| kept.events);
     assert!(wait(PATIENCE, || events() == ["trigger", "resolve"]), "an acknowledgement is not sent back, an end is: {:?}", events());
     process.terminate().expect("a clean stop");

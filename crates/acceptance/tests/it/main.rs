@@ -22,6 +22,7 @@ mod lines;
 mod links;
 mod mail;
 mod migrations;
+mod outbound;
 mod people;
 mod postgresql;
 mod public;

@@ -84,7 +84,7 @@ impl Play<'_> {
         }
         self.turn("out_of_capacity").await?;
         for step in [
-            Look::Text("a text rings the engineer on call", "ALERT"),
+            Look::Text("a text rings the engineer on call", "Reply 4"),
             Look::Slack("Slack is told", "Triggered"),
             Look::Page("the component is Degraded on the public page", "Live Stream", "degraded_performance"),
             Look::Call("her telephone rings and speaks", "Press 4 to acknowledge"),
@@ -122,7 +122,7 @@ impl Play<'_> {
         let mut about = About { texts: self.eyes.texts().await?, incident: String::new() };
         self.apply("act-two", include_str!("careless.yaml")).await?;
         self.say("do  ", "somebody adds a test that creates a stream every second and deletes none");
-        match self.look(&eyes, Look::Text("the careless test exhausts the API: a text rings again", "ALERT"), &about).await {
+        match self.look(&eyes, Look::Text("the careless test exhausts the API: a text rings again", "Reply 4"), &about).await {
             Ok(text) => {
                 about.incident = text.split_inclusive(']').next().and_then(|head| head.split('[').nth(1)).unwrap_or_default().to_owned()
             }

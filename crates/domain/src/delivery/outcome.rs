@@ -219,7 +219,15 @@ pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way,
     // A receiver that drops repeats may be asked again as safely as one that refused.
     let outcome = match outcome {
         Outcome::Unknown { why } if way.idempotent => Outcome::Retry { why, after: None, may_have_worked: false },
-        other => other,
+        Outcome::Accepted { .. }
+        | Outcome::Retry { .. }
+        | Outcome::RateLimited { .. }
+        | Outcome::Deferred { .. }
+        | Outcome::Permanent { .. }
+        | Outcome::ChannelBroken { .. }
+        | Outcome::Gone { .. }
+        | Outcome::LocalFault { .. }
+        | Outcome::Unknown { .. } => outcome,
     };
     let again =
         |pause: Span, why: String, possible_repeat: bool| Settled::Again { at: at.plus(pause), why, possible_repeat, costs_a_try: true };

@@ -244,7 +244,7 @@ impl Ways {
             .carrier
             .as_ref()
             .and_then(|last| [Some(&self.first), self.second.as_ref()].into_iter().flatten().find(|one| one.channel == *last));
-        delivery::carrier_of(&self.first, self.second.as_ref(), incident.map_or(0, |incident| incident.number), last, is_well)
+        delivery::carrier_of(&self.first, self.second.as_ref(), incident.map_or(1, |incident| incident.number), last, is_well)
     }
 }
 
