@@ -127,7 +127,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
     /// The address at which others reach AllClear; callbacks go there.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = public_url)]
     pub(crate) public_url: Option<String>,
     /// Speak TLS: a certificate with its key in PEM form, or `local` for one of an authority made on first use.
     #[arg(long, value_name = "CERT,KEY|local")]
@@ -411,4 +411,58 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         place: Reach,
     },
+}
+
+/// Reads the address at which the outside reaches AllClear, without a slash at its end; an empty one is
+/// none, as where a unit file names a variable that is not set.
+fn public_url(text: &str) -> Result<String, String> {
+    const FORM: &str = "write https://allclear.example.com, with a port or a path where there is one";
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let uri: http::Uri = text.parse().map_err(|_| format!("this is not an address; {FORM}"))?;
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
+    if !is_web {
+        return Err(format!("it needs http:// or https:// and a host; {FORM}"));
+    }
+    if authority.contains('@') {
+        return Err(format!("a name or password would stand in every message; {FORM}"));
+    }
+    if uri.query().is_some() || text.contains('#') {
+        return Err(format!("nothing may stand behind its path; {FORM}"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_address_is_one_that_others_can_reach_and_that_says_no_secret() {
+        for (text, read) in [
+            ("https://allclear.example.com", "https://allclear.example.com"),
+            (" https://allclear.example.com/ ", "https://allclear.example.com"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("https://example.com/allclear//", "https://example.com/allclear"),
+            ("", ""),
+            ("  ", ""),
+        ] {
+            assert_eq!(public_url(text).as_deref(), Ok(read), "{text:?}");
+        }
+        for wrong in [
+            "allclear.example.com",
+            "ftp://allclear.example.com",
+            "https://",
+            "https://user:pw@allclear.example.com",
+            "https://allclear.example.com?x=1",
+            "https://allclear.example.com/#x",
+            "https://all clear.example.com",
+        ] {
+            let why = public_url(wrong).expect_err("it must be refused");
+            assert!(!why.contains("pw@"), "{why}");
+        }
+    }
 }

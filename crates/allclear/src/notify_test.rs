@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use allclear_api::console::{TestMessage, TestMessageState};
 use allclear_domain::delivery::Status;
+use allclear_ops::view::means;
 use anyhow::Context;
 
 use crate::cli::NotifyTestArgs;
@@ -49,7 +50,7 @@ pub(crate) fn notify_test(args: &NotifyTestArgs) -> anyhow::Result<ExitCode> {
 
 /// Whether the provider tells later that the message arrived.
 fn is_receipted(state: &TestMessageState) -> bool {
-    matches!(state.by.as_str(), "text message" | "call")
+    matches!(state.by.as_str(), "sms" | "voice")
 }
 
 fn line(state: &TestMessageState) -> String {
@@ -60,11 +61,11 @@ fn line(state: &TestMessageState) -> String {
         Status::Accepted => "was taken by the provider",
         Status::Delivered => "arrived",
         Status::Undelivered => "did not arrive",
-        Status::Failed => "was refused",
+        Status::Failed => "failed",
         Status::Cancelled => "was not needed any more",
         Status::Unknown => "was perhaps sent: no answer came",
         Status::Parked => "was given up after its last try",
     };
     let why = state.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-    format!("{} by {} to {} {what}{why}", state.channel, state.by, state.address)
+    format!("{} by {} to {} {what}{why}", state.channel, means(&state.by), state.address)
 }

@@ -138,10 +138,11 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
     if are_unusable && args.place.database.is_none() && !args.place.data.exists() {
         return Ok(ExitCode::from(UNUSABLE));
     }
+    let public = args.public_url.clone().filter(|url| !url.is_empty());
     let settings = Settings {
         place: args.place.clone(),
         listen: args.listen,
-        public_url: args.public_url.clone(),
+        public_url: public.clone(),
         is_reached_at_own_address: false,
         secrets: Arc::new(secrets::from_environment()),
         tls: args.tls.clone(),
@@ -159,14 +160,14 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
             started => started?,
         };
         let own = format!("{}://{}", if server.certificate.is_some() { "https" } else { "http" }, server.addr);
-        for line in welcome::lines(&server.store.catalog(), &known, &own, args.public_url.as_deref()) {
+        for line in welcome::lines(&server.store.catalog(), &known, &own, public.as_deref()) {
             println!("{line}");
         }
         if let Some(authority) = server.certificate.as_ref().and_then(Certificate::authority) {
             println!("  clients must trust {}", authority.display());
         }
         if let Some(link) = allclear_ops::session::set_up_link(&server.store, &OsRng).await? {
-            println!("  nobody can sign in yet; open this within a day: {}/enter/{link}", args.public_url.as_deref().unwrap_or(&own));
+            println!("  nobody can sign in yet; open this within a day: {}/enter/{link}", public.as_deref().unwrap_or(&own));
         }
         for name in &server.locked_secrets {
             println!("  missing: the stored secret {name} was sealed with another key file; put that back, or set the secret anew");

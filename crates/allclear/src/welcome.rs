@@ -11,7 +11,7 @@ pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Opt
     for page in catalog.of_kind(Kind::Page).filter_map(|resource| resource.document.as_page()) {
         lines.push(format!("  {}: {own}/status/{}", page.name, page.slug));
     }
-    let base = public.unwrap_or(own);
+    let base = public.unwrap_or_default();
     let mut any_callback = false;
     for resource in catalog.of_kind(Kind::Channel) {
         let Document::Channel(channel) = &resource.document else { continue };
@@ -21,8 +21,10 @@ pub(crate) fn lines(catalog: &Catalog, secrets: &Secrets, own: &str, public: Opt
             Account::Pagerduty(_) => ("webhook subscription", format!("pagerduty/{}", resource.id)),
             Account::Smtp(_) | Account::Webhook(_) | Account::SlackWebhook(_) | Account::Statuspage(_) => continue,
         };
-        lines.push(format!("  {}: {what} {base}/hooks/{path}", channel.name));
         any_callback = true;
+        if public.is_some() {
+            lines.push(format!("  {}: {what} {base}/hooks/{path}", channel.name));
+        }
     }
     if any_callback && public.is_none() {
         lines.push(

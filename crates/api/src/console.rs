@@ -79,7 +79,7 @@ pub(crate) async fn get_test_messages(
     let ids = ids.split(',').map(DeliveryId::from).collect();
     let state = |sent: delivery::Sent| TestMessageState {
         id: sent.id.0,
-        by: view::means(&sent.class).to_owned(),
+        by: sent.class,
         channel: sent.channel,
         address: sent.address,
         status: sent.status,

@@ -210,7 +210,7 @@ pub(crate) async fn twilio_sms(State(app): State<App>, Path(channel): Path<Strin
         twilio::Answer::Acknowledge => Act::Acknowledge,
         twilio::Answer::Resolve => Act::Resolve,
         twilio::Answer::Unclear => {
-            return match delivery::may_explain(&app.store, &channel, from).await {
+            return match delivery::may_explain(&app.store, &channel, from, value("Body")).await {
                 Ok(true) => xml("Reply 4 to take what the last message was about, or 6 if it is over."),
                 Ok(false) => silent,
                 Err(error) => unavailable(&error),

@@ -11,7 +11,11 @@ use http::header::RETRY_AFTER;
 pub(crate) fn of_error(error: &Error) -> Outcome {
     let why = error.to_string();
     match error {
-        Error::BadUrl(_) | Error::Blocked { .. } => Outcome::ChannelBroken { why },
+        // The address itself is a secret, mostly, and may be what makes it unreadable.
+        Error::BadUrl(_) => Outcome::ChannelBroken { why: "its address is not one that can be called".to_owned() },
+        Error::Blocked { addr, .. } => {
+            Outcome::ChannelBroken { why: format!("{why}; write allow: [\"{addr}\"] into the channel to allow it") }
+        }
         Error::Local(_) => Outcome::LocalFault { why },
         Error::Dns { .. }
         | Error::Connect { .. }

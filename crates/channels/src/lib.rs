@@ -115,7 +115,7 @@ const CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 /// The largest answer of a provider that is read.
 const LARGEST_ANSWER: usize = 1 << 20;
 
-/// A secret that a key must not be shorter than: whoever guesses a key acts in others' names.
+/// The fewest characters of a key that signs callbacks: whoever guesses it acts in others' names.
 pub const SHORTEST_SIGNING_KEY: usize = 8;
 
 /// A form of a message that a provider may refuse.
@@ -183,7 +183,7 @@ impl Channels {
         headers.insert(USER_AGENT, self.site.user_agent());
         let request = Request {
             method: http::Method::GET,
-            url: url.expose().to_owned(),
+            url: url.expose().trim().to_owned(),
             headers,
             body: bytes::Bytes::new(),
             timeout: CALL_TIMEOUT,
@@ -194,6 +194,7 @@ impl Channels {
         let why = match self.client.send(request, &Guard::with_private()).await {
             Ok(response) if response.status.is_success() => return Ok(()),
             Ok(response) => format!("answered {}", response.status.as_u16()),
+            Err(allclear_egress::Error::BadUrl(_)) => "its address is not one that can be called".to_owned(),
             Err(error) => error.to_string(),
         };
         Err(mask(&why, &self.secrets.values()))

@@ -90,7 +90,7 @@ fn check_addresses(site: &Site, loaded: &Loaded) {
                 (forms::is_slack_room(&one.address), "a Slack channel", "write \"#its-name\", or its id, which begins with C")
             }
             Account::Slack(_) => (
-                forms::is_slack_person(&one.address),
+                forms::is_slack_person(&one.address) && !one.address.starts_with(['C', 'G']),
                 "a Slack member's id",
                 "copy the member id from their profile in Slack: it begins with U or W",
             ),

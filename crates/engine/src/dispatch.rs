@@ -14,7 +14,7 @@ use allclear_base::crash;
 use allclear_base::runtime::Switch;
 use allclear_channels::Envelope;
 use allclear_domain::delivery::{Breaker, Outcome};
-use allclear_domain::{ChannelId, Span, Timestamp};
+use allclear_domain::{Span, Timestamp};
 use allclear_ops::delivery::{self, Capacity, Carrier, Claimed, Outgoing};
 
 use crate::Parts;
@@ -28,8 +28,9 @@ const PACE_US: i64 = 1_000_000;
 /// How much early a message may go that keeps that pace in the long run: what is due within a second should begin within it.
 const EARLY_US: i64 = 300_000;
 
-/// A channel, and what its provider counts messages by: an address, or nothing for the whole account.
-type PaceKey = (ChannelId, String);
+/// A carrier, and what its provider counts messages by: an address, or nothing for the whole account.
+/// Texts do not make a call wait.
+type PaceKey = (Carrier, String);
 
 /// How fast the keys were written to lately, and which of them must wait. Bounded: an entry goes once it
 /// says nothing any more.
@@ -159,8 +160,8 @@ impl Fleet {
     /// What the carriers can take at `now`, and when that may be more though nobody wakes the loop.
     fn capacity(&self, now: i64) -> (Capacity, i64) {
         let catalog = self.parts.store.catalog();
-        let burst_of = |(channel, key): &PaceKey| {
-            let channel = catalog.channel(channel);
+        let burst_of = |(carrier, key): &PaceKey| {
+            let channel = catalog.channel(&carrier.channel);
             channel.and_then(|channel| channel.account.pace(key).burst).unwrap_or(usize::MAX)
         };
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
@@ -228,7 +229,7 @@ impl Sender {
     fn pace_of(&self, address: &str) -> Option<(PaceKey, Option<usize>)> {
         let catalog = self.parts.store.catalog();
         let pace = catalog.channel(&self.carrier.channel)?.account.pace(address);
-        Some(((self.carrier.channel.clone(), pace.key.to_owned()), pace.burst))
+        Some(((self.carrier.clone(), pace.key.to_owned()), pace.burst))
     }
 
     /// Counts a message to a destination.
@@ -320,7 +321,7 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     fn key() -> PaceKey {
-        ("C".into(), "#incidents".to_owned())
+        (Carrier { channel: "C".into(), class: "slack".into() }, "#incidents".to_owned())
     }
 
     /// How many may go at `now`.

@@ -19,7 +19,7 @@ use allclear_store::record::incident as incidents;
 use allclear_store::record::timer::{self, Timer};
 use allclear_store::{StoreError, Tx};
 
-use crate::delivery::brief;
+use crate::delivery::{brief, with_news};
 use crate::draw::Ids;
 use crate::status;
 
@@ -368,7 +368,10 @@ fn tell_rooms(tx: &mut Tx<'_>, ids: &Ids, change: &Change) -> Result<(), StoreEr
     let key = key_of(tx, incident)?;
     let is_for_programs = |room: &Room| catalog.channel(&room.channel).is_some_and(|one| one.account.is_for_programs());
     let told = match service.rooms.iter().any(is_for_programs) {
-        true => Some(Box::new(brief(tx, incident)?)),
+        true => {
+            let now = brief(tx, incident)?;
+            Some(Box::new(with_news(tx, change.news(), now)))
+        }
         false => None,
     };
     for room in &service.rooms {

@@ -1,7 +1,7 @@
 //! What people ask for as it arrives, with names in place of ids: read, bounded, and turned into what is to be done.
 
 use allclear_base::Rng;
-use allclear_domain::catalog::{Catalog, Kind};
+use allclear_domain::catalog::{Catalog, Kind, Resource};
 use allclear_domain::incident::{self, ByHand, Context, Incident, Priority, Urgency};
 use allclear_domain::{PersonId, PolicyId, ServiceId, Span};
 use allclear_store::record::alert;
@@ -103,7 +103,14 @@ pub fn person_named(store: &Store, name: &str) -> Result<PersonId, OpsError> {
     let by_name = catalog.id_of(Kind::Person, name).map(PersonId::from);
     let by_id = || catalog.person(&name.into()).map(|_| PersonId::from(name));
     let by_email = || crate::token::person_with_email(&catalog, name);
-    by_name.or_else(by_id).or_else(by_email).ok_or_else(|| OpsError::NotFound { what: "person", id: name.to_owned() })
+    // Somebody types in a hurry: case does not matter where only one is meant.
+    let in_any_case = || {
+        let lower = name.to_lowercase();
+        let is_meant = |one: &&std::sync::Arc<Resource>| one.document.name().to_lowercase() == lower;
+        let mut meant = catalog.of_kind(Kind::Person).filter(is_meant);
+        meant.next().filter(|_| meant.next().is_none()).map(|one| PersonId::from(one.id.as_str()))
+    };
+    by_name.or_else(by_id).or_else(by_email).or_else(in_any_case).ok_or_else(|| OpsError::NotFound { what: "person", id: name.to_owned() })
 }
 
 /// The same for several, each once.

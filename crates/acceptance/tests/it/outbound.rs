@@ -99,7 +99,7 @@ fn a_webhook_that_answered_404_gets_its_events_in_their_order_once_it_is_back() 
         let about_first = received.into_iter().filter(|one| one.body["data"]["incident"]["number"] == 1);
         about_first.map(|one| one.body["type"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
-    assert!(wait(PATIENCE, || readyz(&ground).contains("Hook does not take what it is sent")), "{}", readyz(&ground));
+    assert!(wait(PATIENCE, || readyz(&ground).contains("Hook has not taken what it was sent")), "{}", readyz(&ground));
     ground.say(&["ack", "1"]);
     let expected = ["incident.triggered", "incident.acknowledged"];
     assert!(wait(Duration::from_secs(40), || kinds().starts_with(&expected.map(str::to_owned))), "{:?}\n{}", kinds(), log_of(&process));
@@ -125,7 +125,7 @@ fn an_endpoint_that_answered_410_is_called_no_more_until_a_test_message_is_taken
     for number in 1..3 {
         ground.say(&["resolve", &number.to_string()]);
         assert!(
-            wait(PATIENCE, || ground.say(&["show", &(number + 1).to_string()]).contains("nothing is sent to it")),
+            wait(PATIENCE, || ground.say(&["show", &(number + 1).to_string()]).contains("nothing has been sent to it")),
             "{}",
             log_of(&process)
         );
@@ -149,7 +149,7 @@ fn a_stop_is_not_answered_and_its_person_is_told_by_another_way() {
     reply(ADA, "Stop");
     let told = || to_ada(&ground).iter().any(|message| message.text.contains("answered STOP"));
     assert!(wait(PATIENCE, told), "{:?}\n{}", to_ada(&ground), log_of(&process));
-    assert!(readyz(&ground).contains("+…0001 takes no messages of Twilio"), "{}", readyz(&ground));
+    assert!(readyz(&ground).contains("+…0001 has taken no texts of Twilio"), "{}", readyz(&ground));
     assert!(is_triggered(&ground), "it answers nothing");
     reply(ADA, "START");
     assert!(wait(PATIENCE, || !readyz(&ground).contains("+…0001")), "{}", readyz(&ground));
@@ -308,11 +308,11 @@ fn a_test_message_is_really_sent_and_what_the_provider_said_is_told() {
     ground.world.slack.player().refuse_token(Some("token_revoked"));
     let refused = ground.command(&["notify-test", "Ada", "slack", "--data", "data"]);
     let said = String::from_utf8_lossy(&refused.stdout).into_owned();
-    assert!(!refused.status.success() && said.contains("was refused: Slack says token_revoked"), "{said}");
-    assert!(readyz(&ground).contains("Slack takes no messages since"), "{}", readyz(&ground));
+    assert!(!refused.status.success() && said.contains("failed: Slack says token_revoked"), "{said}");
+    assert!(readyz(&ground).contains("Slack has taken no messages since"), "{}", readyz(&ground));
     ground.world.slack.player().refuse_token(None);
     assert!(ground.command(&["notify-test", "Ada", "slack", "--data", "data"]).status.success());
-    assert!(!readyz(&ground).contains("Slack takes no messages"), "{}", readyz(&ground));
+    assert!(!readyz(&ground).contains("Slack has taken no messages"), "{}", readyz(&ground));
     for (words, why) in [(["Ada", "pager"], "there is mobile, slack, mail"), (["Eve", "mobile"], "Eve")] {
         let said = ground.say(&["notify-test", words[0], words[1]]);
         assert!(said.contains(why), "{said}");

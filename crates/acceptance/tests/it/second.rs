@@ -32,7 +32,7 @@ fn a_company_that_works_again_is_found_to_and_used_again() {
     let ground = Ground::with_one_test();
     let mut process = ground.start();
     // Enough to open its breaker, though a call takes some of them.
-    ground.world.phone.player().faults().refuse = 8;
+    ground.world.phone.player().faults().refuse = 14;
     let told = |number: i32| [false, true].map(|second| texts(&ground, second, &format!("#{number} ")) > 0);
     let warns = || get(ground.addr, "/readyz").is_some_and(|(_, body)| body.contains("the provider of Twilio (sms) keeps failing"));
     let (mut number, mut said) = (0, false);

@@ -131,6 +131,8 @@ fn outcome(error: &lettre::transport::smtp::Error, stage: Stage) -> Outcome {
     match error {
         error if error.is_permanent() && stage == Stage::Channel => Outcome::ChannelBroken { why },
         error if error.is_permanent() || error.is_client() => Outcome::Permanent { why },
+        // Greylisting, a full mailbox: it concerns this recipient, and says nothing against the server.
+        error if error.is_transient() && stage != Stage::Channel => Outcome::Deferred { why, after: None },
         error if error.is_transient() || stage != Stage::HandedOver => Outcome::Retry { why, after: None, may_have_worked: false },
         _ => Outcome::Unknown { why },
     }

@@ -58,7 +58,15 @@ pub(super) const CHANNEL_BROKEN: &[&str] = &[
     "no_permission",
 ];
 
-/// Words that say that the form is refused; plain text may pass.
+/// Words that say that a room takes nothing from the app; a star stands for any ending.
+pub(super) const ROOM_REFUSED: &[&str] =
+    &["channel_not_found", "not_in_channel", "is_archived", "restricted_action*", "channel_is_limited_access", "messages_tab_disabled"];
+
+/// Words that say that the message to change is not there, or cannot be changed.
+pub(super) const MESSAGE_REFUSED: &[&str] = &["message_not_found", "cant_update_message", "edit_window_closed"];
+
+/// Words that say that the form is refused.
+#[cfg(test)]
 pub(super) const FORM_REFUSED: &[&str] = &["invalid_blocks", "msg_too_long", "msg_blocks_too_long", "no_text"];
 
 /// A callback older than this may be a replay.
@@ -88,6 +96,8 @@ mod tests {
         assert_eq!(words(&slack["errors"]["passing"]), PASSING);
         assert_eq!(words(&slack["errors"]["channel"]), CHANNEL_BROKEN);
         assert_eq!(words(&slack["errors"]["form"]), FORM_REFUSED);
+        assert_eq!(words(&slack["errors"]["room"]), ROOM_REFUSED);
+        assert_eq!(words(&slack["errors"]["message"]), MESSAGE_REFUSED);
         assert_eq!(slack["rates"]["error"], RATE_LIMITED[0]);
         assert_eq!(slack["signature"]["oldest_s"], OLDEST_CALLBACK_S);
         assert_eq!(slack["formats"]["user"], forms::SLACK_USER);

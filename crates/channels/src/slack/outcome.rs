@@ -41,10 +41,15 @@ pub(crate) fn outcome(response: &Response, now: Timestamp) -> Outcome {
     }
 }
 
-/// Whether the form of the message is refused, so that plain text may pass.
+/// Whether it may be the form of the message that is refused, so that plain text may pass: the word is
+/// neither passing nor the channel's, the room's or the changed message's. What was refused had no effect.
 pub(crate) fn is_form_refused(response: &Response) -> bool {
-    serde_json::from_slice::<Value>(&response.body)
-        .is_ok_and(|body| body["ok"] == false && facts::FORM_REFUSED.contains(&word_of(&body).as_str()))
+    let Ok(body) = serde_json::from_slice::<Value>(&response.body) else { return false };
+    let word = word_of(&body);
+    let is_one_of =
+        |words: &[&str]| words.iter().any(|known| known.strip_suffix('*').map_or(word == **known, |begins| word.starts_with(begins)));
+    let about_others = [facts::PASSING, facts::CHANNEL_BROKEN, facts::ROOM_REFUSED, facts::MESSAGE_REFUSED];
+    body["ok"] == false && !about_others.into_iter().any(is_one_of)
 }
 
 fn word_of(body: &Value) -> String {

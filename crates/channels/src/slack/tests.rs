@@ -134,7 +134,12 @@ fn a_refused_form_goes_once_more_as_plain_text() {
     let (_, body) = payload::payload(&message(Purpose::State, "triggered"), "#x", None, &site(), Form::Plainest);
     assert!(body["blocks"].is_null() && body["text"].as_str().is_some_and(|text| text.contains("#7")), "{body}");
     let refused = |word: &str| is_form_refused(&answer(200, &[], &format!("{{\"ok\":false,\"error\":\"{word}\"}}")));
-    assert!(refused("invalid_blocks") && refused("msg_too_long") && !refused("channel_not_found"));
+    for word in facts::FORM_REFUSED.iter().copied().chain(["invalid_blocks_format", "invalid_arguments", "a_word_of_tomorrow"]) {
+        assert!(refused(word), "{word}");
+    }
+    for word in ["channel_not_found", "restricted_action_read_only_channel", "ratelimited", "invalid_auth", "message_not_found"] {
+        assert!(!refused(word), "{word}");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(crate) fn request(
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     let body = payload::without_buttons(envelope.message, site, form);
-    Ok(crate::post(url.expose().to_owned(), headers, Bytes::from(body.to_string())))
+    Ok(crate::post(url.expose().trim().to_owned(), headers, Bytes::from(body.to_string())))
 }
 
 /// What an answer means: 200 with the word `ok`; refusals are a 4xx with a word. The address is the

@@ -71,11 +71,18 @@ fn with_other_port(url: &str) -> Option<String> {
     Some(format!("{scheme}://{changed}{path}"))
 }
 
-/// What a person meant.
+/// What a person meant, by the first line that is neither empty nor quoted: signs, spaces and the width
+/// of digits do not matter.
 #[must_use]
 pub fn answer_of(text: &str) -> Answer {
-    let word = text.trim().to_lowercase();
-    match word.as_str() {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('>')).unwrap_or_default();
+    let narrow = |c: char| match c {
+        '４' => '4',
+        '６' => '6',
+        c => c,
+    };
+    let word: String = line.chars().map(narrow).filter(|c| c.is_alphanumeric() || c.is_whitespace()).collect();
+    match word.trim().to_lowercase().as_str() {
         "4" | "ack" | "acknowledge" => Answer::Acknowledge,
         "6" | "res" | "resolve" => Answer::Resolve,
         _ => Answer::Unclear,

@@ -11,25 +11,33 @@ const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ
 /// Its extension table.
 const EXTENSION: &str = "\u{c}^{}\\[~]|€";
 
-/// The segments of a text.
+/// The segments of a text. No character is split over two of them (3GPP TS 23.040).
 pub(super) fn segments(text: &str) -> usize {
-    let (units, (one, each)) = match septets(text) {
+    let septets: Option<Vec<usize>> = text.chars().map(septets).collect();
+    let (units, (one, each)) = match septets {
         Some(septets) => (septets, GSM7_SEGMENT),
-        None => (text.encode_utf16().count(), UCS2_SEGMENT),
+        None => (text.chars().map(char::len_utf16).collect(), UCS2_SEGMENT),
     };
-    if units <= one { 1 } else { units.div_ceil(each) }
+    if units.iter().sum::<usize>() <= one {
+        return 1;
+    }
+    let (mut count, mut used) = (1, 0);
+    for length in units {
+        if used + length > each {
+            (count, used) = (count + 1, 0);
+        }
+        used += length;
+    }
+    count
 }
 
-/// The septets of a text, if all of it stands in the alphabet.
-fn septets(text: &str) -> Option<usize> {
-    text.chars().try_fold(0, |sum, c| {
-        let length = match c {
-            c if c.is_ascii_alphanumeric() || BASIC.contains(c) => 1,
-            c if EXTENSION.contains(c) => 2,
-            _ => return None,
-        };
-        Some(sum + length)
-    })
+/// The septets of a character that stands in the alphabet.
+fn septets(c: char) -> Option<usize> {
+    match c {
+        c if c.is_ascii_alphanumeric() || BASIC.contains(c) => Some(1),
+        c if EXTENSION.contains(c) => Some(2),
+        _ => None,
+    }
 }
 
 /// What comes close in the alphabet for signs that do not stand in it, so that a quote or a dash does
@@ -73,6 +81,10 @@ mod tests {
             (format!("{}…", "a".repeat(70)), 2),
             ("😀".repeat(35), 1),
             ("😀".repeat(36), 2),
+            ("😀".repeat(99), 3),
+            ("😀".repeat(100), 4),
+            ("€".repeat(228), 3),
+            ("€".repeat(229), 4),
             (format!("{}`", "a".repeat(80)), 2),
         ] {
             assert_eq!(segments(&text), count, "{text}");
@@ -83,6 +95,6 @@ mod tests {
     fn a_quote_and_an_ellipsis_do_not_change_the_alphabet() {
         let text = plain_signs("“It’s down” – see `x`…\u{a0}→");
         assert_eq!(text, "\"It's down\" - see 'x'... ->");
-        assert!(septets(&text).is_some());
+        assert!(text.chars().all(|c| septets(c).is_some()));
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn request(account: &WebhookAccount, envelope: &Envelope<'_>, secrets
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-    Ok(crate::post(url.expose().to_owned(), headers, Bytes::from(body)))
+    Ok(crate::post(url.expose().trim().to_owned(), headers, Bytes::from(body)))
 }
 
 /// The key that a secret stands for: base64 of 24 to 64 bytes, with `whsec_` before it or not. Anything

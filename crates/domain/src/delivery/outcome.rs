@@ -1,9 +1,10 @@
 //! What a provider's answer means, and what follows from it.
 //!
-//! An answer is about one of four things, and each has its own consequence: the *provider* (it does
-//! not work: try again, and let the breaker know), the *destination* (it must wait), the *channel*
-//! (its account or endpoint cannot be used: every message fails until somebody mends it), or the
-//! *message* itself (it never will arrive).
+//! An answer is about one of six things, and each has its own consequence: the *provider* (it does not
+//! work: try again, and let the breaker know), the *destination* (it must wait), the *receiver* (it
+//! works and does not take the message now), the *channel* (its account or endpoint cannot be used:
+//! every message fails until somebody mends it), the *message* itself (it never will arrive), or *this
+//! machine* (it has no file descriptors or no memory).
 
 use super::{Delivery, Purpose, Status};
 use crate::incident::Urgency;
@@ -168,6 +169,9 @@ const LONGEST_ASKED_BY_PROGRAMS: Span = Span::from_mins(24 * 60);
 /// How long attempts that cost no try go on.
 const LONGEST_WAIT: Span = Span::from_mins(24 * 60);
 
+/// The same for what is tried over days.
+const LONGEST_WAIT_OVER_DAYS: Span = Span::from_mins(4 * 24 * 60);
+
 /// The pauses, in seconds, before each further try of an endpoint that is tried over days; the last
 /// one repeats. Standard Webhooks asks for tries "over days"; these make 3 days and 11 hours.
 const PAUSES_OVER_DAYS_S: [i64; 11] = [1, 5, 30, 120, 600, 3_600, 3 * 3_600, 8 * 3_600, 20 * 3_600, 24 * 3_600, 27 * 3_600];
@@ -206,10 +210,19 @@ impl Way {
         Span::from_millis(pause_s * 1_000 + pause_s * 100 * (hash % 1_000) / 1_000)
     }
 
+    /// How long attempts that cost no try go on.
+    const fn longest_wait(self) -> Span {
+        if self.over_days { LONGEST_WAIT_OVER_DAYS } else { LONGEST_WAIT }
+    }
+
+    /// The longest pause that a receiver may ask for.
+    const fn longest_asked(self) -> Span {
+        if self.over_days { LONGEST_ASKED_BY_PROGRAMS } else { LONGEST_ASKED_PAUSE }
+    }
+
     /// The pause before the next try, where the provider may ask for a longer one.
     fn pause_asked(self, delivery: &Delivery, asked: Option<Span>) -> Span {
-        let longest = if self.over_days { LONGEST_ASKED_BY_PROGRAMS } else { LONGEST_ASKED_PAUSE };
-        asked.unwrap_or(Span::ZERO).min(longest).max(self.pause(delivery))
+        asked.unwrap_or(Span::ZERO).min(self.longest_asked()).max(self.pause(delivery))
     }
 }
 
@@ -219,6 +232,8 @@ pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way,
     // A receiver that drops repeats may be asked again as safely as one that refused.
     let outcome = match outcome {
         Outcome::Unknown { why } if way.idempotent => Outcome::Retry { why, after: None, may_have_worked: false },
+        // A secret may be mended within days, and a program cannot know what it missed.
+        Outcome::ChannelBroken { why } if way.over_days => Outcome::Deferred { why, after: None },
         Outcome::Accepted { .. }
         | Outcome::Retry { .. }
         | Outcome::RateLimited { .. }
@@ -231,10 +246,13 @@ pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way,
     };
     let again =
         |pause: Span, why: String, possible_repeat: bool| Settled::Again { at: at.plus(pause), why, possible_repeat, costs_a_try: true };
-    let free = |pause: Span, why: String| {
-        if way.waited >= LONGEST_WAIT {
+    // What costs no try is slowed down by how long it has gone on.
+    let free = |asked: Option<Span>, why: String| {
+        if way.waited >= way.longest_wait() {
             return Settled::Finished { status: Status::Parked, why: Some(why) };
         }
+        let grown = Span::from_micros(way.waited.as_micros() / 8).min(LONGEST_BACKOFF);
+        let pause = asked.map_or(grown, |asked| asked.min(way.longest_asked())).max(Span::from_secs(1));
         Settled::Again { at: at.plus(pause), why, possible_repeat: false, costs_a_try: false }
     };
     let attempts = delivery.attempts;
@@ -251,11 +269,10 @@ pub fn settle(delivery: &Delivery, urgency: Urgency, outcome: Outcome, way: Way,
             Settled::Finished { status: Status::Delivered, why: None }
         }
         Outcome::Accepted { .. } => Settled::Finished { status: Status::Accepted, why: None },
-        Outcome::RateLimited { why, after } => {
-            let pause = after.unwrap_or(Span::from_secs(1)).min(LONGEST_ASKED_PAUSE);
-            free(pause.max(Span::from_secs(1)), why)
-        }
-        Outcome::LocalFault { why } => free(backoff(attempts), why),
+        // What the first cannot take now goes by the second at once.
+        Outcome::RateLimited { why, .. } if other_untried => again(Span::ZERO, why, false),
+        Outcome::RateLimited { why, after } => free(after, why),
+        Outcome::LocalFault { why } => free(None, why),
         Outcome::Permanent { why } | Outcome::ChannelBroken { why } | Outcome::Gone { why } => {
             if other_untried {
                 return again(Span::ZERO, why, false);

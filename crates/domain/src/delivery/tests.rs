@@ -220,3 +220,29 @@ fn an_answer_to_a_button_is_tried_three_times_and_no_receipt_is_awaited() {
     let accepted = Outcome::Accepted { provider_id: String::new() };
     assert!(matches!(settled(1, accepted), Settled::Finished { status: Status::Delivered, .. }));
 }
+
+#[test]
+fn what_costs_no_try_is_slowed_down_by_how_long_it_has_gone_on() {
+    let pause = |waited| {
+        let way = Way { waited, ..Way::default() };
+        let limited = Outcome::RateLimited { why: "429".into(), after: None };
+        match settle(&delivery(Purpose::Page, 1), Urgency::High, limited, way, Timestamp(0)) {
+            Settled::Again { at, .. } => at.since(Timestamp(0)).as_secs(),
+            Settled::Finished { .. } => panic!("it is tried again"),
+        }
+    };
+    assert_eq!([0, 8, 80, 800, 8_000].map(|waited| pause(Span::from_secs(waited))), [1, 1, 10, 100, 300]);
+}
+
+#[test]
+fn one_pause_on_the_second_day_does_not_end_what_is_tried_over_days_and_neither_does_a_missing_secret() {
+    let way = Way { idempotent: true, over_days: true, waited: Span::from_mins(36 * 60), ..Way::default() };
+    for outcome in [
+        Outcome::RateLimited { why: "429".into(), after: Some(Span::from_mins(120)) },
+        Outcome::LocalFault { why: "no file descriptors".into() },
+        Outcome::ChannelBroken { why: "the secret W is not set or is empty".into() },
+    ] {
+        let next = settle(&delivery(Purpose::State, 9), Urgency::High, outcome, way, Timestamp(0));
+        assert!(matches!(next, Settled::Again { .. }), "{next:?}");
+    }
+}

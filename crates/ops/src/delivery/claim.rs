@@ -6,7 +6,7 @@ use std::sync::Arc;
 use allclear_base::Rng;
 use allclear_domain::catalog::Catalog;
 use allclear_domain::delivery::{self, About, Brief, ChannelFinding, Delivery, Means, Message, News, Purpose, Recipient, Unwanted, Wanted};
-use allclear_domain::incident::{Incident, IncidentEvent};
+use allclear_domain::incident::{Incident, IncidentEvent, LogKind};
 use allclear_domain::status::ComponentStatus;
 use allclear_domain::{ChannelId, DeliveryId, Span, Timestamp};
 use allclear_store::record::channel_finding as finding;
@@ -76,15 +76,15 @@ pub struct Capacity {
     pub slots: BTreeMap<Carrier, usize>,
     /// Those that keep failing.
     pub unwell: BTreeSet<Carrier>,
-    /// How many messages may go now for each key that a channel counts by, as far as that is fewer
+    /// How many messages may go now for each key that a carrier counts by, as far as that is fewer
     /// than its burst.
-    pub paced: BTreeMap<(ChannelId, String), usize>,
+    pub paced: BTreeMap<(Carrier, String), usize>,
 }
 
 impl Capacity {
     /// How many messages a carrier may send to an address now.
-    fn allowed(&self, catalog: &Catalog, carrier: &ChannelId, address: &str) -> usize {
-        let Some(channel) = catalog.channel(carrier) else { return usize::MAX };
+    fn allowed(&self, catalog: &Catalog, carrier: &Carrier, address: &str) -> usize {
+        let Some(channel) = catalog.channel(&carrier.channel) else { return usize::MAX };
         let pace = channel.account.pace(address);
         let left = self.paced.get(&(carrier.clone(), pace.key.to_owned()));
         left.copied().or(pace.burst).unwrap_or(usize::MAX)
@@ -230,13 +230,14 @@ impl Ways {
 
     /// Whether no carrier may write to an address yet.
     fn must_wait(&self, catalog: &Catalog, address: &str, capacity: &Capacity) -> bool {
-        let waits = |carrier: &Carrier| capacity.allowed(catalog, &carrier.channel, address) == 0;
+        let waits = |carrier: &Carrier| capacity.allowed(catalog, carrier, address) == 0;
         waits(&self.first) && self.second.as_ref().is_none_or(waits)
     }
 
     fn choose(&self, stored: &Stored, incident: Option<&Incident>) -> &Carrier {
-        // Only who carried something can change it or end it.
-        if stored.delivery.ends.is_some() {
+        // Only who carried something can change it or end it; and what is for one pair of eyes, or is to
+        // find out whether a channel works, goes by no other.
+        if stored.delivery.ends.is_some() || is_for_its_channel_alone(stored.delivery.purpose) {
             return &self.first;
         }
         let is_well = |carrier: &Carrier| !self.unwell.contains(carrier);
@@ -270,16 +271,16 @@ struct Left {
     /// How many messages each carrier can still take.
     slots: BTreeMap<Carrier, usize>,
     /// How many messages were begun for each key that a channel counts by.
-    begun: BTreeMap<(ChannelId, String), usize>,
+    begun: BTreeMap<(Carrier, String), usize>,
 }
 
 impl Left {
     /// Takes room for one more message of a carrier to an address, if there is any.
     fn take(&mut self, catalog: &Catalog, capacity: &Capacity, carrier: &Carrier, address: &str) -> bool {
         let key = catalog.channel(&carrier.channel).map_or("", |channel| channel.account.pace(address).key);
-        let begun = self.begun.entry((carrier.channel.clone(), key.to_owned())).or_default();
+        let begun = self.begun.entry((carrier.clone(), key.to_owned())).or_default();
         let slots = self.slots.entry(carrier.clone()).or_insert(capacity.idle);
-        let has_room = *slots > 0 && *begun < capacity.allowed(catalog, &carrier.channel, address);
+        let has_room = *slots > 0 && *begun < capacity.allowed(catalog, carrier, address);
         if has_room {
             *slots -= 1;
             *begun += 1;
@@ -302,7 +303,7 @@ fn bundled(tx: &mut Tx<'_>, ways: &Ways, capacity: &Capacity, left: &mut Left, d
         let delivery = &stored.delivery;
         let incident = about(tx, delivery)?;
         let carrier = ways.choose(&stored, incident.as_ref());
-        if capacity.allowed(&catalog, &carrier.channel, &delivery.address) == 0 {
+        if capacity.allowed(&catalog, carrier, &delivery.address) == 0 {
             continue;
         }
         if let Some(incident) = &incident
@@ -377,9 +378,12 @@ fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &s
         if let Some(incident) = incident {
             let brief = match &stored.delivery.told {
                 Some(told) => (**told).clone(),
-                None => brief(tx, incident)?,
+                None => {
+                    let now = brief(tx, incident)?;
+                    with_news(tx, stored.delivery.news.as_ref(), now)
+                }
             };
-            briefs.push(as_it_stood(&stored.delivery, with_news(tx, &stored.delivery, brief)));
+            briefs.push(as_it_stood(&stored.delivery, brief));
         }
     }
     let (others, more) = others_of_the_message(tx, &first.delivery)?;
@@ -389,23 +393,34 @@ fn begin_attempt(tx: &mut Tx<'_>, seed: &SecretSeed, bundle: Bundle, attempt: &s
     let written_at = first.created_at;
     let deliveries = claimed.into_iter().map(|(stored, _)| (stored.delivery.id, stored.fence + 1)).collect();
     let message = Message { purpose, incidents: briefs, mirror, more, words, possible_repeat };
-    // A test message finds out whether it is back.
+    // A test message finds out whether the endpoint is back.
     let withheld = if purpose == Purpose::Notice { None } else { gone_since(tx, &carrier.channel)? };
     let attempt = attempt.to_owned();
     Ok(Some(Outgoing { attempt, carrier, address, by, recipient, message, root, written_at, link, deliveries, about, withheld }))
 }
 
-/// Why an endpoint is not written to: it said that it is gone, and its channel is still as it was then.
+/// Whether a message must not go by the channel that stands in for its own.
+pub(super) const fn is_for_its_channel_alone(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Reply | Purpose::Notice)
+}
+
+/// How long an endpoint that said that it is gone is left alone. Its address is a secret, mostly, and may
+/// have been changed without a trace here.
+const LEFT_ALONE: Span = Span::from_mins(24 * 60);
+
+/// Why an endpoint is not written to: it said that it is gone, not long ago, and its channel is still as
+/// it was then.
 fn gone_since(tx: &mut Tx<'_>, carrier: &ChannelId) -> Result<Option<String>, StoreError> {
+    let now = tx.now();
     let found = finding::finding_of_channel(tx, carrier)?;
-    let gone = found.filter(|found| found.finding == ChannelFinding::Gone);
-    Ok(gone.map(|gone| format!("nothing is sent to it since {}: {}; change the channel, or send a test message", gone.since, gone.why)))
+    let gone = found.filter(|found| found.finding == ChannelFinding::Gone && found.since.plus(LEFT_ALONE) > now);
+    Ok(gone.map(|gone| format!("nothing has been sent to it since {}: {}", gone.since, gone.why)))
 }
 
 /// What changed, in words, where the message tells of a change.
-fn with_news(tx: &Tx<'_>, delivery: &Delivery, brief: Brief) -> Brief {
-    let event = delivery.news.as_ref().and_then(IncidentEvent::of);
-    let news = delivery.news.as_ref().zip(event).map(|(kind, event)| {
+pub(crate) fn with_news(tx: &Tx<'_>, kind: Option<&LogKind>, brief: Brief) -> Brief {
+    let event = kind.and_then(IncidentEvent::of);
+    let news = kind.zip(event).map(|(kind, event)| {
         let words = Names::of_catalog(tx.catalog()).sentence(kind, &|at| at.to_string());
         News { event, words }
     });

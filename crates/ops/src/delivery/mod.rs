@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use allclear_base::Rng;
 use allclear_base::metrics::metrics;
-use allclear_domain::delivery::{self, About, Brief, ChannelFinding, Delivery, Outcome, Purpose, Receipt, Recipient, Settled, Status, Way};
+use allclear_domain::delivery::{
+    self, About, Brief, ChannelFinding, Delivery, Means, Outcome, Purpose, Receipt, Recipient, Settled, Status, Way,
+};
 use allclear_domain::incident::{Agent, Incident, LogDraft, LogKind, Paging, State, Urgency};
 use allclear_domain::{ChannelId, DeliveryId, IncidentId, PersonId, Span};
 use allclear_store::record::channel_finding as finding;
@@ -17,6 +19,7 @@ use allclear_store::record::incident as incidents;
 use allclear_store::{Lane, Store, StoreError, Tx, Write};
 
 pub(crate) use brief::brief;
+pub(crate) use claim::with_news;
 pub use claim::{Capacity, Carrier, Claimed, LEASE, Outgoing, claim};
 pub use notice::{Notified, Sent, answer_press, findings, may_explain, notify_test, opted_in, opted_out, sent};
 
@@ -51,11 +54,17 @@ pub async fn settle(store: &Store, rng: &dyn Rng, outgoing: &Outgoing, outcome: 
     let (draw, attempt, deliveries) = (Draw::new(rng), outgoing.attempt.clone(), outgoing.deliveries.clone());
     let locks: Vec<_> = outgoing.about.iter().map(outbox::lock_of).collect();
     let write = Write::new("settle attempt", Lane::Act).locks(locks);
-    let (word, carrier, address) = (outcome.word(), outgoing.carrier.channel.clone(), outgoing.address.clone());
+    let word = outcome.word();
+    let learnt = Learnt {
+        carrier: outgoing.carrier.channel.clone(),
+        address: outgoing.address.clone(),
+        purpose: outgoing.message.purpose,
+        by: outgoing.by,
+    };
     let is_told = outgoing.withheld.is_none();
     let work = move |tx: &mut Tx<'_>| {
         if is_told {
-            learn(tx, &carrier, &address, &outcome)?;
+            learn(tx, &learnt, &outcome)?;
         }
         settle_within(tx, &draw.ids(), &attempt, &deliveries, &outcome)
     };
@@ -90,15 +99,39 @@ fn outcome_words(outcome: &Outcome) -> String {
     }
 }
 
-/// What an outcome says about the channel and the address: a finding, or the end of one.
-fn learn(tx: &mut Tx<'_>, carrier: &ChannelId, address: &str, outcome: &Outcome) -> Result<(), StoreError> {
-    if matches!(outcome, Outcome::Accepted { .. }) {
-        return finding::clear_findings(tx, carrier, address).map(|_| ());
+/// What an outcome says about the channel and the address: a finding, or the end of one. An answer to a
+/// button used no credential of the channel; and only a text shows that a number takes texts.
+fn learn(tx: &mut Tx<'_>, outgoing: &Learnt, outcome: &Outcome) -> Result<(), StoreError> {
+    let Learnt { carrier, address, purpose, by } = outgoing;
+    if *purpose == Purpose::Reply {
+        return Ok(());
     }
+    if matches!(outcome, Outcome::Accepted { .. }) {
+        finding::clear_finding(tx, carrier, None)?;
+        if *by == Means::Text {
+            finding::clear_finding(tx, carrier, Some(address))?;
+        }
+        return Ok(());
+    }
+    // What a receiver of mail does not take now is its own affair.
+    let is_for_programs = tx.catalog().channel(carrier).is_some_and(|channel| channel.account.is_for_programs());
     match (ChannelFinding::of(outcome), outcome.why()) {
+        (Some(ChannelFinding::Refusing), _) if !is_for_programs => Ok(()),
         (Some(found), Some(why)) => finding::put_finding(tx, carrier, None, found, why),
+        // Nobody sees what a program misses.
+        (None, Some(why)) if is_for_programs && matches!(outcome, Outcome::Permanent { .. }) => {
+            finding::put_finding(tx, carrier, None, ChannelFinding::Refusing, why)
+        }
         _ => Ok(()),
     }
+}
+
+/// Of an attempt, what its outcome may teach about.
+struct Learnt {
+    carrier: ChannelId,
+    address: String,
+    purpose: Purpose,
+    by: Means,
 }
 
 /// The outcome of the claim that `fence` names; one that somebody else has taken over since is left alone.
@@ -107,7 +140,8 @@ fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: 
     let carrier = stored.carrier.as_ref().unwrap_or(&stored.delivery.channel);
     let way = Way {
         idempotent: catalog.channel(carrier).is_some_and(|channel| channel.account.is_idempotent()),
-        has_second: claim::second_of(&catalog, &stored.delivery.channel).is_some(),
+        has_second: claim::second_of(&catalog, &stored.delivery.channel).is_some()
+            && !claim::is_for_its_channel_alone(stored.delivery.purpose),
         over_days: catalog.channel(carrier).is_some_and(|channel| channel.account.is_tried_over_days()),
         waited: tx.now().since(stored.created_at),
     };
@@ -127,6 +161,11 @@ fn settle_one(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, fence: i64, outcome: 
         Settled::Finished { status, why } => {
             if !outbox::finish(tx, id, fence, status, why.as_deref(), provider_id.as_deref())? {
                 return Ok(());
+            }
+            // An endpoint that is back gets what waits for it now, and not after the pauses of its absence.
+            if status == Status::Accepted && way.over_days {
+                let sent = &stored.delivery;
+                outbox::hurry_destination(tx, &sent.channel, &stored.provider, &sent.address)?;
             }
             let outcome = why.map_or_else(|| status.word().to_owned(), |why| format!("{}: {why}", status.word()));
             note(tx, ids, stored, &outcome)?;
@@ -185,7 +224,12 @@ fn note(tx: &mut Tx<'_>, ids: &Ids, stored: &Stored, outcome: &str) -> Result<()
 pub(crate) fn mask_address(address: &str) -> String {
     let visible = address.chars().count().saturating_sub(4);
     let tail: String = address.chars().skip(visible).collect();
-    if address.starts_with('+') { format!("+…{tail}") } else { address.to_owned() }
+    match address {
+        number if number.starts_with('+') => format!("+…{tail}"),
+        // Where somebody who pressed a button is told something: whoever has it can write there.
+        url if url.starts_with("http") => "whoever pressed".to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 /// A page that will not arrive: the person's next method at once; if the whole level is lost, the next level.

@@ -15,7 +15,7 @@ use super::mask_address;
 use crate::draw::Ids;
 use crate::{Actor, Draw, OpsError, Permission};
 
-/// How long messages of this kind are kept: an incident's go with it, these with their time.
+/// How long messages of this kind are kept. Messages about an incident are deleted with the incident.
 const KEPT: Span = Span::from_mins(30 * 24 * 60);
 
 /// A test message on its way.
@@ -173,13 +173,17 @@ pub async fn answer_press(
     response_url: &str,
     words: &str,
 ) -> Result<(), OpsError> {
+    const MINUTE_US: i64 = 60_000_000;
     let (draw, channel, incident) = (Draw::new(rng), channel.clone(), incident.clone());
     let (user, response_url, words) = (user.to_owned(), response_url.to_owned(), words.to_owned());
     let write = Write::new("answer a button", Lane::Act).lock(Lock::Incident(incident.clone()));
     let work = move |tx: &mut Tx<'_>| {
         let catalog = tx.catalog();
         let Some(found) = catalog.channel(&channel) else { return Ok(()) };
-        if incidents::find_incident(tx, &incident)?.is_none() {
+        // Once for the same press, and for who keeps pressing once a minute with the same words.
+        let said: String = words.chars().take(60).collect();
+        let key = format!("{channel}:answered:{user}:{incident}:{said}:{}", tx.now().0 / MINUTE_US);
+        if incidents::find_incident(tx, &incident)?.is_none() || !callback::first_time(tx, &key)? {
             return Ok(());
         }
         let to = (About::Incident(incident.clone()), Recipient::Presser { user: user.clone() });
@@ -197,42 +201,52 @@ pub async fn answer_press(
 pub async fn opted_out(store: &Store, rng: &dyn Rng, channel: &ChannelId, address: &str) -> Result<(), OpsError> {
     let (draw, channel, address) = (Draw::new(rng), channel.clone(), address.to_owned());
     let work = move |tx: &mut Tx<'_>| {
-        let is_known = finding::list_findings(tx, MOST_FINDINGS)?.iter().any(|found| {
-            found.channel == channel && found.address.as_deref() == Some(&address) && found.finding == ChannelFinding::OptedOut
-        });
-        if is_known {
+        let catalog = tx.catalog();
+        let people = people_at(&catalog, &channel, &address);
+        tx.lock(people.iter().cloned().map(Lock::Person))?;
+        // Of a number that is nobody's there is nothing to know.
+        if people.is_empty() || finding::is_known(tx, &channel, &address)? {
             return Ok(());
         }
         let why = "somebody answered STOP from this number";
         finding::put_finding(tx, &channel, Some(&address), ChannelFinding::OptedOut, why)?;
-        let catalog = tx.catalog();
         let shown = mask_address(&address);
         let words = format!(
             "Your number {shown} answered STOP: no text from AllClear reaches it any more. \
              Send START from it to be paged by text again."
         );
-        for person in people_at(&catalog, &channel, &address) {
+        let ids = draw.ids();
+        for person in people {
             let Some(found) = catalog.person(&person) else { continue };
-            let is_other = |method: &&ContactMethod| (&method.channel, method.address.as_str()) != (&channel, address.as_str());
+            let is_other = |method: &&ContactMethod| {
+                (&method.channel, method.address.as_str(), method.by) != (&channel, address.as_str(), Means::Text)
+            };
             let others: Vec<&ContactMethod> = found.contact_methods.iter().filter(is_other).collect();
-            notify(tx, &draw.ids(), &person, &others, &words)?;
+            notify(tx, &ids, &person, &others, &words)?;
         }
         Ok::<_, OpsError>(())
     };
     store.write(Write::new("take opt-out", Lane::Act), work).await
 }
 
-/// Whether a text that nobody understands may be answered: once an hour and number, because a telephone
-/// that answers every text by itself would go on for ever.
+/// Whether a text that nobody understands may be answered: a long one once an hour and number, because a
+/// telephone that answers every text by itself would go on for ever, and a short one five times.
 ///
 /// # Errors
 /// The database cannot be written.
-pub async fn may_explain(store: &Store, channel: &ChannelId, address: &str) -> Result<bool, OpsError> {
+pub async fn may_explain(store: &Store, channel: &ChannelId, address: &str, text: &str) -> Result<bool, OpsError> {
     const HOUR_US: i64 = 3_600_000_000;
+    const LONGEST_TYPED: usize = 20;
+    let most = if text.trim().chars().count() <= LONGEST_TYPED { 5 } else { 1 };
     let (channel, address) = (channel.clone(), address.to_owned());
     let work = move |tx: &mut Tx<'_>| {
-        let key = format!("{channel}:explained:{address}:{}", tx.now().0 / HOUR_US);
-        Ok::<_, OpsError>(callback::first_time(tx, &key)?)
+        let hour = tx.now().0 / HOUR_US;
+        for time in 0..most {
+            if callback::first_time(tx, &format!("{channel}:explained:{address}:{hour}:{time}"))? {
+                return Ok(true);
+            }
+        }
+        Ok::<_, OpsError>(false)
     };
     store.write(Write::new("explain how to answer", Lane::Act), work).await
 }
@@ -243,12 +257,9 @@ pub async fn may_explain(store: &Store, channel: &ChannelId, address: &str) -> R
 /// The database cannot be written.
 pub async fn opted_in(store: &Store, channel: &ChannelId, address: &str) -> Result<(), OpsError> {
     let (channel, address) = (channel.clone(), address.to_owned());
-    let work = move |tx: &mut Tx<'_>| Ok::<_, OpsError>(finding::clear_findings(tx, &channel, &address).map(|_| ())?);
+    let work = move |tx: &mut Tx<'_>| Ok::<_, OpsError>(finding::clear_finding(tx, &channel, Some(&address)).map(|_| ())?);
     store.write(Write::new("take opt-in", Lane::Act), work).await
 }
-
-/// More findings than these are no longer told apart.
-const MOST_FINDINGS: u32 = 1_000;
 
 /// What is wrong with the channels, a sentence each, for operators.
 ///
@@ -269,14 +280,14 @@ fn sentence(catalog: &Catalog, found: &finding::Found) -> String {
     let (since, why) = (found.since, &found.why);
     match found.finding {
         ChannelFinding::Gone => format!(
-            "the endpoint of {channel} said that it is gone ({why}): nothing is sent to it since {since}; \
-             change the channel, or send a test message"
+            "the endpoint of {channel} said that it is gone ({why}): nothing has been sent to it since {since}, \
+             until the channel is changed, a test message is taken, or a day has passed"
         ),
-        ChannelFinding::Broken => format!("{channel} takes no messages since {since}: {why}"),
-        ChannelFinding::Refusing => format!("{channel} does not take what it is sent since {since}: {why}"),
+        ChannelFinding::Broken => format!("{channel} has taken no messages since {since}: {why}"),
+        ChannelFinding::Refusing => format!("{channel} has not taken what it was sent since {since}: {why}"),
         ChannelFinding::OptedOut => {
             let address = found.address.as_deref().map_or_else(String::new, mask_address);
-            format!("{address} takes no messages of {channel} since {since}: {why}")
+            format!("{address} has taken no texts of {channel} since {since}: {why}")
         }
     }
 }

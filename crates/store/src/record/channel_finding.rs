@@ -38,7 +38,8 @@ fn from_row(row: &Row) -> Result<Found, StoreError> {
     })
 }
 
-/// Records a finding. One of the same kind that stands already keeps its time.
+/// Records a finding. One of the same kind that stands already keeps its time, but for an endpoint that
+/// says again that it is gone; and that it is gone is not overwritten by less.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -54,7 +55,9 @@ pub fn put_finding(
     tx.execute(
         "INSERT INTO channel_finding (channel_id, address, finding, why, revision, since) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (channel_id, address) DO UPDATE SET finding = $3, why = $4, revision = $5, \
-         since = CASE WHEN channel_finding.finding = $3 AND channel_finding.revision = $5 THEN channel_finding.since ELSE $6 END",
+         since = CASE WHEN channel_finding.finding = $3 AND channel_finding.revision = $5 AND $3 <> 'gone' \
+           THEN channel_finding.since ELSE $6 END \
+         WHERE channel_finding.finding <> 'gone' OR $3 = 'gone' OR channel_finding.revision <> $5",
         params![channel.as_str(), address.unwrap_or_default(), finding.word(), why, revision, now],
     )?;
     Ok(())
@@ -66,15 +69,26 @@ fn revision_of(tx: &Tx<'_>, channel: &ChannelId) -> i64 {
     catalog.get(allclear_domain::catalog::Kind::Channel, channel.as_str()).map_or(0, |resource| resource.rev)
 }
 
-/// Ends what was found of a channel and of one address on it: something was taken there. Whether there
-/// was anything.
+/// Ends what was found of a channel as a whole, or of one address on it: something was taken there.
+/// Whether there was anything.
 ///
 /// # Errors
 /// The database cannot be written.
-pub fn clear_findings(tx: &mut Tx<'_>, channel: &ChannelId, address: &str) -> Result<bool, StoreError> {
-    let ended =
-        tx.execute("DELETE FROM channel_finding WHERE channel_id = $1 AND address IN ('', $2)", params![channel.as_str(), address])?;
+pub fn clear_finding(tx: &mut Tx<'_>, channel: &ChannelId, address: Option<&str>) -> Result<bool, StoreError> {
+    let ended = tx.execute(
+        "DELETE FROM channel_finding WHERE channel_id = $1 AND address = $2",
+        params![channel.as_str(), address.unwrap_or_default()],
+    )?;
     Ok(ended > 0)
+}
+
+/// Whether something is known of an address on a channel.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn is_known(tx: &mut Tx<'_>, channel: &ChannelId, address: &str) -> Result<bool, StoreError> {
+    let row = tx.query_opt("SELECT 1 FROM channel_finding WHERE channel_id = $1 AND address = $2", params![channel.as_str(), address])?;
+    Ok(row.is_some())
 }
 
 /// What is known of a channel as a whole, as far as its document has not changed since.
@@ -97,11 +111,14 @@ pub fn finding_of_channel(tx: &mut Tx<'_>, channel: &ChannelId) -> Result<Option
 /// # Errors
 /// The database cannot be read.
 pub fn list_findings(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Found>, StoreError> {
+    /// As many channels and people's addresses as one catalog may have trouble with.
+    const MOST_READ: u32 = 10_000;
     let rows = tx.query(
         "SELECT channel_id, address, finding, why, revision, since FROM channel_finding ORDER BY since, channel_id, address LIMIT $1",
-        params![most],
+        params![MOST_READ],
     )?;
-    let mut all = Vec::with_capacity(rows.len());
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut all = Vec::new();
     for row in &rows {
         let found = from_row(row)?;
         let stands = match found.finding {
@@ -113,6 +130,9 @@ pub fn list_findings(tx: &mut Tx<'_>, most: u32) -> Result<Vec<Found>, StoreErro
         };
         if stands {
             all.push(found);
+        }
+        if all.len() >= most {
+            break;
         }
     }
     Ok(all)

@@ -617,16 +617,35 @@ pub fn receipt(tx: &mut Tx<'_>, id: &DeliveryId, status: Status, why: Option<&st
     Ok(done == 1)
 }
 
-/// How many deliveries wait, and since when the oldest has been due; a further attempt does not make one younger.
+/// How many deliveries wait, and since when the oldest has been due; a further attempt does not make one younger. What waits for
+/// a program behind an earlier message of its lane is not due: that one may be tried over days, and the order is kept.
 ///
 /// # Errors
-/// Errors of the store.
+/// The database cannot be read.
 pub fn backlog(tx: &mut Tx<'_>) -> Result<(i64, Option<Timestamp>), StoreError> {
-    let row = tx.query_opt("SELECT count(*), min(due_at) FROM delivery WHERE status IN ('pending', 'claimed')", params![])?;
+    let row = tx.query_opt(
+        "SELECT count(*), min(CASE WHEN d.provider = 'webhook' AND EXISTS ( \
+           SELECT 1 FROM delivery e WHERE e.lane = d.lane AND e.status IN ('pending', 'claimed') AND e.seq < d.seq) \
+         THEN NULL ELSE d.due_at END) FROM delivery d WHERE d.status IN ('pending', 'claimed')",
+        params![],
+    )?;
     let (waiting, due) = row.map_or(Ok((0, None)), |row| Ok::<_, StoreError>((row.int(0)?, row.int_or_null(1)?)))?;
     let tried_again = "SELECT first_due_at FROM delivery WHERE first_due_at IS NOT NULL AND status IN ('pending', 'claimed') ORDER BY first_due_at LIMIT 1";
     let first = tx.query_opt(tried_again, params![])?.map(|row| row.int(0)).transpose()?;
     Ok((waiting, due.into_iter().chain(first).min().map(Timestamp)))
+}
+
+/// Makes everything due that waits to be tried again at a destination: something was taken there.
+///
+/// # Errors
+/// The database cannot be written.
+pub fn hurry_destination(tx: &mut Tx<'_>, channel: &ChannelId, class: &str, address: &str) -> Result<u64, StoreError> {
+    let now = tx.now();
+    tx.after_commit(Signal::Outbox);
+    tx.execute(
+        "UPDATE delivery SET due_at = $2 WHERE target = $1 AND status = 'pending' AND due_at > $2 AND attempts > 0",
+        params![target(channel, class, address), now],
+    )
 }
 
 /// How many deliveries were given up since an instant.

@@ -615,6 +615,27 @@ on_both! {
         assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((1, Some(later))));
     }
 
+    fn what_waits_behind_a_webhook_that_is_tried_over_days_is_not_overdue_and_goes_once_it_is_taken(db) {
+        let lock = || Write::new("test", Lane::Act).lock(Lock::Incident("Q1".into()));
+        wait(db.store.write(write(), |tx| insert_one(tx, "Q1"))).expect("kept");
+        for id in ["d1", "d2"] {
+            wait(db.store.write(lock(), move |tx| delivery::insert_delivery(tx, &a_delivery(id, "Q1", Purpose::Page), "webhook"))).expect("kept");
+        }
+        let to = || delivery::Destination { class: "webhook".into(), ..to_ada() };
+        let one = wait(db.store.read("r", move |tx| delivery::claimable(tx, &to(), 10))).expect("a list").remove(0);
+        let claim = move |tx: &mut Tx<'_>| delivery::claim(tx, &one, &"C".into(), "b1", tx.now().plus(Span::from_secs(30)));
+        wait(db.store.write(lock(), claim)).expect("claimed");
+        let later = Timestamp(NOON).plus(Span::from_mins(480));
+        let again = TryAgain { is_overdue_meanwhile: false, ..again_at(later) };
+        wait(db.store.write(lock(), move |tx| delivery::put_back(tx, &"d1".into(), 1, &again))).expect("put back");
+        db.clock.advance_to(NOON + 3_600_000_000);
+        assert_eq!(wait(db.store.read("r", delivery::backlog)).ok(), Some((2, Some(later))), "the second waits behind the first");
+        let hurry = || wait(db.store.write(write(), |tx| delivery::hurry_destination(tx, &"C".into(), "webhook", "+4520000001")));
+        assert_eq!((hurry().ok(), hurry().ok()), (Some(1), Some(0)));
+        let due = wait(db.store.read("r", |tx| delivery::find_delivery(tx, &"d1".into()))).expect("read").expect("there").delivery.due_at;
+        assert_eq!(due, Timestamp(NOON + 3_600_000_000));
+    }
+
     fn what_is_wrong_with_a_channel_stands_until_something_is_taken_there(db) {
         let put = |address: Option<&'static str>, finding| {
             wait(db.store.write(write(), move |tx| channel_finding::put_finding(tx, &"C".into(), address, finding, "why"))).expect("kept");
@@ -630,10 +651,13 @@ on_both! {
         assert_eq!(of_channel().map(|found| (found.finding, found.since > Timestamp(NOON))), Some((ChannelFinding::Gone, true)));
         // A channel that the configuration does not have is not shown.
         assert!(wait(db.store.read("r", |tx| channel_finding::list_findings(tx, 10))).expect("read").is_empty());
-        let clear = |address: &'static str| wait(db.store.write(write(), move |tx| channel_finding::clear_findings(tx, &"C".into(), address))).expect("done");
-        assert!(clear("+4599999999") && of_channel().is_none(), "the channel works");
-        assert!(clear("+4520000001"), "the other number did not");
-        assert!(!clear("+4520000001"));
+        put(None, ChannelFinding::Refusing);
+        assert_eq!(of_channel().map(|found| found.finding), Some(ChannelFinding::Gone), "less does not overwrite it");
+        let known = || wait(db.store.read("r", |tx| channel_finding::is_known(tx, &"C".into(), "+4520000001"))).expect("read");
+        assert!(known());
+        let clear = |address| wait(db.store.write(write(), move |tx| channel_finding::clear_finding(tx, &"C".into(), address))).expect("done");
+        assert!(clear(None) && of_channel().is_none() && known(), "the channel works, and that number does not");
+        assert!(clear(Some("+4520000001")) && !known() && !clear(Some("+4520000001")));
     }
 
     fn a_callback_that_comes_again_gets_its_first_answer(db) {
