@@ -248,3 +248,17 @@ fn a_responder_sees_why_and_acts_and_another_sites_form_does_not() {
         assert_eq!(ada.get(missing).status, 404, "{missing}");
     }
 }
+
+#[test]
+fn a_number_typed_as_an_address_leads_to_the_incident_whose_buttons_work() {
+    let ground = Ground::with_one_test();
+    let up = up(&ground);
+    let mut ada = owner(&ground, &up);
+    assert!(ground.say(&["declare", "The disk is full", "--service", "Streams"]).contains("#1"));
+    let typed = ada.get("/incidents/1");
+    assert_eq!(typed.status, 303, "{}", typed.body);
+    let page = ada.get(typed.location());
+    assert!(page.status == 200 && page.body.contains("The disk is full"), "{}", page.body);
+    assert_eq!(ada.post(typed.location(), "act=acknowledge").status, 303);
+    assert!(ground.say(&["incidents"]).contains("acknowledged"));
+}

@@ -67,6 +67,7 @@ struct Seen {
 
 /// Reads the calls in their order: between a request and its answer the log must have been written, and then synced.
 /// A call that another thread's interrupts is noted in two halves: a write counts from its begin, a sync from its end.
+/// What a provider answers is read, and its callbacks get a 204: neither is an answer to the request.
 fn read(notes: &str) -> Seen {
     let (mut seen, mut syncing) = (Seen::default(), BTreeMap::new());
     let (mut asked, mut written, mut synced) = (false, false, false);
@@ -86,13 +87,17 @@ fn read(notes: &str) -> Seen {
             }
         } else if call.contains("sync resumed") {
             synced |= syncing.remove(thread).unwrap_or(false);
-        } else if asked && (call.contains("HTTP/1.1 2") || call.contains("HTTP/1.1 303")) {
+        } else if asked && is_sent(call) && call.contains("HTTP/1.1 200") {
             seen.answers += 1;
             seen.too_early += usize::from(!synced);
             asked = false;
         }
     }
     seen
+}
+
+fn is_sent(call: &str) -> bool {
+    ["write", "writev", "sendto", "sendmsg"].iter().any(|name| call.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')))
 }
 
 /// An open incident in a running AllClear, and a token that may change it.

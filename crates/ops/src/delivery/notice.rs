@@ -221,8 +221,10 @@ pub async fn opted_out(store: &Store, rng: &dyn Rng, channel: &ChannelId, addres
             let is_other = |method: &&ContactMethod| {
                 (&method.channel, method.address.as_str(), method.by) != (&channel, address.as_str(), Means::Text)
             };
-            let others: Vec<&ContactMethod> = found.contact_methods.iter().filter(is_other).collect();
-            notify(tx, &ids, &person, &others, &words)?;
+            // A telephone rings for it only where there is no quieter way.
+            let (quiet, calls): (Vec<_>, Vec<_>) =
+                found.contact_methods.iter().filter(is_other).partition(|method| method.by == Means::Text);
+            notify(tx, &ids, &person, if quiet.is_empty() { &calls } else { &quiet }, &words)?;
         }
         Ok::<_, OpsError>(())
     };

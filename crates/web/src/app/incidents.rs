@@ -233,6 +233,10 @@ pub(crate) async fn show(State(web): State<Web>, Viewer(who): Viewer, Path(id): 
         Ok(found) => found,
         Err(error) => return failed(&error),
     };
+    // People type its number; what the page posts goes to its id.
+    if found.incident.id.as_str() != id {
+        return Redirect::to(&format!("/incidents/{}", found.incident.id)).into_response();
+    }
     let report = match &found.incident.run {
         Some(run) => report(&web, &who, run).await,
         None => Kept::default(),
