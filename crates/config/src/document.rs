@@ -594,11 +594,13 @@ fn room(sink: &Sink, node: &Node, sites: &mut Sites) -> Option<Room> {
     let room = fields.optional("room", decode::name)?;
     fields.finish();
     let channel: ChannelId = channel?;
-    if let (Some(room), Some(node)) = (&room, fields.node("room")) {
+    // Where none is written it is the channel's own name, which must have the channel's form as well.
+    let room = room.unwrap_or_else(|| channel.0.clone());
+    if let Some(node) = fields.node("room").or_else(|| fields.node("channel")) {
         let site = AddressSite { channel: channel.0.clone(), address: room.clone(), pos: node.pos, is_room: true };
         sites.addresses.push(site);
     }
-    Some(Room { room: room.unwrap_or_else(|| channel.0.clone()), channel })
+    Some(Room { room, channel })
 }
 
 fn page(fields: &Fields<'_>) -> Option<Page> {

@@ -277,7 +277,7 @@ levels: [{ targets: [{ person: Ada }] }]
 kind: service
 name: Streams
 escalation_policy: Call
-rooms: [{ channel: Slack, room: \"@ada\" }, { channel: Slack, room: \"#incidents\" }]
+rooms: [{ channel: Slack, room: \"@ada\" }, { channel: Slack, room: \"#incidents\" }, { channel: Slack }]
 ";
     let loaded = crate::load_str("a.yaml", text, &|_, _| false);
     let errors: Vec<_> = loaded
@@ -294,6 +294,7 @@ rooms: [{ channel: Slack, room: \"@ada\" }, { channel: Slack, room: \"#incidents
         (25, "\"@ada\" is not a Slack member's id, which \"Slack\" needs"),
         (26, "\"ada\" is not an e-mail address, which \"Mail\" needs"),
         (38, "\"@ada\" is not a Slack channel, which \"Slack\" needs"),
+        (38, "\"Slack\" is not a Slack channel, which \"Slack\" needs"),
     ];
     for error in wanted {
         assert!(errors.contains(&error), "{error:?} is missing in {errors:#?}");
