@@ -14,7 +14,7 @@ use allclear_stage::{Answer, Player};
 use allclear_store::{Backend, Options, Store};
 use anyhow::bail;
 
-use crate::binary::{Process, Start, World, free_addr, pause, wait};
+use crate::binary::{Process, Start, World, free_addr, get, pause, wait};
 use crate::invariants;
 use crate::tool::{Report, Tool};
 
@@ -339,6 +339,11 @@ impl Harness {
         self.end_all_trouble()?;
         // Long enough for the threshold of passes, every lane at its pace, the longest back-off and an owed teardown.
         pause(Duration::from_secs(45));
+        // What waits for one room goes at that room's pace, which is Slack's: about one a second.
+        let is_drained = || get(self.addr, "/readyz").is_some_and(|(_, body)| body.contains("\"waiting\":0"));
+        if !wait(Duration::from_secs(240), is_drained) {
+            eprintln!("messages still wait four minutes after everything was well");
+        }
         process.terminate()?;
         let store = self.open()?;
         let mut wrong = runtime.block_on(invariants::check_calm(&store))?;
