@@ -1,4 +1,4 @@
-//! Texts that must keep within a provider's bounds.
+//! Cutting and escaping texts so that they keep within a provider's bounds.
 
 /// The longest beginning of a text that is at most `longest` characters long after `escape`, with an
 /// ellipsis of three points where something was cut off.

@@ -208,8 +208,8 @@ pub enum Purpose {
     Mirror,
     /// A call need not ring any more.
     HangUp,
-    /// Something that a person must know of how they are reached: a test, or that a number takes no
-    /// messages any more.
+    /// A message about how a person is reached: a test, or a warning that a number takes no texts any
+    /// more.
     Notice,
     /// The answer to a button that somebody pressed, for their eyes only.
     Reply,
@@ -430,7 +430,7 @@ pub enum ChannelFinding {
     Broken,
     /// The receiver answers and does not take what it is sent.
     Refusing,
-    /// The number asked for silence; its carrier lets nothing through.
+    /// The number answered STOP: its carrier lets no text through. Calls still ring.
     OptedOut,
 }
 

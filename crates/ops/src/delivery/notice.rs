@@ -1,5 +1,5 @@
-//! Messages that are about no incident's course: a test of how somebody is reached, a warning that a
-//! number takes nothing any more, and the answer to a button.
+//! Messages that do not tell of an incident: a test message, a warning that a number takes no texts any
+//! more, and the answer to a button in Slack.
 
 use allclear_base::Rng;
 use allclear_domain::catalog::{Catalog, Kind};
